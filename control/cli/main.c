@@ -1,0 +1,13 @@
+/* outrigger: the program's entry. */
+#include <stdio.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("outrigger " OUTRIGGER_VERSION);
+        return 0;
+    }
+    fputs("usage: outrigger --version\n", stderr);
+    return 2;
+}

@@ -1,0 +1,13 @@
+/* outrigger-demo-load: the program's entry. */
+#include <stdio.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("outrigger-demo-load " OUTRIGGER_VERSION);
+        return 0;
+    }
+    fputs("usage: outrigger-demo-load --version\n", stderr);
+    return 2;
+}

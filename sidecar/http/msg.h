@@ -1,0 +1,42 @@
+/* The heads of HTTP messages, free of any wire version (RFC 9110). */
+#ifndef OUTRIGGER_HTTP_MSG_H
+#define OUTRIGGER_HTTP_MSG_H
+
+#include "sidecar/http/headers.h"
+
+enum http_version { HTTP_1_0, HTTP_1_1, HTTP_2, HTTP_VERSION_COUNT };
+const char *http_version_name(enum http_version v); /* "HTTP/1.1", Envoy's %PROTOCOL% */
+
+/* A request head. Host is in authority alone, never in the list. Connection-level fields (Connection,
+ * Keep-Alive, Proxy-Connection, Transfer-Encoding, TE but "trailers", Upgrade) have been taken out and live in
+ * the members; writers add what their version needs. */
+struct http_request {
+    struct headers headers;
+    struct str method, scheme, authority, path; /* path with query, as received; scheme may be empty */
+    struct str protocol;                        /* Upgrade / :protocol, lower case: "websocket"; empty: none */
+    enum http_version version;
+    int64_t content_length; /* -1: not given */
+    bool expect_continue;
+    bool is_head, is_connect;
+    bool is_grpc; /* content-type application/grpc, application/grpc+x, application/grpc;x */
+};
+
+struct http_response {
+    struct headers headers;
+    uint16_t status;
+    struct str protocol; /* of a 101 */
+    enum http_version version;
+    int64_t content_length; /* -1: not given */
+    bool close;             /* the codec shall end the connection after this response */
+};
+
+void http_request_init(struct http_request *r, struct arena *arena);
+void http_response_init(struct http_response *r, struct arena *arena);
+/* Deep copies, for retries and mirrors. */
+void http_request_copy(struct http_request *to, const struct http_request *from, struct arena *arena);
+bool http_content_type_is_grpc(struct str content_type);
+const char *http_status_reason(unsigned status); /* "OK"; "Unknown" as Envoy for codes without one */
+/* The path without query and fragment. */
+struct str http_path_only(struct str path);
+
+#endif

@@ -1,0 +1,36 @@
+/* From a request to a route. Pure: no sockets, no clock. */
+#ifndef OUTRIGGER_ROUTE_MATCH_H
+#define OUTRIGGER_ROUTE_MATCH_H
+
+#include "sidecar/base/rng.h"
+#include "sidecar/http/msg.h"
+#include "sidecar/observe/stream_info.h"
+#include "sidecar/route/route_cfg.h"
+
+/* What was chosen for one request: plain values, good while the table is held. */
+struct route_choice {
+    const struct virtual_host *vhost; /* NULL: no domain matched */
+    const struct route *route;        /* NULL: none matched (404 NR) */
+    struct str cluster;               /* ROUTE_FORWARD: the cluster's name; empty: cluster_header absent */
+    const struct weighted_cluster *weighted; /* the entry drawn; NULL: no split */
+};
+
+/* request's authority and path as they came (after normalization). random: one draw for the split and fractions. False: no
+ * route; choice then tells how far it got. A regex that hit its limit matches nothing (fail closed). */
+bool route_find(const struct route_table *t, const struct http_request *request, uint64_t random, struct route_choice *choice);
+bool header_match_check(const struct header_match *m, const struct http_request *request);
+bool header_match_response(const struct header_match *m, const struct http_response *response);
+
+/* Edits that the choice demands before the request goes upstream: rewrites (with x-envoy-original-path), host rewrite, header
+ * edits of weighted cluster, route, vhost, table in Envoy's order. Strings go to arena. */
+void route_apply_request(const struct route_table *t, const struct route_choice *choice, struct http_request *request,
+                         struct arena *arena, const struct stream_info *info, struct str host_of_upstream);
+void route_apply_response(const struct route_table *t, const struct route_choice *choice, const struct http_request *request,
+                          struct http_response *response, struct arena *arena, const struct stream_info *info);
+/* Location of a redirect, in arena. */
+struct str route_redirect_location(const struct route *route, const struct http_request *request, struct arena *arena);
+/* Envoy's combination of hash policies; false: none gave a hash. set_cookie_r: a Set-Cookie value to add, or STR_NONE. */
+bool route_hash(const struct route_forward *f, const struct http_request *request, struct str source_ip, struct arena *arena,
+                uint64_t random, uint64_t *hash_r, struct str *set_cookie_r);
+
+#endif
