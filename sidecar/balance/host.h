@@ -1,0 +1,71 @@
+/* One endpoint of a cluster: what balancing and pools share of it.
+ *
+ * A host is made and freed by its maker (the main thread; a worker, for ORIGINAL_DST). Host sets and pools hold
+ * references. Everything is constant but the atomics, which any thread may change. */
+#ifndef OUTRIGGER_BALANCE_HOST_H
+#define OUTRIGGER_BALANCE_HOST_H
+
+#include "sidecar/base/die.h"
+#include "sidecar/net/addr.h"
+
+#include <stdatomic.h>
+
+/* What is counted per host, with Envoy's names (/clusters). Gauges first. */
+enum host_stat {
+    HOST_CX_ACTIVE,
+    HOST_RQ_ACTIVE, /* what least request compares */
+    HOST_CX_CONNECT_FAIL,
+    HOST_CX_TOTAL,
+    HOST_RQ_ERROR,
+    HOST_RQ_SUCCESS,
+    HOST_RQ_TIMEOUT,
+    HOST_RQ_TOTAL,
+    HOST_STAT_COUNT,
+};
+const char *host_stat_name(enum host_stat stat); /* "rq_active" */
+
+struct host {
+    struct addr addr;
+    char text[ADDR_TEXT_CAP]; /* "10.0.0.1:80" */
+    const char *hash_key;     /* what ring and maglev place it by: text, unless configured */
+    const char *hostname;     /* "" where there is none */
+    _Atomic uint32_t refs;
+    /* The last reference is gone, on whichever thread held it. */
+    void (*on_unused)(struct host *h);
+    _Atomic uint64_t stats[HOST_STAT_COUNT];
+};
+
+/* A zeroed host with one reference, known by its address alone. */
+void host_init(struct host *h, const struct addr *addr, void (*on_unused)(struct host *h));
+
+static inline struct host *host_ref(struct host *h)
+{
+    atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
+    return h;
+}
+
+static inline void host_unref(struct host *h)
+{
+    uint32_t before = atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel);
+    assert(before > 0);
+    if (before == 1)
+        h->on_unused(h);
+}
+
+static inline void host_add(struct host *h, enum host_stat stat, uint64_t n)
+{
+    atomic_fetch_add_explicit(&h->stats[stat], n, memory_order_relaxed);
+}
+
+static inline void host_sub(struct host *h, enum host_stat stat, uint64_t n)
+{
+    uint64_t before = atomic_fetch_sub_explicit(&h->stats[stat], n, memory_order_relaxed);
+    assert(before >= n);
+}
+
+static inline uint64_t host_value(const struct host *h, enum host_stat stat)
+{
+    return atomic_load_explicit(&h->stats[stat], memory_order_relaxed);
+}
+
+#endif
