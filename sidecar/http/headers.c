@@ -1,0 +1,263 @@
+/* Owns the order of a list of fields, and the table of names that the proxy itself looks at. One thread
+ * at a time. Invariants: an entry's id is header_id_of(its name); bytes is the sum of all names and values. */
+#include "sidecar/http/headers.h"
+
+#include "sidecar/base/die.h"
+
+#include <string.h>
+
+#define HEADERS_FIRST_CAP 16u
+#define LONGEST_KNOWN 38
+#define SAME_LENGTH_MAX 4
+
+#define NAME(text) {text, sizeof(text) - 1}
+
+static const struct str names[HDR_ID_COUNT] = {
+    [HDR_ACCEPT] = NAME("accept"),
+    [HDR_CONNECTION] = NAME("connection"),
+    [HDR_CONTENT_LENGTH] = NAME("content-length"),
+    [HDR_CONTENT_TYPE] = NAME("content-type"),
+    [HDR_COOKIE] = NAME("cookie"),
+    [HDR_DATE] = NAME("date"),
+    [HDR_EXPECT] = NAME("expect"),
+    [HDR_GRPC_MESSAGE] = NAME("grpc-message"),
+    [HDR_GRPC_STATUS] = NAME("grpc-status"),
+    [HDR_GRPC_TIMEOUT] = NAME("grpc-timeout"),
+    [HDR_HOST] = NAME("host"),
+    [HDR_KEEP_ALIVE] = NAME("keep-alive"),
+    [HDR_LOCATION] = NAME("location"),
+    [HDR_PROXY_CONNECTION] = NAME("proxy-connection"),
+    [HDR_SERVER] = NAME("server"),
+    [HDR_TE] = NAME("te"),
+    [HDR_TRAILER] = NAME("trailer"),
+    [HDR_TRANSFER_ENCODING] = NAME("transfer-encoding"),
+    [HDR_UPGRADE] = NAME("upgrade"),
+    [HDR_USER_AGENT] = NAME("user-agent"),
+    [HDR_VIA] = NAME("via"),
+    [HDR_X_ENVOY_ATTEMPT_COUNT] = NAME("x-envoy-attempt-count"),
+    [HDR_X_ENVOY_DECORATOR_OPERATION] = NAME("x-envoy-decorator-operation"),
+    [HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS] = NAME("x-envoy-expected-rq-timeout-ms"),
+    [HDR_X_ENVOY_ORIGINAL_PATH] = NAME("x-envoy-original-path"),
+    [HDR_X_ENVOY_OVERLOADED] = NAME("x-envoy-overloaded"),
+    [HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS] = NAME("x-envoy-upstream-rq-per-try-timeout-ms"),
+    [HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS] = NAME("x-envoy-upstream-rq-timeout-ms"),
+    [HDR_X_ENVOY_UPSTREAM_SERVICE_TIME] = NAME("x-envoy-upstream-service-time"),
+    [HDR_X_FORWARDED_FOR] = NAME("x-forwarded-for"),
+    [HDR_X_FORWARDED_HOST] = NAME("x-forwarded-host"),
+    [HDR_X_FORWARDED_PROTO] = NAME("x-forwarded-proto"),
+    [HDR_X_REQUEST_ID] = NAME("x-request-id"),
+    [HDR_TRACEPARENT] = NAME("traceparent"),
+};
+
+/* The known names of each length, so that a lookup compares four texts at the most. */
+static const uint8_t by_length[LONGEST_KNOWN + 1][SAME_LENGTH_MAX] = {
+    [2] = {HDR_TE},
+    [3] = {HDR_VIA},
+    [4] = {HDR_HOST, HDR_DATE},
+    [6] = {HDR_ACCEPT, HDR_COOKIE, HDR_EXPECT, HDR_SERVER},
+    [7] = {HDR_TRAILER, HDR_UPGRADE},
+    [8] = {HDR_LOCATION},
+    [10] = {HDR_CONNECTION, HDR_USER_AGENT, HDR_KEEP_ALIVE},
+    [11] = {HDR_GRPC_STATUS, HDR_TRACEPARENT},
+    [12] = {HDR_CONTENT_TYPE, HDR_X_REQUEST_ID, HDR_GRPC_TIMEOUT, HDR_GRPC_MESSAGE},
+    [14] = {HDR_CONTENT_LENGTH},
+    [15] = {HDR_X_FORWARDED_FOR},
+    [16] = {HDR_X_FORWARDED_HOST, HDR_PROXY_CONNECTION},
+    [17] = {HDR_TRANSFER_ENCODING, HDR_X_FORWARDED_PROTO},
+    [18] = {HDR_X_ENVOY_OVERLOADED},
+    [21] = {HDR_X_ENVOY_ATTEMPT_COUNT, HDR_X_ENVOY_ORIGINAL_PATH},
+    [27] = {HDR_X_ENVOY_DECORATOR_OPERATION},
+    [29] = {HDR_X_ENVOY_UPSTREAM_SERVICE_TIME},
+    [30] = {HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS},
+    [38] = {HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS},
+};
+
+void headers_init(struct headers *h, struct arena *arena)
+{
+    memset(h, 0, sizeof(*h));
+    h->arena = arena;
+}
+
+enum header_id header_id_of(struct str name)
+{
+    if (name.n > LONGEST_KNOWN)
+        return HDR_OTHER;
+    const uint8_t *candidates = by_length[name.n];
+    for (unsigned i = 0; i < SAME_LENGTH_MAX && candidates[i] != HDR_OTHER; i++)
+        if (memcmp(names[candidates[i]].p, name.p, name.n) == 0)
+            return (enum header_id)candidates[i];
+    return HDR_OTHER;
+}
+
+struct str header_id_name(enum header_id id)
+{
+    assert(id > HDR_OTHER && id < HDR_ID_COUNT);
+    return names[id];
+}
+
+/* The first entry of that name at or after from, or count. */
+static uint32_t find_from(const struct headers *h, enum header_id id, struct str name, uint32_t from)
+{
+    uint32_t i = from;
+    if (id != HDR_OTHER) {
+        while (i < h->count && h->v[i].id != id)
+            i++;
+        return i;
+    }
+    while (i < h->count && (h->v[i].id != HDR_OTHER || !str_eq(h->v[i].name, name)))
+        i++;
+    return i;
+}
+
+struct str headers_get(const struct headers *h, enum header_id id)
+{
+    assert(id > HDR_OTHER && id < HDR_ID_COUNT);
+    uint32_t i = find_from(h, id, STR_NONE, 0);
+    return i < h->count ? h->v[i].value : STR_NONE;
+}
+
+struct str headers_find(const struct headers *h, struct str name)
+{
+    uint32_t i = find_from(h, header_id_of(name), name, 0);
+    return i < h->count ? h->v[i].value : STR_NONE;
+}
+
+struct str headers_find_joined(const struct headers *h, struct str name)
+{
+    enum header_id id = header_id_of(name);
+    uint32_t first = find_from(h, id, name, 0);
+    if (first == h->count)
+        return STR_NONE;
+    uint32_t next = find_from(h, id, name, first + 1);
+    if (next == h->count)
+        return h->v[first].value;
+    size_t n = h->v[first].value.n;
+    for (uint32_t i = next; i < h->count; i = find_from(h, id, name, i + 1))
+        n += 1 + h->v[i].value.n;
+    char *p = arena_alloc(h->arena, n + 1), *at = p;
+    for (uint32_t i = first; i < h->count; i = find_from(h, id, name, i + 1)) {
+        if (i != first)
+            *at++ = ',';
+        if (h->v[i].value.n > 0)
+            memcpy(at, h->v[i].value.p, h->v[i].value.n);
+        at += h->v[i].value.n;
+    }
+    *at = '\0';
+    return str_n(p, n);
+}
+
+bool headers_has(const struct headers *h, enum header_id id)
+{
+    assert(id > HDR_OTHER && id < HDR_ID_COUNT);
+    return find_from(h, id, STR_NONE, 0) < h->count;
+}
+
+static void grow(struct headers *h)
+{
+    uint32_t cap = h->cap ? h->cap * 2 : HEADERS_FIRST_CAP;
+    struct header *v = arena_alloc(h->arena, cap * sizeof(*v));
+    if (h->count > 0)
+        memcpy(v, h->v, h->count * sizeof(*v));
+    h->v = v;
+    h->cap = cap;
+}
+
+static void append(struct headers *h, enum header_id id, struct str name, struct str value)
+{
+    if (h->count == h->cap)
+        grow(h);
+    if (!value.p)
+        value = STR(""); /* there, but empty: headers_get must not answer STR_NONE */
+    h->v[h->count++] = (struct header){.name = name, .value = value, .id = (uint8_t)id};
+    h->bytes += name.n + value.n;
+}
+
+void headers_add(struct headers *h, struct str name, struct str value)
+{
+    append(h, header_id_of(name), name, value);
+}
+
+void headers_add_id(struct headers *h, enum header_id id, struct str value)
+{
+    append(h, id, header_id_name(id), value);
+}
+
+void headers_add_copy(struct headers *h, struct str name, struct str value)
+{
+    char *lower = arena_memdup(h->arena, name.p, name.n);
+    ascii_lower_n(lower, name.n);
+    headers_add(h, str_n(lower, name.n), arena_str(h->arena, value));
+}
+
+static void set(struct headers *h, enum header_id id, struct str name, struct str value)
+{
+    uint32_t first = find_from(h, id, name, 0);
+    if (first == h->count) {
+        append(h, id, name, value);
+        return;
+    }
+    h->bytes = h->bytes - h->v[first].value.n + value.n;
+    h->v[first].value = value.p ? value : STR("");
+    for (uint32_t i = find_from(h, id, name, first + 1); i < h->count;
+         i = find_from(h, id, name, i))
+        headers_remove_at(h, i);
+}
+
+void headers_set(struct headers *h, struct str name, struct str value)
+{
+    set(h, header_id_of(name), name, value);
+}
+
+void headers_set_id(struct headers *h, enum header_id id, struct str value)
+{
+    set(h, id, header_id_name(id), value);
+}
+
+static unsigned remove_all(struct headers *h, enum header_id id, struct str name)
+{
+    uint32_t kept = find_from(h, id, name, 0);
+    uint32_t before = h->count;
+    for (uint32_t i = kept; i < before; i++) {
+        const struct header *e = &h->v[i];
+        if (id != HDR_OTHER ? e->id == id : e->id == HDR_OTHER && str_eq(e->name, name))
+            h->bytes -= e->name.n + e->value.n;
+        else
+            h->v[kept++] = *e;
+    }
+    h->count = kept;
+    return before - kept;
+}
+
+unsigned headers_remove(struct headers *h, struct str name)
+{
+    return remove_all(h, header_id_of(name), name);
+}
+
+unsigned headers_remove_id(struct headers *h, enum header_id id)
+{
+    return remove_all(h, id, header_id_name(id));
+}
+
+void headers_remove_at(struct headers *h, uint32_t at)
+{
+    assert(at < h->count);
+    h->bytes -= h->v[at].name.n + h->v[at].value.n;
+    memmove(&h->v[at], &h->v[at + 1], (h->count - at - 1) * sizeof(*h->v));
+    h->count--;
+}
+
+void headers_copy(struct headers *to, const struct headers *from, struct arena *arena)
+{
+    headers_init(to, arena);
+    if (from->count == 0)
+        return;
+    to->v = arena_alloc(arena, from->count * sizeof(*to->v));
+    to->cap = to->count = from->count;
+    to->bytes = from->bytes;
+    for (uint32_t i = 0; i < from->count; i++) {
+        to->v[i] = from->v[i];
+        to->v[i].name = from->v[i].id == HDR_OTHER ? arena_str(arena, from->v[i].name)
+                                                   : names[from->v[i].id];
+        to->v[i].value = arena_str(arena, from->v[i].value);
+    }
+}

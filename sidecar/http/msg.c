@@ -1,0 +1,123 @@
+/* Facts about heads: names of versions, reasons of status codes, deep copies. No state; any thread. */
+#include "sidecar/http/msg.h"
+
+#include "sidecar/base/die.h"
+
+#include <string.h>
+
+static const char *const version_names[HTTP_VERSION_COUNT] = {"HTTP/1.0", "HTTP/1.1", "HTTP/2"};
+
+const char *http_version_name(enum http_version v)
+{
+    assert(v < HTTP_VERSION_COUNT);
+    return version_names[v];
+}
+
+static const char *const reasons[600] = {
+    [100] = "Continue",
+    [101] = "Switching Protocols",
+    [200] = "OK",
+    [201] = "Created",
+    [202] = "Accepted",
+    [203] = "Non-Authoritative Information",
+    [204] = "No Content",
+    [205] = "Reset Content",
+    [206] = "Partial Content",
+    [207] = "Multi-Status",
+    [208] = "Already Reported",
+    [226] = "IM Used",
+    [300] = "Multiple Choices",
+    [301] = "Moved Permanently",
+    [302] = "Found",
+    [303] = "See Other",
+    [304] = "Not Modified",
+    [305] = "Use Proxy",
+    [307] = "Temporary Redirect",
+    [308] = "Permanent Redirect",
+    [400] = "Bad Request",
+    [401] = "Unauthorized",
+    [402] = "Payment Required",
+    [403] = "Forbidden",
+    [404] = "Not Found",
+    [405] = "Method Not Allowed",
+    [406] = "Not Acceptable",
+    [407] = "Proxy Authentication Required",
+    [408] = "Request Timeout",
+    [409] = "Conflict",
+    [410] = "Gone",
+    [411] = "Length Required",
+    [412] = "Precondition Failed",
+    [413] = "Payload Too Large",
+    [414] = "URI Too Long",
+    [415] = "Unsupported Media Type",
+    [416] = "Range Not Satisfiable",
+    [417] = "Expectation Failed",
+    [421] = "Misdirected Request",
+    [422] = "Unprocessable Entity",
+    [423] = "Locked",
+    [424] = "Failed Dependency",
+    [425] = "Too Early",
+    [426] = "Upgrade Required",
+    [428] = "Precondition Required",
+    [429] = "Too Many Requests",
+    [431] = "Request Header Fields Too Large",
+    [500] = "Internal Server Error",
+    [501] = "Not Implemented",
+    [502] = "Bad Gateway",
+    [503] = "Service Unavailable",
+    [504] = "Gateway Timeout",
+    [505] = "HTTP Version Not Supported",
+    [506] = "Variant Also Negotiates",
+    [507] = "Insufficient Storage",
+    [508] = "Loop Detected",
+    [510] = "Not Extended",
+    [511] = "Network Authentication Required",
+};
+
+const char *http_status_reason(unsigned status)
+{
+    return status < ARRAY_LEN(reasons) && reasons[status] ? reasons[status] : "Unknown";
+}
+
+void http_request_init(struct http_request *r, struct arena *arena)
+{
+    memset(r, 0, sizeof(*r));
+    headers_init(&r->headers, arena);
+    r->version = HTTP_1_1;
+    r->content_length = -1;
+}
+
+void http_response_init(struct http_response *r, struct arena *arena)
+{
+    memset(r, 0, sizeof(*r));
+    headers_init(&r->headers, arena);
+    r->version = HTTP_1_1;
+    r->content_length = -1;
+}
+
+void http_request_copy(struct http_request *to, const struct http_request *from, struct arena *arena)
+{
+    *to = *from;
+    headers_copy(&to->headers, &from->headers, arena);
+    to->method = arena_str(arena, from->method);
+    to->scheme = arena_str(arena, from->scheme);
+    to->authority = arena_str(arena, from->authority);
+    to->path = arena_str(arena, from->path);
+    to->protocol = arena_str(arena, from->protocol);
+}
+
+bool http_content_type_is_grpc(struct str content_type)
+{
+    struct str grpc = STR("application/grpc");
+    if (!str_ihas_prefix(content_type, grpc))
+        return false;
+    return content_type.n == grpc.n || content_type.p[grpc.n] == '+' || content_type.p[grpc.n] == ';';
+}
+
+struct str http_path_only(struct str path)
+{
+    size_t n = 0;
+    while (n < path.n && path.p[n] != '?' && path.p[n] != '#')
+        n++;
+    return str_n(path.p, n);
+}

@@ -1,0 +1,76 @@
+/* Facts about heads that have no version. */
+#include "sidecar/http/msg.h"
+
+#include "sidecar/base/die.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static void reasons_are_envoys(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned status;
+        const char *reason;
+    } cases[] = {{100, "Continue"},       {200, "OK"},
+                 {299, "Unknown"},        {404, "Not Found"},
+                 {431, "Request Header Fields Too Large"},
+                 {503, "Service Unavailable"}, {599, "Unknown"},
+                 {0, "Unknown"},          {100000, "Unknown"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_string_equal(http_status_reason(cases[i].status), cases[i].reason);
+}
+
+static void grpc_is_known_by_its_content_type(void **state)
+{
+    (void)state;
+    assert_true(http_content_type_is_grpc(STR("application/grpc")));
+    assert_true(http_content_type_is_grpc(STR("application/grpc+proto")));
+    assert_true(http_content_type_is_grpc(STR("application/grpc; charset=utf-8") /* no space before */));
+    assert_false(http_content_type_is_grpc(STR("application/grpc-web")));
+    assert_false(http_content_type_is_grpc(STR("application/grp")));
+    assert_false(http_content_type_is_grpc(STR_NONE));
+}
+
+static void a_path_ends_at_query_or_fragment(void **state)
+{
+    (void)state;
+    assert_true(str_eq_c(http_path_only(STR("/a/b?c=/d")), "/a/b"));
+    assert_true(str_eq_c(http_path_only(STR("/a#b?c")), "/a"));
+    assert_true(str_eq_c(http_path_only(STR("/a")), "/a"));
+    assert_true(str_eq_c(http_path_only(STR("*")), "*"));
+}
+
+static void a_copied_request_outlives_its_source(void **state)
+{
+    (void)state;
+    struct arena *from = arena_new(64), *to = arena_new(64);
+    struct http_request a, b;
+    http_request_init(&a, from);
+    a.method = arena_str(from, STR("POST"));
+    a.authority = arena_str(from, STR("example.com"));
+    a.path = arena_str(from, STR("/x?y"));
+    a.content_length = 7;
+    headers_add_copy(&a.headers, STR("X-Long-Name"), STR("v"));
+    http_request_copy(&b, &a, to);
+    arena_free(&from);
+    assert_true(str_eq_c(b.method, "POST"));
+    assert_true(str_eq_c(b.authority, "example.com"));
+    assert_true(str_eq_c(b.path, "/x?y"));
+    assert_true(str_eq_c(headers_find(&b.headers, STR("x-long-name")), "v"));
+    assert_int_equal(b.content_length, 7);
+    assert_null(b.protocol.p);
+    arena_free(&to);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reasons_are_envoys),
+        cmocka_unit_test(grpc_is_known_by_its_content_type),
+        cmocka_unit_test(a_path_ends_at_query_or_fragment),
+        cmocka_unit_test(a_copied_request_outlives_its_source),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
