@@ -14,16 +14,20 @@ enum stat_kind { STAT_COUNTER, STAT_GAUGE, STAT_HISTOGRAM };
 struct stat_def {
     const char *name; /* Envoy's, behind the scope: "upstream_rq_total" */
     enum stat_kind kind;
-    const char *help; /* one line for Prometheus */
+    const char *help; /* one line for Prometheus; NULL: none */
 };
 
 struct stat_family {
-    const char *prefix; /* "cluster", "http", "listener": Prometheus names are envoy_PREFIX_NAME */
+    const char *prefix; /* "cluster", "http", "listener": Prometheus names are envoy_PREFIX_NAME; may be "" */
     const char *tag;    /* the scope's tag in Prometheus, "envoy_cluster_name"; NULL: none */
+    /* A second name behind the first, as in listener.ADDRESS.worker_0.NAME: infix "worker_" (or "http."), tag2
+     * "envoy_worker_id". NULL: none. */
+    const char *infix, *tag2;
+    const char *space; /* replaces "envoy" in Prometheus names; NULL: envoy */
     const struct stat_def *defs;
     unsigned count;
     /* Response codes are counted under these names too, made when first seen: "upstream_rq_" gives
-     * upstream_rq_2xx and upstream_rq_200; NULL: none. */
+     * upstream_rq_2xx, upstream_rq_200 and upstream_rq_completed; NULL: none. */
     const char *code_prefix;
 };
 
@@ -35,8 +39,12 @@ struct stats *stats_new(unsigned workers);
 void stats_free(struct stats **s);
 unsigned stats_main_row(void);
 
-/* On main. name is the middle of the stat's name ("foo" in cluster.foo.upstream_rq_total, may be ""). */
+/* On main. name is the middle of the stat's name ("foo" in cluster.foo.upstream_rq_total, may be ""). A colon in it
+ * becomes an underscore, as in Envoy. All scopes must be given back before stats_free. */
 struct stats_scope *stats_scope_ref(struct stats *s, const struct stat_family *family, struct str name);
+/* For families with an infix. */
+struct stats_scope *stats_scope_ref2(struct stats *s, const struct stat_family *family, struct str name,
+                                     struct str name2);
 void stats_scope_unref(struct stats_scope **scope);
 struct str stats_scope_name(const struct stats_scope *scope);
 
@@ -55,16 +63,19 @@ static inline void stats_dec(struct stats_scope *scope, unsigned row, unsigned i
     stats_sub(scope, row, index, 1);
 }
 
-/* Reading, on main: the sum over rows. */
+/* Reading, on main: the sum over rows. A histogram's value is how many were recorded. */
 uint64_t stats_value(const struct stats_scope *scope, unsigned index);
 /* By full name, "cluster.foo.upstream_rq_total"; false: no such statistic. For tests and /stats?filter. */
 bool stats_find(const struct stats *s, struct str full_name, uint64_t *value_r);
 
 enum stats_format { STATS_TEXT, STATS_JSON, STATS_PROMETHEUS };
-/* Writes all, sorted by name. filter: PCRE2-free substring or NULL; used_only: skip what was never touched. match_fn, when
- * given, decides by full name (the admin's regex filter). */
+/* Writes all, sorted by name, in Envoy's forms. used_only: skip what was never touched. match_fn, when given,
+ * decides by full name (the admin's regex filter). */
 void stats_write(const struct stats *s, enum stats_format format, bool used_only,
                  bool (*match_fn)(void *ctx, struct str full_name), void *ctx, struct buf *out);
 void stats_reset_counters(struct stats *s);
+/* Ends an interval of histograms, on main, every 5 s as Envoy does: what was recorded since the last call shows as
+ * the first number of each quantile's pair. */
+void stats_end_interval(struct stats *s);
 
 #endif
