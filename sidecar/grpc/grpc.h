@@ -14,9 +14,13 @@ const char *grpc_status_name(enum grpc_status status); /* "UNAVAILABLE" */
 /* Envoy's and gRPC's table for answers without grpc-status: 400 INTERNAL, 401 UNAUTHENTICATED, 403
  * PERMISSION_DENIED, 404 UNIMPLEMENTED, 429 502 503 504 UNAVAILABLE, else UNKNOWN. */
 enum grpc_status grpc_status_of_http(unsigned http_status);
+/* grpc-status' value; numbers above the table are GRPC_UNKNOWN; false: not a number. */
+bool grpc_status_parse(struct str value, enum grpc_status *status_r);
 /* grpc-timeout's value ("1500m") in ns, saturated; false: malformed. */
 bool grpc_timeout_parse(struct str value, uint64_t *ns_r);
-/* Percent-encoding of grpc-message. */
+/* The same for ms, in the finest unit that fits into 8 digits, rounded up. */
+struct str grpc_timeout_format(struct arena *arena, uint64_t ms);
+/* Percent-encoding of grpc-message. May return its argument. */
 struct str grpc_message_encode(struct arena *arena, struct str text);
 struct str grpc_message_decode(struct arena *arena, struct str value);
 
