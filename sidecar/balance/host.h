@@ -1,7 +1,8 @@
 /* One endpoint of a cluster: what balancing and pools share of it.
  *
- * A host is made and freed by its maker (the main thread; a worker, for ORIGINAL_DST). Host sets and pools hold
- * references. Everything is constant but the atomics, which any thread may change. */
+ * A host is made and freed by its maker (the main thread; a worker, for ORIGINAL_DST). Host sets
+ * and pools hold references. Everything is constant but the atomics, which any thread may change.
+ */
 #ifndef OUTRIGGER_BALANCE_HOST_H
 #define OUTRIGGER_BALANCE_HOST_H
 

@@ -1,7 +1,8 @@
-/* The clusters as they are now, on main: configuration by name, endpoints, hosts, DNS, and what survives a push.
+/* The clusters as they are now, on main: configuration by name, endpoints, hosts, DNS, and what
+ * survives a push.
  *
- * Main alone calls these. Each change is mailed to all attached workers, in order. A cluster's permits, statistics and
- * hosts with the same address go on over a change of its configuration. */
+ * Main alone calls these. Each change is mailed to all attached workers, in order. A cluster's
+ * permits, statistics and hosts with the same address go on over a change of its configuration. */
 #ifndef OUTRIGGER_UPSTREAM_LIVE_H
 #define OUTRIGGER_UPSTREAM_LIVE_H
 
@@ -24,28 +25,33 @@ struct live_options {
 struct live *live_new(const struct live_options *options);
 /* After the workers' upstreams are freed. Sets *l to NULL. */
 void live_free(struct live **l);
-/* A worker joins, before or after it runs: it hears of all clusters that there are, then of every change. */
+/* A worker joins, before or after it runs: it hears of all clusters that there are, then of every
+ * change. */
 void live_attach(struct live *l, struct upstream *u, struct mailbox *workers_mailbox);
 
-/* Adds or replaces by name; the caller's reference becomes live's. A replacement with an equal version_hash is
- * dropped: nothing happens. DNS clusters start to resolve, others with a load_assignment have hosts at once; an EDS cluster
- * has those of its eds_name if these are known. */
+/* Adds or replaces by name; the caller's reference becomes live's. A replacement with an equal
+ * version_hash is dropped: nothing happens. DNS clusters start to resolve, others with a
+ * load_assignment have hosts at once; an EDS cluster has those of its eds_name if these are known.
+ */
 void live_put_cluster(struct live *l, struct cluster_cfg *cfg);
 /* False: there was none. Requests that hold it go on. */
 bool live_remove_cluster(struct live *l, struct str name);
-/* The endpoints that EDS gave under e->name, for every cluster with that eds_name, now and later. Takes the caller's
- * reference. */
+/* The endpoints that EDS gave under e->name, for every cluster with that eds_name, now and later.
+ * Takes the caller's reference. */
 void live_set_endpoints(struct live *l, struct endpoints_cfg *e);
 /* EDS no longer carries the name: clusters keep the hosts that they have, later ones get none. */
 void live_forget_endpoints(struct live *l, struct str eds_name);
 
 /* NULL: none. Good until the cluster changes. */
 const struct cluster_cfg *live_find(const struct live *l, struct str name);
-/* Whether hosts are known: EDS or an inline assignment came, DNS answered once (or failed once), or none are needed. */
+/* Whether hosts are known: EDS or an inline assignment came, DNS answered once (or failed once), or
+ * none are needed. */
 bool live_is_ready(const struct live *l, struct str name);
-/* Called on main, once, when the cluster is ready, at once if it is; never if it is removed first. */
+/* Called on main, once, when the cluster is ready, at once if it is; never if it is removed first.
+ */
 void live_when_ready(struct live *l, struct str name, void (*fn)(void *ctx), void *ctx);
-/* Brings gauges that are computed (circuit_breakers.*, membership) up to date, before statistics are read. */
+/* Brings gauges that are computed (circuit_breakers.*, membership) up to date, before statistics
+ * are read. */
 void live_collect(struct live *l);
 
 /* ---- Reading, for /clusters and the agent. ---- */
@@ -65,6 +71,7 @@ struct live_cluster_view {
 /* Walks clusters by name; *i starts at 0. False: no more. */
 bool live_next_cluster(const struct live *l, size_t *i, struct live_cluster_view *view_r);
 /* Walks the hosts of one, in order. */
-bool live_next_host(const struct live *l, struct str cluster, size_t *i, struct live_host_view *view_r);
+bool live_next_host(const struct live *l, struct str cluster, size_t *i,
+                    struct live_host_view *view_r);
 
 #endif

@@ -1,8 +1,9 @@
 /* A worker's clusters, by name: the host of the next request or connection comes from here.
  *
- * All of it belongs to one worker and is called on its loop. Main changes it by mail alone (live.h). A request or connection
- * holds its cluster (upstream_acquire) from the choice of the route until it ends; a cluster that was replaced or
- * removed meanwhile serves on for those who hold it. */
+ * All of it belongs to one worker and is called on its loop. Main changes it by mail alone
+ * (live.h). A request or connection holds its cluster (upstream_acquire) from the choice of the
+ * route until it ends; a cluster that was replaced or removed meanwhile serves on for those who
+ * hold it. */
 #ifndef OUTRIGGER_UPSTREAM_UPSTREAM_H
 #define OUTRIGGER_UPSTREAM_UPSTREAM_H
 
@@ -15,9 +16,11 @@
 struct upstream;
 struct cluster;
 
-/* row: the worker's row of statistics (worker w: w + 1). seed: of balancing and jitter, 0: from the system. */
+/* row: the worker's row of statistics (worker w: w + 1). seed: of balancing and jitter, 0: from the
+ * system. */
 struct upstream *upstream_new(struct loop *loop, unsigned row, uint64_t seed);
-/* Closes all connections. After every cluster was released and main stopped mailing; sets *u to NULL. */
+/* Closes all connections. After every cluster was released and main stopped mailing; sets *u to
+ * NULL. */
 void upstream_free(struct upstream **u);
 struct loop *upstream_loop(const struct upstream *u);
 struct rng *upstream_rng(struct upstream *u);
@@ -40,14 +43,16 @@ struct upstream_ctx {
     uint64_t hash;
     /* The connection's restored destination, for ORIGINAL_DST; NULL: none was restored. */
     const struct addr *original_dst;
-    struct str original_dst_header; /* x-envoy-original-dst-host, obeyed where the cluster says so */
-    /* Hosts that earlier attempts used; a pick among them is drawn again, max_picks picks in all (0 is 1). */
+    struct str
+        original_dst_header; /* x-envoy-original-dst-host, obeyed where the cluster says so */
+    /* Hosts that earlier attempts used; a pick among them is drawn again, max_picks picks in all (0
+     * is 1). */
     struct host *const *tried;
     unsigned tried_count, max_picks;
 };
 
-/* Good while the cluster is held; the caller takes a reference to keep it (tried lists). NULL: no healthy upstream, and
- * upstream_cx_none_healthy was counted. */
+/* Good while the cluster is held; the caller takes a reference to keep it (tried lists). NULL: no
+ * healthy upstream, and upstream_cx_none_healthy was counted. */
 struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx);
 /* drop_overloads of the endpoints: whether this request is one to drop (503 UDO). */
 bool cluster_drops(struct cluster *c);
@@ -58,11 +63,13 @@ enum upstream_failure {
     UPSTREAM_OK,
     UPSTREAM_NO_HOST,          /* UH: "no healthy upstream" */
     UPSTREAM_OVERFLOW_CX,      /* UO: max_connections (TCP only; HTTP waits) */
-    UPSTREAM_OVERFLOW_PENDING, /* HTTP: UO. TCP: a failed attempt, Envoy's URX once attempts are used up */
+    UPSTREAM_OVERFLOW_PENDING, /* HTTP: UO. TCP: a failed attempt, Envoy's URX once attempts are
+                                  used up */
     UPSTREAM_OVERFLOW_RQ,      /* UO: max_requests */
-    UPSTREAM_CONNECT_FAILED,   /* UF: "remote connection failure"; the transport's words in the detail */
-    UPSTREAM_CONNECT_LOCAL,    /* UF: "local connection failure": we closed it while it connected */
-    UPSTREAM_CONNECT_TIMEOUT,  /* UF: "connection timeout" */
+    UPSTREAM_CONNECT_FAILED, /* UF: "remote connection failure"; the transport's words in the detail
+                              */
+    UPSTREAM_CONNECT_LOCAL,  /* UF: "local connection failure": we closed it while it connected */
+    UPSTREAM_CONNECT_TIMEOUT, /* UF: "connection timeout" */
     UPSTREAM_FAILURE_COUNT,
 };
 const char *upstream_failure_name(enum upstream_failure f);
@@ -72,23 +79,26 @@ const char *upstream_failure_name(enum upstream_failure f);
 struct upstream_tcp; /* one attempt, then one connection, with its permits and counts */
 
 struct upstream_tcp_handler {
-    /* Connected. Set the conn's handler now (conn_set_handler); from here the conn is the caller's to write,
-     * shut and close. When its on_end comes, call upstream_tcp_end there. */
+    /* Connected. Set the conn's handler now (conn_set_handler); from here the conn is the caller's
+     * to write, shut and close. When its on_end comes, call upstream_tcp_end there. */
     void (*on_ready)(struct upstream_tcp *t, void *ctx, struct conn *c);
-    /* No connection; detail is the transport's reason, "" for none, good for the call. t is freed when this returns. */
-    void (*on_failure)(struct upstream_tcp *t, void *ctx, enum upstream_failure f, const char *detail);
+    /* No connection; detail is the transport's reason, "" for none, good for the call. t is freed
+     * when this returns. */
+    void (*on_failure)(struct upstream_tcp *t, void *ctx, enum upstream_failure f,
+                       const char *detail);
 };
 
-/* Picks a host and dials it within the cluster's connect timeout, counting cluster.* and the host's statistics as
- * Envoy's TCP pool does. What is refused at once (NO_HOST, OVERFLOW_*) returns NULL with *failure_r. Otherwise exactly
- * one of the handler's functions is called, later, unless upstream_tcp_cancel came first. The cluster
- * stays held until the end. */
+/* Picks a host and dials it within the cluster's connect timeout, counting cluster.* and the host's
+ * statistics as Envoy's TCP pool does. What is refused at once (NO_HOST, OVERFLOW_*) returns NULL
+ * with *failure_r. Otherwise exactly one of the handler's functions is called, later, unless
+ * upstream_tcp_cancel came first. The cluster stays held until the end. */
 struct upstream_tcp *upstream_tcp_open(struct cluster *c, const struct upstream_ctx *ctx,
-                                       const struct upstream_tcp_handler *handler, void *handler_ctx,
-                                       enum upstream_failure *failure_r);
+                                       const struct upstream_tcp_handler *handler,
+                                       void *handler_ctx, enum upstream_failure *failure_r);
 /* Gives up while connecting: no more callbacks. Sets *t to NULL. */
 void upstream_tcp_cancel(struct upstream_tcp **t);
-/* The connection ended: permits go back, its length and bytes are counted. From the conn's on_end. Sets *t to NULL. */
+/* The connection ended: permits go back, its length and bytes are counted. From the conn's on_end.
+ * Sets *t to NULL. */
 void upstream_tcp_end(struct upstream_tcp **t, struct conn *c, enum conn_end end);
 /* The host that was picked. */
 struct host *upstream_tcp_host(const struct upstream_tcp *t);

@@ -1,0 +1,33 @@
+/* Hosts: names of their statistics and their birth. On the maker's thread; see host.h for sharing.
+ */
+#include "sidecar/balance/host.h"
+
+#include <string.h>
+
+const char *host_stat_name(enum host_stat stat)
+{
+    static const char *const names[HOST_STAT_COUNT] = {
+        [HOST_CX_ACTIVE] = "cx_active",
+        [HOST_RQ_ACTIVE] = "rq_active",
+        [HOST_CX_CONNECT_FAIL] = "cx_connect_fail",
+        [HOST_CX_TOTAL] = "cx_total",
+        [HOST_RQ_ERROR] = "rq_error",
+        [HOST_RQ_SUCCESS] = "rq_success",
+        [HOST_RQ_TIMEOUT] = "rq_timeout",
+        [HOST_RQ_TOTAL] = "rq_total",
+    };
+    assert(stat < HOST_STAT_COUNT);
+    return names[stat];
+}
+
+void host_init(struct host *h, const struct addr *addr, void (*on_unused)(struct host *h))
+{
+    assert(on_unused);
+    memset(h, 0, sizeof(*h));
+    h->addr = *addr;
+    addr_format(addr, h->text, sizeof(h->text));
+    h->hash_key = h->text;
+    h->hostname = "";
+    atomic_init(&h->refs, 1);
+    h->on_unused = on_unused;
+}

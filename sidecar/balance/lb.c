@@ -1,0 +1,211 @@
+/* The walk from a host set to a host: priority by load, then panic, locality or health, then the
+ * policy.
+ *
+ * A struct lb belongs to one worker; it holds one reference to the set in force. Positions (round
+ * robin's index, EDF queues) are kept by list id: the index goes on over an update, the queues are
+ * made anew. */
+#include "sidecar/balance/lb.h"
+
+#include "sidecar/balance/hostset_priv.h"
+#include "sidecar/balance/lb_priv.h"
+
+#include <stdlib.h>
+
+struct lb *lb_new(lb_random_fn *random, void *ctx)
+{
+    struct lb *lb = NEW(struct lb);
+    lb->random = random;
+    lb->random_ctx = ctx;
+    lb->seed = random(ctx);
+    return lb;
+}
+
+static void queues_drop(struct lb *lb)
+{
+    for (unsigned i = 0; i < lb->place_count; i++)
+        edf_fini(&lb->places[i].queue);
+}
+
+void lb_free(struct lb **lb)
+{
+    struct lb *was = *lb;
+    if (!was)
+        return;
+    *lb = NULL;
+    queues_drop(was);
+    free(was->places);
+    hostset_unref(&was->set);
+    free(was);
+}
+
+struct hostset *lb_set(const struct lb *lb)
+{
+    return lb->set;
+}
+
+void lb_update(struct lb *lb, struct hostset *set)
+{
+    hostset_ref(set);
+    hostset_unref(&lb->set);
+    lb->set = set;
+    queues_drop(lb);
+    if (set->list_count <= lb->place_count)
+        return;
+    lb->places = xrealloc(lb->places, set->list_count * sizeof(*lb->places));
+    for (unsigned i = lb->place_count; i < set->list_count; i++)
+        lb->places[i] = (struct lb_place){.index = lb->seed};
+    lb->place_count = set->list_count;
+}
+
+/* A queue is filled when it is first asked, and turned by the seed, so that workers do not all
+ * begin with the same host. */
+static void queue_fill(struct lb *lb, const struct host_list *list, struct edf *queue,
+                       double (*weight_fn)(const struct lb *lb, const struct hostset_member *m))
+{
+    for (unsigned i = 0; i < list->count; i++)
+        edf_add(queue, i, weight_fn(lb, list->v[i]));
+    for (uint64_t turns = lb->seed % list->count; turns > 0; turns--) {
+        uint32_t at = 0;
+        edf_take(queue, &at);
+        edf_add(queue, at, weight_fn(lb, list->v[at]));
+    }
+}
+
+const struct hostset_member *lb_queue_pick(struct lb *lb, const struct host_list *list,
+                                           double (*weight_fn)(const struct lb *lb,
+                                                               const struct hostset_member *m))
+{
+    struct edf *queue = &lb->places[list->id].queue;
+    if (queue->count == 0)
+        queue_fill(lb, list, queue, weight_fn);
+    uint32_t at = 0;
+    bool taken = edf_take(queue, &at);
+    assert(taken && at < list->count);
+    edf_add(queue, at, weight_fn(lb, list->v[at]));
+    return list->v[at];
+}
+
+/* The priority that draw falls on, and whether it is its degraded hosts' turn. */
+static const struct hostset_priority *priority_choose(const struct hostset *s, uint64_t draw,
+                                                      bool *degraded_r)
+{
+    uint64_t percent = draw % 100 + 1, sum = 0;
+    for (unsigned i = 0; i < s->priority_count; i++) {
+        sum += s->priorities[i].healthy_load;
+        *degraded_r = false;
+        if (percent <= sum)
+            return &s->priorities[i];
+    }
+    for (unsigned i = 0; i < s->priority_count; i++) {
+        sum += s->priorities[i].degraded_load;
+        *degraded_r = true;
+        if (percent <= sum)
+            return &s->priorities[i];
+    }
+    die("the loads of %u priorities sum to %llu, not 100", s->priority_count,
+        (unsigned long long)sum);
+}
+
+static double split_weight(const struct host_locality *l, bool degraded)
+{
+    return degraded ? l->degraded_weight : l->healthy_weight;
+}
+
+/* The locality whose turn it is; NULL: none has a weight. */
+static const struct host_locality *locality_choose(struct lb *lb, const struct hostset_priority *p,
+                                                   bool degraded)
+{
+    if (p->locality_count == 0)
+        return NULL;
+    struct edf *queue = &lb->places[degraded ? p->degraded_split_id : p->healthy_split_id].queue;
+    if (queue->count == 0)
+        for (unsigned i = 0; i < p->locality_count; i++)
+            if (split_weight(&p->localities[i], degraded) > 0)
+                edf_add(queue, i, split_weight(&p->localities[i], degraded));
+    uint32_t at;
+    if (!edf_take(queue, &at))
+        return NULL;
+    edf_add(queue, at, split_weight(&p->localities[at], degraded));
+    return &p->localities[at];
+}
+
+static const struct host_list *list_choose(struct lb *lb, const struct hostset_priority *p,
+                                           bool degraded)
+{
+    if (p->panic)
+        return &p->all;
+    const struct host_locality *l = locality_choose(lb, p, degraded);
+    if (l)
+        return degraded ? &l->degraded : &l->healthy;
+    return degraded ? &p->degraded : &p->healthy;
+}
+
+static struct host *policy_pick(struct lb *lb, const struct host_list *list)
+{
+    if (list->count == 0)
+        return NULL;
+    switch (lb->set->options.policy) {
+    case BALANCE_ROUND_ROBIN:
+        return lb_rr_pick(lb, list);
+    case BALANCE_LEAST_REQUEST:
+        return lb_least_pick(lb, list);
+    case BALANCE_RANDOM:
+        return lb_random_pick(lb, list);
+    case BALANCE_RING_HASH:
+    case BALANCE_MAGLEV:
+        break;
+    }
+    die("policy %d picks by table, not by list", (int)lb->set->options.policy);
+}
+
+static bool was_tried(const struct lb_ctx *ctx, const struct host *h)
+{
+    for (unsigned i = 0; i < ctx->tried_count; i++)
+        if (ctx->tried[i] == h)
+            return true;
+    return false;
+}
+
+static struct host *pick_by_table(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_picks)
+{
+    uint64_t hash = ctx->has_hash ? ctx->hash : lb->random(lb->random_ctx);
+    bool degraded;
+    const struct hostset_priority *p = priority_choose(lb->set, hash, &degraded);
+    *panic_picks += p->panic;
+    struct host *h = NULL;
+    for (unsigned i = 0; i < ctx->max_picks || i == 0; i++) {
+        h = p->ring ? ring_pick(p->ring, hash, i) : maglev_pick(p->maglev, hash, i);
+        if (!h || !was_tried(ctx, h))
+            break;
+    }
+    return h;
+}
+
+static struct host *pick_by_list(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_picks)
+{
+    struct host *h = NULL;
+    for (unsigned i = 0; i < ctx->max_picks || i == 0; i++) {
+        bool degraded;
+        const struct hostset_priority *p =
+            priority_choose(lb->set, lb->random(lb->random_ctx), &degraded);
+        *panic_picks += p->panic;
+        h = policy_pick(lb, list_choose(lb, p, degraded));
+        if (!h || !was_tried(ctx, h))
+            break;
+    }
+    return h;
+}
+
+struct host *lb_pick(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_picks_r)
+{
+    unsigned panic_picks = 0;
+    struct host *h = NULL;
+    if (lb->set) {
+        enum balance_policy policy = lb->set->options.policy;
+        bool by_table = policy == BALANCE_RING_HASH || policy == BALANCE_MAGLEV;
+        h = by_table ? pick_by_table(lb, ctx, &panic_picks) : pick_by_list(lb, ctx, &panic_picks);
+    }
+    if (panic_picks_r)
+        *panic_picks_r = panic_picks;
+    return h;
+}

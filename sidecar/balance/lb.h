@@ -1,0 +1,32 @@
+/* The choice of a host: one worker's position in a host set. Pure: randomness comes in by the
+ * generator. */
+#ifndef OUTRIGGER_BALANCE_LB_H
+#define OUTRIGGER_BALANCE_LB_H
+
+#include "sidecar/balance/hostset.h"
+
+/* A source of random numbers: rng_u64, or a test's list. */
+typedef uint64_t lb_random_fn(void *ctx);
+
+struct lb;
+
+/* No set yet: picks find nothing. random is called with ctx, now and later. */
+struct lb *lb_new(lb_random_fn *random, void *ctx);
+void lb_free(struct lb **lb);
+/* Another set is in force; lb takes a reference. Round robin goes on where it stood. */
+void lb_update(struct lb *lb, struct hostset *set);
+struct hostset *lb_set(const struct lb *lb); /* NULL: none yet */
+
+struct lb_ctx {
+    bool has_hash; /* else ring and maglev draw */
+    uint64_t hash;
+    struct host *const *tried; /* a pick among these is drawn again, */
+    unsigned tried_count;
+    unsigned max_picks; /* up to so many picks in all; the last one counts in any case; 0 is 1 */
+};
+
+/* NULL: no host. Good while the set is in force. *panic_picks_r (may be NULL): how often a pick was
+ * made in panic, which Envoy counts as lb_healthy_panic. */
+struct host *lb_pick(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_picks_r);
+
+#endif

@@ -1,0 +1,38 @@
+/* What lb.c shares with the policies. */
+#ifndef OUTRIGGER_BALANCE_LB_PRIV_H
+#define OUTRIGGER_BALANCE_LB_PRIV_H
+
+#include "sidecar/balance/edf.h"
+#include "sidecar/balance/lb.h"
+
+/* The position in one host list, or in one split over localities. */
+struct lb_place {
+    uint64_t index;   /* round robin's next, by modulo */
+    struct edf queue; /* filled when weights differ */
+};
+
+struct lb {
+    struct hostset *set;
+    struct lb_place *places; /* by list id */
+    unsigned place_count;
+    uint64_t seed; /* where round robin starts */
+    lb_random_fn *random;
+    void *random_ctx;
+};
+
+/* Each picks from a list that is not empty. */
+struct host *lb_rr_pick(struct lb *lb, const struct host_list *list);
+struct host *lb_least_pick(struct lb *lb, const struct host_list *list);
+struct host *lb_random_pick(struct lb *lb, const struct host_list *list);
+
+/* Weight of a member for the queue: its own, or least request's. */
+double lb_rr_weight(const struct lb *lb, const struct hostset_member *m);
+double lb_least_weight(const struct lb *lb, const struct hostset_member *m);
+
+/* The member whose turn it is in a list with different weights; it is queued again with weight_fn's
+ * answer. */
+const struct hostset_member *lb_queue_pick(struct lb *lb, const struct host_list *list,
+                                           double (*weight_fn)(const struct lb *lb,
+                                                               const struct hostset_member *m));
+
+#endif

@@ -1,0 +1,111 @@
+/* How the load spreads over the priorities of a host set, as Envoy computes it: each priority can
+ * bear its healthy share times the overprovisioning factor; the first ones are filled first; what
+ * is left goes to degraded hosts; below the panic threshold a priority uses all its hosts.
+ *
+ * Pure arithmetic on a set that is being made. Percentages are whole numbers, as Envoy's. */
+#include "sidecar/balance/hostset_priv.h"
+
+#include <stdlib.h>
+
+struct ability {
+    uint32_t healthy,
+        degraded; /* percent of the whole load that the priority could bear, at most 100 */
+};
+
+static uint64_t list_weight(const struct host_list *list)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < list->count; i++)
+        sum += list->v[i]->weight;
+    return sum;
+}
+
+static uint32_t able_percent(const struct hostset *s, const struct host_list *part,
+                             const struct host_list *all)
+{
+    uint64_t have = s->options.weighted_priority_health ? list_weight(part) : part->count;
+    uint64_t total = s->options.weighted_priority_health ? list_weight(all) : all->count;
+    if (total == 0)
+        return 0;
+    uint64_t percent = s->options.overprovisioning_factor * have / total;
+    return percent < 100 ? (uint32_t)percent : 100;
+}
+
+static double available_percent(const struct hostset_priority *p)
+{
+    if (p->all.count == 0)
+        return 0;
+    return 100.0 * (p->healthy.count + p->degraded.count) / p->all.count;
+}
+
+/* Everything is in panic: the load goes by the number of hosts, rounding errors to the first that
+ * has any. */
+static void spread_in_total_panic(struct hostset *s)
+{
+    uint32_t left = 100;
+    struct hostset_priority *first = NULL;
+    for (unsigned i = 0; i < s->priority_count; i++) {
+        struct hostset_priority *p = &s->priorities[i];
+        p->degraded_load = 0;
+        p->healthy_load = s->count ? 100 * p->all.count / s->count : 0;
+        left -= p->healthy_load;
+        if (!first && p->all.count)
+            first = p;
+    }
+    (first ? first : &s->priorities[0])->healthy_load += left;
+}
+
+static void spread_by_ability(struct hostset *s, const struct ability *able, uint32_t total)
+{
+    uint32_t left = 100;
+    uint32_t *first = NULL;
+    for (unsigned i = 0; i < s->priority_count; i++) {
+        uint32_t load = able[i].healthy * 100 / total;
+        s->priorities[i].healthy_load = load < left ? load : left;
+        left -= s->priorities[i].healthy_load;
+        if (!first && able[i].healthy)
+            first = &s->priorities[i].healthy_load;
+    }
+    for (unsigned i = 0; i < s->priority_count; i++) {
+        uint32_t load = able[i].degraded * 100 / total;
+        s->priorities[i].degraded_load = load < left ? load : left;
+        left -= s->priorities[i].degraded_load;
+        if (!first && able[i].degraded)
+            first = &s->priorities[i].degraded_load;
+    }
+    assert(first);
+    *first += left; /* rounding errors */
+}
+
+static void panic_decide(struct hostset *s, uint32_t total)
+{
+    bool all_panic = true;
+    for (unsigned i = 0; i < s->priority_count; i++) {
+        struct hostset_priority *p = &s->priorities[i];
+        p->panic = total < 100 && available_percent(p) < s->options.panic_threshold;
+        all_panic &= p->panic;
+    }
+    if (all_panic)
+        spread_in_total_panic(s);
+}
+
+void priority_spread(struct hostset *s)
+{
+    struct ability *able = xcalloc(s->priority_count, sizeof(*able));
+    uint32_t total = 0;
+    for (unsigned i = 0; i < s->priority_count; i++) {
+        const struct hostset_priority *p = &s->priorities[i];
+        able[i].healthy = able_percent(s, &p->healthy, &p->all);
+        able[i].degraded = able_percent(s, &p->degraded, &p->all);
+        total += able[i].healthy + able[i].degraded;
+    }
+    if (total > 100)
+        total = 100;
+    if (total > 0)
+        spread_by_ability(s, able, total);
+    else
+        s->priorities[0].healthy_load =
+            100; /* nobody is able: picks find nothing, unless in panic */
+    panic_decide(s, total);
+    free(able);
+}
