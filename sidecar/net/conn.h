@@ -27,13 +27,14 @@ const char *conn_end_name(enum conn_end end);
 /* What a connection raises. Each callback may call any verb on the connection, conn_close included. ctx
  * is what conn_set_handler gave. NULL members are skipped. */
 struct conn_handler {
-    /* The connect finished (dialled connections only) and the transport is ready. */
+    /* The connect finished, where it was dialled, and the transport, where it has one, is ready. */
     void (*on_ready)(struct conn *c, void *ctx);
     /* n > 0 bytes; they are gone after the call, so keep what is not used. */
     void (*on_data)(struct conn *c, void *ctx, uint8_t *data, size_t n);
     /* The peer sent its FIN. Writing still works. Without this member the connection is closed. */
     void (*on_eof)(struct conn *c, void *ctx);
-    /* What waits to be written rose above the high watermark, or fell to half of it. */
+    /* What waits to be written rose above the high watermark, or fell to half of it. on_above_high may come
+     * from inside conn_write. */
     void (*on_above_high)(struct conn *c, void *ctx);
     void (*on_below_low)(struct conn *c, void *ctx);
     /* The last callback, exactly once, never from inside conn_close's own call: it comes at the end of the
@@ -50,6 +51,8 @@ struct conn_options {
 int conn_adopt(struct loop *loop, int fd, const struct conn_options *options, struct conn **conn_r);
 
 void conn_set_handler(struct conn *c, const struct conn_handler *handler, void *ctx);
+/* Bytes that were read before, and looked at only: they go to the transport or the handler as if read now. */
+void conn_feed(struct conn *c, uint8_t *data, size_t n);
 
 /* Queues bytes; all that one turn queues goes out in as few system calls as possible, at the end of the
  * event being handled, or at once when it is large. What the kernel does not take is copied and kept. Never fails: a
@@ -60,14 +63,15 @@ void conn_flush(struct conn *c); /* now, instead of at the end of the event */
 size_t conn_write_pending(const struct conn *c); /* bytes that the kernel has not taken */
 bool conn_is_above_high(const struct conn *c);
 
-/* Back-pressure towards the peer. Calls nest: reading runs while pauses and resumes are equal. */
+/* Back-pressure towards the peer. Calls nest: reading runs while pauses and resumes are equal. A secure
+ * transport may still deliver what it holds of the last read. */
 void conn_read_pause(struct conn *c);
 void conn_read_resume(struct conn *c);
 
 /* Sends what is queued, then FIN; reading goes on. */
 void conn_shutdown(struct conn *c);
-/* Sends what is queued, then FIN, then waits until the peer closes or delay_ms passed (Envoy's delayed
- * close); reading stops at once. */
+/* Sends what is queued, then FIN, then waits until the peer closes or delay_ms passed without progress (Envoy's
+ * delayed close); what is read meanwhile is dropped. delay_ms 0: closes as soon as all is sent. */
 void conn_close_after_flush(struct conn *c, uint64_t delay_ms);
 void conn_close(struct conn *c); /* drops what is queued */
 void conn_abort(struct conn *c); /* with RST */
@@ -95,9 +99,12 @@ struct transport {
     struct str (*alpn)(void *tx); /* the protocol agreed on; empty: none */
     void (*free)(void *tx);
 };
+/* Before the connect finished, or on an open connection that has none (after sniffing); then the handshake begins
+ * in this call. tx is freed with the conn. */
 void conn_set_transport(struct conn *c, const struct transport *transport, void *tx);
 void conn_transport_ready(struct conn *c); /* the handshake is done: on_ready */
 void conn_transport_deliver(struct conn *c, uint8_t *data, size_t n);
+void conn_transport_eof(struct conn *c); /* the peer ended its side by the transport's own means (close_notify) */
 void conn_transport_send(struct conn *c, const void *p, size_t n);
 void conn_transport_fail(struct conn *c, const char *why); /* why: kept for conn_failure */
 struct str conn_alpn(const struct conn *c);

@@ -1,0 +1,578 @@
+/* Owns a connection's life: its states, reading, the ends of both sides, and the one way out.
+ *
+ * On the thread of its loop. States:
+ *
+ *   CONNECTING -> HANDSHAKE -> OPEN -> FLUSHING -> LINGERING -> CLOSED
+ *
+ * and to CLOSED from everywhere. Without a transport HANDSHAKE is skipped; FLUSHING may begin before OPEN.
+ * CLOSED means that conn_finish ran: no callback but on_end follows, which is deferred to the end of the turn,
+ * whereupon the socket is closed and, when libuv let go of it, the memory freed. So every verb is allowed in
+ * every callback.
+ *
+ * A write that fails does not end the connection while it can still be read: an answer that the peer sent
+ * before it reset the connection is delivered first, then reading tells the end.
+ *
+ * Reading uses the loop's one buffer and is switched in libuv only when the wish changes. */
+#include "sidecar/net/conn.h"
+
+#include "sidecar/base/die.h"
+#include "sidecar/net/conn_priv.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_HIGH_BYTES (1024 * 1024)
+
+static const char *const state_names[CONN_STATE_COUNT] = {
+    "connecting", "handshake", "open", "flushing", "lingering", "closed",
+};
+
+/* Which states may come before each. */
+#define FROM(s) (1u << (s))
+static const unsigned state_from[CONN_STATE_COUNT] = {
+    [CONN_CONNECTING] = 0,
+    [CONN_HANDSHAKE] = FROM(CONN_CONNECTING) | FROM(CONN_OPEN),
+    [CONN_OPEN] = FROM(CONN_CONNECTING) | FROM(CONN_HANDSHAKE),
+    [CONN_FLUSHING] = FROM(CONN_CONNECTING) | FROM(CONN_HANDSHAKE) | FROM(CONN_OPEN),
+    [CONN_LINGERING] = FROM(CONN_FLUSHING),
+    [CONN_CLOSED] = FROM(CONN_CONNECTING) | FROM(CONN_HANDSHAKE) | FROM(CONN_OPEN) |
+                    FROM(CONN_FLUSHING) | FROM(CONN_LINGERING),
+};
+
+static void update_reading(struct conn *c);
+
+static void set_state(struct conn *c, enum conn_state state)
+{
+    if (!(state_from[state] & FROM(c->state)))
+        die("connection %llu: %s cannot follow %s", (unsigned long long)c->id, state_names[state],
+            state_names[c->state]);
+    c->state = state;
+    update_reading(c);
+}
+
+const char *conn_end_name(enum conn_end end)
+{
+    static const char *const names[CONN_END_COUNT] = {
+        "local close", "end of stream", "reset", "connect failed", "connect timeout",
+        "transport failure",
+    };
+    assert(end < CONN_END_COUNT);
+    return names[end];
+}
+
+/* ---- Birth. ---- */
+
+static void arm_close(struct conn *c)
+{
+    c->left_at_arm = conn_write_pending(c);
+    timer_arm(&c->timer, c->delay_ms);
+}
+
+static void on_timer(struct timer *t)
+{
+    struct conn *c = CONTAINER_OF(t, struct conn, timer);
+    if (!c->is_connected || c->state == CONN_HANDSHAKE)
+        conn_finish(c, CONN_END_CONNECT_TIMEOUT, ETIMEDOUT);
+    else if (c->state == CONN_FLUSHING && conn_write_pending(c) < c->left_at_arm)
+        arm_close(c); /* slowly, but the peer does read */
+    else
+        conn_finish(c, CONN_END_LOCAL, 0);
+}
+
+struct conn *conn_new(struct loop *loop, int family, const struct conn_options *options)
+{
+    static _Atomic uint64_t last_id;
+    struct conn *c = NEW(struct conn);
+    c->loop = loop;
+    c->id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
+    c->high_bytes = options && options->high_watermark_bytes ? options->high_watermark_bytes
+                                                             : DEFAULT_HIGH_BYTES;
+    if (family == AF_UNIX)
+        uv_pipe_init(loop_uv(loop), &c->uv.pipe, 0);
+    else
+        uv_tcp_init(loop_uv(loop), &c->uv.tcp);
+    timer_init(&c->timer, loop, on_timer);
+    list_init(&c->dirty);
+    list_init(&c->link);
+    list_push_back(&loop->conns, &c->link);
+    return c;
+}
+
+int conn_open_fd(struct conn *c, int fd)
+{
+    int rc;
+    if (uv_handle_get_type(&c->uv.handle) == UV_NAMED_PIPE) {
+        rc = uv_pipe_open(&c->uv.pipe, fd);
+    } else {
+        int on = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        rc = uv_tcp_open(&c->uv.tcp, fd);
+    }
+    if (rc != 0)
+        close(fd);
+    return rc;
+}
+
+static void read_addrs(struct conn *c, int fd)
+{
+    struct addr a = {.len = sizeof(a.un)};
+    if (getpeername(fd, &a.sa, &a.len) == 0 && a.len > 0)
+        c->peer = a;
+    a.len = sizeof(a.un);
+    if (getsockname(fd, &a.sa, &a.len) == 0 && a.len > 0)
+        c->local = a;
+}
+
+int conn_adopt(struct loop *loop, int fd, const struct conn_options *options, struct conn **conn_r)
+{
+    int family = 0;
+    socklen_t len = sizeof(family);
+    *conn_r = NULL;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) != 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    struct conn *c = conn_new(loop, family, options);
+    int rc = conn_open_fd(c, fd);
+    if (rc != 0) {
+        conn_finish(c, CONN_END_LOCAL, 0);
+        return rc;
+    }
+    read_addrs(c, fd);
+    c->is_connected = c->is_ready = true;
+    set_state(c, CONN_OPEN);
+    *conn_r = c;
+    return 0;
+}
+
+static void begin_transport(struct conn *c)
+{
+    c->is_ready = false;
+    set_state(c, CONN_HANDSHAKE);
+    if (c->transport->start)
+        c->transport->start(c, c->tx);
+}
+
+static void become_ready(struct conn *c)
+{
+    timer_disarm(&c->timer);
+    c->is_ready = true;
+    set_state(c, CONN_OPEN);
+    if (c->shut || buf_len(&c->out) > 0)
+        conn_mark_dirty(c);
+    if (c->handler && c->handler->on_ready)
+        c->handler->on_ready(c, c->ctx);
+}
+
+void conn_connected(struct conn *c)
+{
+    assert(c->state == CONN_CONNECTING || c->state == CONN_FLUSHING);
+    c->is_connected = true;
+    read_addrs(c, conn_fd(c));
+    if (c->state == CONN_FLUSHING) {
+        c->is_ready = !c->transport;
+        update_reading(c);
+        conn_flush(c);
+    } else if (c->transport) {
+        begin_transport(c);
+    } else {
+        become_ready(c);
+    }
+}
+
+/* ---- Death. ---- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct conn *c = CONTAINER_OF(handle, struct conn, uv.handle);
+    assert(!c->blocked);
+    if (c->transport && c->transport->free)
+        c->transport->free(c->tx);
+    list_remove(&c->link);
+    buf_fini(&c->out);
+    buf_fini(&c->raw);
+    free(c->failure);
+    free(c->destination);
+    free(c);
+}
+
+static void raise_end(void *arg)
+{
+    struct conn *c = arg;
+    assert(c->state == CONN_CLOSED);
+    if (c->handler && c->handler->on_end)
+        c->handler->on_end(c, c->ctx, c->end, c->error);
+    c->handler = NULL;
+    uv_close(&c->uv.handle, on_handle_closed);
+}
+
+void conn_finish(struct conn *c, enum conn_end end, int error)
+{
+    if (c->state == CONN_CLOSED)
+        return;
+    assert(error >= 0);
+    c->end = end;
+    c->error = error;
+    timer_disarm(&c->timer);
+    conn_drop_output(c);
+    set_state(c, CONN_CLOSED);
+    loop_defer(c->loop, raise_end, c);
+}
+
+void conn_close_all(struct loop *loop)
+{
+    LIST_FOREACH(&loop->conns, node)
+        conn_finish(CONTAINER_OF(node, struct conn, link), CONN_END_LOCAL, 0);
+}
+
+void conn_set_failure(struct conn *c, const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+    if (c->failure)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    c->failure = xstrdup(text);
+}
+
+/* ---- Reading. ---- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct conn *c = CONTAINER_OF(handle, struct conn, uv.handle);
+    (void)suggested;
+    *buf = uv_buf_init((char *)c->loop->read_buf, LOOP_READ_BYTES);
+}
+
+static void deliver(struct conn *c, uint8_t *data, size_t n)
+{
+    if (n == 0 || c->state != CONN_OPEN || c->eof)
+        return;
+    c->bytes_read += n;
+    if (c->handler && c->handler->on_data)
+        c->handler->on_data(c, c->ctx, data, n);
+}
+
+static void receive(struct conn *c, uint8_t *data, size_t n)
+{
+    if (c->state == CONN_FLUSHING || c->state == CONN_LINGERING)
+        return; /* read only to see the end, and so that closing does not turn into a reset */
+    if (c->transport)
+        c->transport->on_raw(c, c->tx, data, n);
+    else
+        deliver(c, data, n);
+}
+
+/* The peer's side is over. */
+static void receive_eof(struct conn *c)
+{
+    if (c->eof)
+        return;
+    c->eof = true;
+    update_reading(c);
+    switch (c->state) {
+    case CONN_HANDSHAKE:
+        conn_set_failure(c, "connection closed by the peer during the handshake");
+        conn_finish(c, CONN_END_TRANSPORT, 0);
+        break;
+    case CONN_LINGERING:
+        conn_finish(c, CONN_END_LOCAL, 0);
+        break;
+    case CONN_OPEN:
+        if (c->fin_sent || c->write_broken)
+            conn_finish(c, c->write_broken ? CONN_END_RESET : CONN_END_EOF, c->error);
+        else if (c->handler && c->handler->on_eof)
+            c->handler->on_eof(c, c->ctx);
+        else
+            conn_finish(c, CONN_END_EOF, 0);
+        break;
+    default:
+        break; /* FLUSHING goes on: it may be half closed only */
+    }
+}
+
+static void receive_error(struct conn *c, int error)
+{
+    if (c->state == CONN_LINGERING)
+        conn_finish(c, CONN_END_LOCAL, 0);
+    else
+        conn_finish(c, CONN_END_RESET, error);
+}
+
+/* libuv reports a reset that comes right behind data as an end of stream; the kernel still knows better, and
+ * a body that ends with the connection must not pass for a whole one. */
+static int hidden_error(const struct conn *c)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    return getsockopt(conn_fd(c), SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : 0;
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct conn *c = CONTAINER_OF(stream, struct conn, uv.stream);
+    struct loop *loop = c->loop;
+    if (c->state == CONN_CLOSED || n == 0)
+        return;
+    if (n > 0) {
+        receive(c, (uint8_t *)buf->base, (size_t)n);
+    } else {
+        int error = n == UV_EOF ? hidden_error(c) : (int)-n;
+        if (error == 0)
+            receive_eof(c);
+        else
+            receive_error(c, error);
+    }
+    loop_event_end(loop);
+}
+
+static bool wants_reading(const struct conn *c)
+{
+    switch (c->state) {
+    case CONN_HANDSHAKE:
+        return c->handler && !c->eof;
+    case CONN_OPEN:
+        return c->handler && !c->eof && c->read_pauses == 0;
+    case CONN_LINGERING:
+        return !c->eof;
+    case CONN_FLUSHING:
+        return !c->eof && c->is_connected;
+    default:
+        return false;
+    }
+}
+
+static void update_reading(struct conn *c)
+{
+    bool wish = wants_reading(c);
+    if (wish == c->is_reading)
+        return;
+    c->is_reading = wish;
+    if (!wish) {
+        uv_read_stop(&c->uv.stream);
+        return;
+    }
+    int rc = uv_read_start(&c->uv.stream, on_alloc, on_read);
+    if (rc != 0)
+        conn_finish(c, CONN_END_RESET, -rc);
+}
+
+void conn_feed(struct conn *c, uint8_t *data, size_t n)
+{
+    if (c->state == CONN_HANDSHAKE || c->state == CONN_OPEN)
+        receive(c, data, n);
+}
+
+void conn_set_handler(struct conn *c, const struct conn_handler *handler, void *ctx)
+{
+    c->handler = handler;
+    c->ctx = ctx;
+    if (c->state != CONN_CLOSED)
+        update_reading(c);
+}
+
+void conn_read_pause(struct conn *c)
+{
+    assert(c->read_pauses < UINT32_MAX);
+    c->read_pauses++;
+    if (c->state == CONN_OPEN)
+        update_reading(c);
+}
+
+void conn_read_resume(struct conn *c)
+{
+    assert(c->read_pauses > 0);
+    c->read_pauses--;
+    if (c->state == CONN_OPEN)
+        update_reading(c);
+}
+
+/* ---- Ending our side. ---- */
+
+void conn_shutdown(struct conn *c)
+{
+    if (c->shut || c->state == CONN_CLOSED)
+        return;
+    c->shut = true;
+    conn_mark_dirty(c);
+}
+
+void conn_close_after_flush(struct conn *c, uint64_t delay_ms)
+{
+    if (c->state >= CONN_FLUSHING)
+        return;
+    c->delay_ms = delay_ms;
+    c->shut = true;
+    if (!c->is_ready && c->transport)
+        buf_clear(&c->out); /* nobody to encrypt it */
+    set_state(c, CONN_FLUSHING);
+    if (delay_ms > 0 && c->is_connected)
+        arm_close(c);
+    conn_mark_dirty(c);
+}
+
+static void send_fin(struct conn *c)
+{
+    assert(!c->fin_sent);
+    c->fin_sent = true;
+    /* Fails only where the connection is gone already; reading tells. */
+    shutdown(conn_fd(c), SHUT_WR);
+}
+
+void conn_flushed(struct conn *c)
+{
+    if (!c->fin_sent)
+        send_fin(c);
+    if (c->state == CONN_OPEN) {
+        if (c->eof)
+            conn_finish(c, CONN_END_EOF, 0);
+        return;
+    }
+    assert(c->state == CONN_FLUSHING);
+    if (c->eof || c->delay_ms == 0) {
+        conn_finish(c, CONN_END_LOCAL, 0);
+        return;
+    }
+    set_state(c, CONN_LINGERING);
+    arm_close(c);
+}
+
+void conn_write_failed(struct conn *c, int error)
+{
+    conn_drop_output(c);
+    c->write_broken = true;
+    c->shut = true;
+    if (c->state == CONN_OPEN && c->is_reading) {
+        c->error = error;
+        return;
+    }
+    conn_finish(c, c->state >= CONN_FLUSHING ? CONN_END_LOCAL : CONN_END_RESET, error);
+}
+
+void conn_close(struct conn *c)
+{
+    conn_finish(c, CONN_END_LOCAL, 0);
+}
+
+void conn_abort(struct conn *c)
+{
+    if (c->state == CONN_CLOSED)
+        return;
+    if (conn_fd(c) >= 0) {
+        struct linger now = {.l_onoff = 1, .l_linger = 0};
+        setsockopt(conn_fd(c), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    }
+    conn_finish(c, CONN_END_LOCAL, 0);
+}
+
+/* ---- The transport. ---- */
+
+void conn_set_transport(struct conn *c, const struct transport *transport, void *tx)
+{
+    assert(!c->transport && transport->on_raw && transport->write);
+    assert(c->state == CONN_CONNECTING || c->state == CONN_OPEN);
+    c->transport = transport;
+    c->tx = tx;
+    if (c->state == CONN_OPEN)
+        begin_transport(c);
+}
+
+void conn_transport_ready(struct conn *c)
+{
+    if (c->state == CONN_HANDSHAKE)
+        become_ready(c);
+}
+
+void conn_transport_deliver(struct conn *c, uint8_t *data, size_t n)
+{
+    deliver(c, data, n);
+}
+
+void conn_transport_eof(struct conn *c)
+{
+    if (c->state == CONN_OPEN || c->state == CONN_HANDSHAKE)
+        receive_eof(c);
+}
+
+void conn_transport_fail(struct conn *c, const char *why)
+{
+    if (c->state == CONN_CLOSED)
+        return;
+    conn_set_failure(c, "%s", why);
+    conn_flush_raw(c); /* the alert */
+    conn_finish(c, CONN_END_TRANSPORT, 0);
+}
+
+struct str conn_alpn(const struct conn *c)
+{
+    return c->transport && c->transport->alpn ? c->transport->alpn(c->tx) : STR_NONE;
+}
+
+/* ---- What others ask. ---- */
+
+struct loop *conn_loop(const struct conn *c)
+{
+    return c->loop;
+}
+
+int conn_fd(const struct conn *c)
+{
+    uv_os_fd_t fd;
+    return uv_fileno(&c->uv.handle, &fd) == 0 ? fd : -1;
+}
+
+uint64_t conn_id(const struct conn *c)
+{
+    return c->id;
+}
+
+const struct addr *conn_peer_addr(const struct conn *c)
+{
+    return &c->peer;
+}
+
+const struct addr *conn_local_addr(const struct conn *c)
+{
+    return &c->local;
+}
+
+const struct addr *conn_destination(const struct conn *c)
+{
+    return c->destination ? c->destination : &c->local;
+}
+
+void conn_set_destination(struct conn *c, const struct addr *a)
+{
+    if (!c->destination)
+        c->destination = NEW(struct addr);
+    *c->destination = *a;
+}
+
+bool conn_is_eof(const struct conn *c)
+{
+    return c->eof;
+}
+
+uint64_t conn_bytes_read(const struct conn *c)
+{
+    return c->bytes_read;
+}
+
+uint64_t conn_bytes_written(const struct conn *c)
+{
+    return c->bytes_written;
+}
+
+const char *conn_failure(const struct conn *c)
+{
+    return c->failure ? c->failure : "";
+}

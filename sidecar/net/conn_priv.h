@@ -1,0 +1,89 @@
+/* The insides of a connection, for conn.c, conn_write.c and dial.c only. */
+#ifndef OUTRIGGER_NET_CONN_PRIV_H
+#define OUTRIGGER_NET_CONN_PRIV_H
+
+#include "sidecar/net/conn.h"
+#include "sidecar/net/loop_priv.h"
+
+enum conn_state {
+    CONN_CONNECTING, /* dialled, not answered */
+    CONN_HANDSHAKE,  /* connected; the transport is not ready */
+    CONN_OPEN,
+    CONN_FLUSHING, /* conn_close_after_flush: bytes are left */
+    CONN_LINGERING, /* flushed, FIN sent: waits for the peer's, or the delay */
+    CONN_CLOSED,    /* on_end comes at the end of the turn, or was raised */
+    CONN_STATE_COUNT,
+};
+
+/* What the kernel did not take at once. */
+struct blocked_write {
+    uv_write_t req;
+    struct conn *conn;
+    struct buf data;
+};
+
+struct conn {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+    struct loop *loop;
+    struct list link;  /* loop->conns */
+    struct list dirty; /* loop->dirty */
+    enum conn_state state;
+    const struct conn_handler *handler;
+    void *ctx;
+    const struct transport *transport;
+    void *tx;
+    uint64_t id;
+
+    struct buf out; /* the owner's bytes, until the end of the event */
+    struct buf raw; /* the transport's records; empty without one */
+    struct blocked_write *blocked;
+    size_t high_bytes;
+    uint64_t bytes_read, bytes_written;
+
+    struct timer timer; /* connect timeout, then delayed close */
+    uint64_t delay_ms;
+    size_t left_at_arm; /* delayed close: bytes left when the timer was armed */
+
+    uint32_t read_pauses;
+    bool is_connected;
+    bool is_ready; /* reached OPEN with the transport it has now */
+    bool is_reading;
+    bool is_above_high;
+    bool is_in_flush;
+    bool eof;          /* the peer's FIN, or its transport's */
+    bool shut;         /* the owner ended its side */
+    bool transport_shut;
+    bool fin_sent;
+    bool write_broken; /* the kernel refused a write: reading goes on until it tells why */
+
+    enum conn_end end;
+    int error;
+    char *failure;
+
+    struct addr peer, local;
+    struct addr *destination; /* NULL: local */
+};
+
+/* A connection in CONNECTING without a socket. */
+struct conn *conn_new(struct loop *loop, int family, const struct conn_options *options);
+/* Gives it a connected or connecting fd; 0 or -errno, then the fd is closed. */
+int conn_open_fd(struct conn *c, int fd);
+void conn_connected(struct conn *c);
+/* The only way out, from any state but CLOSED, where it does nothing. */
+void conn_finish(struct conn *c, enum conn_end end, int error);
+void conn_set_failure(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* conn_write.c calls these: all that was queued before our end is out; the kernel refused. */
+void conn_flushed(struct conn *c);
+void conn_write_failed(struct conn *c, int error);
+/* conn.c calls these. */
+void conn_mark_dirty(struct conn *c);
+void conn_drop_output(struct conn *c);
+void conn_flush_raw(struct conn *c); /* only the transport's records */
+
+#endif
