@@ -242,6 +242,7 @@ struct route_table {
     unsigned suffix_count, prefix_count;
     const struct virtual_host *any; /* "*" */
     bool ignore_port;
+    bool validate_clusters; /* refuse a table that names a cluster which is not there (static tables only) */
     struct header_edits request_edits, response_edits;
     struct str *internal_only_headers;
     unsigned internal_only_count;

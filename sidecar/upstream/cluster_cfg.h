@@ -76,6 +76,15 @@ struct outlier_cfg {
     bool always_eject_one_host;
 };
 
+/* transport_socket_matches: the first entry whose pairs an endpoint's metadata (envoy.transport_socket_match) all has decides
+ * its transport. Secure ones are not built yet: such an endpoint is never picked. */
+struct transport_match {
+    struct str name;
+    struct metadata_pair *pairs;
+    unsigned pair_count;
+    bool secure;
+};
+
 struct cluster_cfg {
     struct shared shared;
     struct arena *arena;
@@ -126,6 +135,8 @@ struct cluster_cfg {
     uint64_t dns_refresh_ms; /* 5000 */
     bool respect_dns_ttl;
     struct endpoints_cfg *load_assignment; /* inline; NULL: EDS or ORIGINAL_DST */
+    struct transport_match *transport_matches;
+    unsigned transport_match_count;
     struct metadata_pair *metadata; /* of the cluster, flattened; "istio" carries the config's name */
     unsigned metadata_count;
 };

@@ -1,0 +1,407 @@
+/* Envoy's Cluster, checked and turned into a cluster_cfg. Main thread. Defaults are Envoy's, set by cluster_cfg_new; only
+ * what the message says is changed here. */
+#include "sidecar/config/build_value.h"
+#include "sidecar/config/supported.h"
+
+#include "proto/http_protocol_options.pb-c.h"
+#include "proto/raw_buffer.pb-c.h"
+#include "proto/tls.pb-c.h"
+
+
+#define DISCOVERY(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_##x
+#define TYPE(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__##x
+#define LB(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__##x
+
+static bool build_type(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    if (m->cluster_discovery_type_case == DISCOVERY(CLUSTER_TYPE))
+        return err_set(err, "cluster_type: custom cluster types are not supported, got \"%s\"; use type",
+                       m->cluster_type->name);
+    switch (m->cluster_discovery_type_case == DISCOVERY(TYPE) ? m->type : TYPE(STATIC)) {
+    case TYPE(STATIC):
+        c->type = CLUSTER_STATIC;
+        return true;
+    case TYPE(STRICT_DNS):
+        c->type = CLUSTER_STRICT_DNS;
+        return true;
+    case TYPE(LOGICAL_DNS):
+        c->type = CLUSTER_LOGICAL_DNS;
+        return true;
+    case TYPE(EDS):
+        c->type = CLUSTER_EDS;
+        return true;
+    case TYPE(ORIGINAL_DST):
+        c->type = CLUSTER_ORIGINAL_DST;
+        return true;
+    default:
+        return err_set(err, "type: unknown, got %d; STATIC, STRICT_DNS, LOGICAL_DNS, EDS or ORIGINAL_DST", (int)m->type);
+    }
+}
+
+static bool build_eds(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    const Envoy__Config__Cluster__V3__Cluster__EdsClusterConfig *eds = m->eds_cluster_config;
+    if ((eds != NULL) != (c->type == CLUSTER_EDS))
+        return err_set(err, "eds_cluster_config: belongs to clusters of type EDS, and those need it");
+    if (!eds)
+        return true;
+    if (!eds->eds_config)
+        return err_set(err, "eds_cluster_config.eds_config: is required; give {ads: {}, resource_api_version: V3}");
+    if (eds->eds_config->config_source_specifier_case !=
+        ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS)
+        return err_set(err, "eds_cluster_config.eds_config: only ads is supported");
+    if (eds->service_name[0])
+        c->eds_name = arena_str(c->arena, str_of(eds->service_name));
+    return true;
+}
+
+static bool build_lb(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    switch (m->lb_policy) {
+    case LB(ROUND_ROBIN):
+        c->lb = LB_ROUND_ROBIN;
+        break;
+    case LB(LEAST_REQUEST):
+        c->lb = LB_LEAST_REQUEST;
+        break;
+    case LB(RING_HASH):
+        c->lb = LB_RING_HASH;
+        break;
+    case LB(RANDOM):
+        c->lb = LB_RANDOM;
+        break;
+    case LB(MAGLEV):
+        c->lb = LB_MAGLEV;
+        break;
+    case LB(CLUSTER_PROVIDED):
+        c->lb = LB_CLUSTER_PROVIDED;
+        break;
+    default:
+        return err_set(err, "lb_policy: not supported, got %d; ROUND_ROBIN, LEAST_REQUEST, RING_HASH, RANDOM, MAGLEV or "
+                            "CLUSTER_PROVIDED", (int)m->lb_policy);
+    }
+    if ((c->lb == LB_CLUSTER_PROVIDED) != (c->type == CLUSTER_ORIGINAL_DST))
+        return err_set(err, "lb_policy: CLUSTER_PROVIDED goes with type ORIGINAL_DST and only with it");
+    if (m->least_request_lb_config) {
+        c->lb_options.choice_count = value_u32(m->least_request_lb_config->choice_count, 2);
+        if (c->lb_options.choice_count < 2)
+            return err_set(err, "least_request_lb_config.choice_count: must be at least 2, got %u",
+                           c->lb_options.choice_count);
+    }
+    if (m->ring_hash_lb_config) {
+        c->lb_options.ring_min = value_u64(m->ring_hash_lb_config->minimum_ring_size, 1024);
+        c->lb_options.ring_max = value_u64(m->ring_hash_lb_config->maximum_ring_size, 8388608);
+        if (c->lb_options.ring_max > 8388608 || c->lb_options.ring_min > c->lb_options.ring_max)
+            return err_set(err, "ring_hash_lb_config: minimum_ring_size %llu and maximum_ring_size %llu; at most 8388608, "
+                                "the minimum not above the maximum", (unsigned long long)c->lb_options.ring_min,
+                           (unsigned long long)c->lb_options.ring_max);
+    }
+    if (m->maglev_lb_config) {
+        uint64_t size = value_u64(m->maglev_lb_config->table_size, 65537);
+        c->lb_options.maglev_table_size = size;
+        bool prime = size >= 2 && size <= 5000011;
+        for (uint64_t i = 2; prime && i * i <= size; i++)
+            prime = size % i != 0;
+        if (!prime)
+            return err_set(err, "maglev_lb_config.table_size: must be a prime of at most 5000011, got %llu",
+                           (unsigned long long)size);
+    }
+    return true;
+}
+
+static bool build_common_lb(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *lb = m->common_lb_config;
+    if (!lb)
+        return true;
+    if (lb->healthy_panic_threshold) {
+        c->panic_threshold = lb->healthy_panic_threshold->value;
+        if (c->panic_threshold < 0 || c->panic_threshold > 100)
+            return err_set(err, "common_lb_config.healthy_panic_threshold: a percentage, got %g", c->panic_threshold);
+    }
+    c->locality_weighted = lb->locality_config_specifier_case ==
+                           ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_LOCALITY_WEIGHTED_LB_CONFIG;
+    c->close_connections_on_host_removal = lb->close_connections_on_host_set_change;
+    c->ignore_new_hosts_until_first_hc = lb->ignore_new_hosts_until_first_hc;
+    return true;
+}
+
+static bool build_thresholds(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    const Envoy__Config__Cluster__V3__CircuitBreakers *cb = m->circuit_breakers;
+    for (size_t i = 0; cb && i < cb->n_thresholds; i++) {
+        const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *t = cb->thresholds[i];
+        if ((unsigned)t->priority > 1)
+            return err_set(err, "circuit_breakers.thresholds[%zu].priority: DEFAULT or HIGH, got %d", i, (int)t->priority);
+        struct breaker_thresholds *to = &c->thresholds[t->priority];
+        to->max_connections = value_u32(t->max_connections, 1024);
+        to->max_pending_requests = value_u32(t->max_pending_requests, 1024);
+        to->max_requests = value_u32(t->max_requests, 1024);
+        to->max_retries = value_u32(t->max_retries, 3);
+        to->max_connection_pools = value_u32(t->max_connection_pools, UINT32_MAX);
+        to->track_remaining = t->track_remaining;
+        if (t->retry_budget) {
+            to->retry_budget = true;
+            to->budget_percent = t->retry_budget->budget_percent ? t->retry_budget->budget_percent->value : 20;
+            to->min_retry_concurrency = value_u32(t->retry_budget->min_retry_concurrency, 3);
+        }
+    }
+    return true;
+}
+
+static bool percent(const Google__Protobuf__UInt32Value *w, uint32_t fallback, uint32_t *value_r, const char *name,
+                    struct err *err)
+{
+    *value_r = value_u32(w, fallback);
+    return *value_r <= 100 || err_set(err, "outlier_detection.%s: at most 100, got %u", name, *value_r);
+}
+
+static bool positive_ms(const Google__Protobuf__Duration *d, uint64_t fallback, uint64_t *ms_r, const char *name,
+                        struct err *err)
+{
+    *ms_r = codec_duration_ms(d, fallback);
+    return *ms_r > 0 || err_set(err, "%s: must be greater than 0s", name);
+}
+
+static bool build_outlier(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    const Envoy__Config__Cluster__V3__OutlierDetection *od = m->outlier_detection;
+    struct outlier_cfg *o = &c->outlier;
+    if (!od)
+        return true;
+    o->on = true;
+    o->consecutive_5xx = value_u32(od->consecutive_5xx, 5);
+    o->consecutive_gateway_failure = value_u32(od->consecutive_gateway_failure, 5);
+    o->consecutive_local_origin_failure = value_u32(od->consecutive_local_origin_failure, 5);
+    o->success_rate_minimum_hosts = value_u32(od->success_rate_minimum_hosts, 5);
+    o->success_rate_request_volume = value_u32(od->success_rate_request_volume, 100);
+    o->success_rate_stdev_factor = value_u32(od->success_rate_stdev_factor, 1900);
+    o->failure_percentage_minimum_hosts = value_u32(od->failure_percentage_minimum_hosts, 5);
+    o->failure_percentage_request_volume = value_u32(od->failure_percentage_request_volume, 50);
+    o->split_external_local_origin_errors = od->split_external_local_origin_errors;
+    o->successful_active_health_check_uneject_host =
+        value_bool(od->successful_active_health_check_uneject_host, true);
+    o->always_eject_one_host = value_bool(od->always_eject_one_host, false);
+    o->max_ejection_time_jitter_ms = codec_duration_ms(od->max_ejection_time_jitter, 0);
+    return positive_ms(od->interval, 10000, &o->interval_ms, "outlier_detection.interval", err) &&
+           positive_ms(od->base_ejection_time, 30000, &o->base_ejection_time_ms, "outlier_detection.base_ejection_time",
+                       err) &&
+           positive_ms(od->max_ejection_time, 300000, &o->max_ejection_time_ms, "outlier_detection.max_ejection_time",
+                       err) &&
+           percent(od->max_ejection_percent, 10, &o->max_ejection_percent, "max_ejection_percent", err) &&
+           percent(od->enforcing_consecutive_5xx, 100, &o->enforcing_consecutive_5xx, "enforcing_consecutive_5xx", err) &&
+           percent(od->enforcing_consecutive_gateway_failure, 0, &o->enforcing_consecutive_gateway_failure,
+                   "enforcing_consecutive_gateway_failure", err) &&
+           percent(od->enforcing_consecutive_local_origin_failure, 100, &o->enforcing_consecutive_local_origin_failure,
+                   "enforcing_consecutive_local_origin_failure", err) &&
+           percent(od->enforcing_success_rate, 100, &o->enforcing_success_rate, "enforcing_success_rate", err) &&
+           percent(od->enforcing_local_origin_success_rate, 100, &o->enforcing_local_origin_success_rate,
+                   "enforcing_local_origin_success_rate", err) &&
+           percent(od->failure_percentage_threshold, 85, &o->failure_percentage_threshold,
+                   "failure_percentage_threshold", err) &&
+           percent(od->enforcing_failure_percentage, 0, &o->enforcing_failure_percentage, "enforcing_failure_percentage",
+                   err) &&
+           percent(od->enforcing_failure_percentage_local_origin, 0, &o->enforcing_failure_percentage_local_origin,
+                   "enforcing_failure_percentage_local_origin", err);
+}
+
+static void build_h2(const Envoy__Config__Core__V3__Http2ProtocolOptions *h2, struct cluster_cfg *c)
+{
+    if (!h2)
+        return;
+    c->h2_max_streams = value_u32(h2->max_concurrent_streams, c->h2_max_streams);
+    c->h2_stream_window_bytes = value_u32(h2->initial_stream_window_size, 0);
+    c->h2_connection_window_bytes = value_u32(h2->initial_connection_window_size, 0);
+    if (h2->connection_keepalive) {
+        c->h2_keepalive_interval_ms = codec_duration_ms(h2->connection_keepalive->interval, 0);
+        c->h2_keepalive_timeout_ms = codec_duration_ms(h2->connection_keepalive->timeout, 0);
+    }
+}
+
+#define HTTP_OPTIONS(x) ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_##x
+#define EXPLICIT(x)                                                                                                       \
+    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_##x
+
+static bool build_protocol(const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o, struct cluster_cfg *c,
+                           struct err *err)
+{
+    const Envoy__Config__Core__V3__HttpProtocolOptions *common = o->common_http_protocol_options;
+    if (common) {
+        c->idle_timeout_ms = codec_duration_ms(common->idle_timeout, c->idle_timeout_ms);
+        c->max_connection_duration_ms = codec_duration_ms(common->max_connection_duration, 0);
+        c->max_stream_duration_ms = codec_duration_ms(common->max_stream_duration, 0);
+        c->max_requests_per_connection = value_u32(common->max_requests_per_connection, 0);
+    }
+    switch (o->upstream_protocol_options_case) {
+    case HTTP_OPTIONS(EXPLICIT_HTTP_CONFIG):
+        switch (o->explicit_http_config->protocol_config_case) {
+        case EXPLICIT(HTTP_PROTOCOL_OPTIONS):
+            c->protocol = UPSTREAM_HTTP1;
+            return true;
+        case EXPLICIT(HTTP2_PROTOCOL_OPTIONS):
+            c->protocol = UPSTREAM_HTTP2;
+            build_h2(o->explicit_http_config->http2_protocol_options, c);
+            return true;
+        default:
+            return err_set(err, "explicit_http_config: give http_protocol_options or http2_protocol_options");
+        }
+    case HTTP_OPTIONS(USE_DOWNSTREAM_PROTOCOL_CONFIG):
+        c->protocol = UPSTREAM_USE_DOWNSTREAM;
+        build_h2(o->use_downstream_protocol_config->http2_protocol_options, c);
+        return true;
+    case HTTP_OPTIONS(AUTO_CONFIG):
+        return err_set(err, "auto_config: needs a TLS transport socket, which is not built yet; use explicit_http_config");
+    default:
+        return err_set(err, "one of explicit_http_config and use_downstream_protocol_config is required");
+    }
+}
+
+static bool build_protocol_options(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c,
+                                   struct arena *scratch, struct err *err)
+{
+    for (size_t i = 0; i < m->n_typed_extension_protocol_options; i++) {
+        const Envoy__Config__Cluster__V3__Cluster__TypedExtensionProtocolOptionsEntry *e =
+            m->typed_extension_protocol_options[i];
+        if (!str_eq(str_of(e->key), STR("envoy.extensions.upstreams.http.v3.HttpProtocolOptions")))
+            return err_set(err, "typed_extension_protocol_options: only "
+                                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions is supported, got \"%s\"", e->key);
+        ProtobufCMessage *o = build_any(e->value, &envoy__extensions__upstreams__http__v3__http_protocol_options__descriptor,
+                                        scratch, err);
+        if (!o || !build_protocol((const void *)o, c, err))
+            return err_prefix(err, "typed_extension_protocol_options.HttpProtocolOptions");
+    }
+    return true;
+}
+
+/* Whether a transport socket is plain. A secure one is an error here, or *secure_r where the caller asks. */
+static bool build_transport(const Envoy__Config__Core__V3__TransportSocket *ts, bool *secure_r, struct err *err)
+{
+    struct str type = ts->typed_config ? build_type_of(ts->typed_config) : STR_NONE;
+    if (str_eq(type, STR("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"))) {
+        *secure_r = false;
+        return true;
+    }
+    if (str_eq(type, STR("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"))) {
+        *secure_r = true;
+        return true;
+    }
+    return err_set(err, "transport_socket: \"%s\" (%.*s) is not supported; raw_buffer is", ts->name, STR_FMT(type));
+}
+
+static bool build_transport_matches(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    bool secure = false;
+    if (m->transport_socket) {
+        if (!build_transport(m->transport_socket, &secure, err))
+            return false;
+        if (secure)
+            return err_set(err, "transport_socket: UpstreamTlsContext is not built yet; use raw_buffer");
+    }
+    c->transport_match_count = (unsigned)m->n_transport_socket_matches;
+    c->transport_matches = ARENA_ARRAY(c->arena, struct transport_match, c->transport_match_count);
+    for (unsigned i = 0; i < c->transport_match_count; i++) {
+        const Envoy__Config__Cluster__V3__Cluster__TransportSocketMatch *from = m->transport_socket_matches[i];
+        struct transport_match *to = &c->transport_matches[i];
+        to->name = arena_str(c->arena, str_of(from->name));
+        if (!from->transport_socket)
+            return err_set(err, "transport_socket_matches[%u].transport_socket: is required", i);
+        if (!build_transport(from->transport_socket, &to->secure, err))
+            return err_prefix(err, "transport_socket_matches[%u]", i);
+        build_struct_pairs(from->match, STR("envoy.transport_socket_match"), c->arena, &to->pairs, &to->pair_count);
+    }
+    return true;
+}
+
+static bool build_connection(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    if (!positive_ms(m->connect_timeout, c->connect_timeout_ms, &c->connect_timeout_ms, "connect_timeout", err))
+        return false;
+    c->buffer_limit_bytes = value_u32(m->per_connection_buffer_limit_bytes, c->buffer_limit_bytes);
+    c->cleanup_interval_ms = codec_duration_ms(m->cleanup_interval, c->cleanup_interval_ms);
+    const Envoy__Config__Core__V3__BindConfig *bind = m->upstream_bind_config;
+    if (bind && bind->source_address) {
+        if (!addr_from_ip(str_of(bind->source_address->address), (uint16_t)bind->source_address->port_value,
+                          &c->bind_source))
+            return err_set(err, "upstream_bind_config.source_address.address: an IP address is needed, got \"%s\"",
+                           bind->source_address->address);
+    }
+    if (bind)
+        c->bind_freebind = value_bool(bind->freebind, false);
+    if (m->upstream_connection_options && m->upstream_connection_options->tcp_keepalive) {
+        const Envoy__Config__Core__V3__TcpKeepalive *k = m->upstream_connection_options->tcp_keepalive;
+        c->keepalive.on = true;
+        c->keepalive.probes = value_u32(k->keepalive_probes, 0);
+        c->keepalive.time_s = value_u32(k->keepalive_time, 0);
+        c->keepalive.interval_s = value_u32(k->keepalive_interval, 0);
+    }
+    if (m->original_dst_lb_config) {
+        if (c->type != CLUSTER_ORIGINAL_DST)
+            return err_set(err, "original_dst_lb_config: belongs to type ORIGINAL_DST");
+        c->use_http_header = m->original_dst_lb_config->use_http_header;
+        c->upstream_port_override = value_u32(m->original_dst_lb_config->upstream_port_override, 0);
+        if (c->upstream_port_override > 65535)
+            return err_set(err, "original_dst_lb_config.upstream_port_override: at most 65535, got %u",
+                           c->upstream_port_override);
+    }
+    return true;
+}
+
+static bool build_dns(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    static const enum dns_family families[] = {DNS_AUTO, DNS_V4_ONLY, DNS_V6_ONLY, DNS_V4_PREFERRED, DNS_ALL};
+    if ((unsigned)m->dns_lookup_family >= ARRAY_LEN(families))
+        return err_set(err, "dns_lookup_family: unknown, got %d", (int)m->dns_lookup_family);
+    c->dns_family = families[m->dns_lookup_family];
+    c->respect_dns_ttl = m->respect_dns_ttl;
+    if (!positive_ms(m->dns_refresh_rate, 5000, &c->dns_refresh_ms, "dns_refresh_rate", err))
+        return false;
+    return true;
+}
+
+static bool build_load_assignment(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    bool inline_type = c->type != CLUSTER_EDS && c->type != CLUSTER_ORIGINAL_DST;
+    if (!m->load_assignment) {
+        if (inline_type)
+            c->load_assignment = endpoints_cfg_new(c->name);
+        return true;
+    }
+    if (!inline_type)
+        return err_set(err, "load_assignment: goes with types STATIC, STRICT_DNS and LOGICAL_DNS");
+    c->load_assignment = build_endpoints(m->load_assignment, err);
+    if (!c->load_assignment)
+        return err_prefix(err, "load_assignment");
+    unsigned endpoints = 0;
+    for (unsigned i = 0; i < c->load_assignment->count; i++) {
+        const struct locality_endpoints *l = &c->load_assignment->localities[i];
+        endpoints += l->count;
+        for (unsigned j = 0; j < l->count; j++)
+            if (c->type == CLUSTER_STATIC && l->endpoints[j].addr.len == 0)
+                return err_set(err, "load_assignment.endpoints[%u].lb_endpoints[%u].address: malformed IP address \"%.*s\"; "
+                                    "a name needs type STRICT_DNS or LOGICAL_DNS", i, j,
+                               STR_FMT(l->endpoints[j].hostname));
+    }
+    if (c->type == CLUSTER_LOGICAL_DNS && endpoints != 1)
+        return err_set(err, "load_assignment: LOGICAL_DNS takes exactly one endpoint, got %u", endpoints);
+    return true;
+}
+
+struct cluster_cfg *build_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct err *err)
+{
+    struct arena *scratch = arena_new(1024);
+    struct cluster_cfg *c = cluster_cfg_new(str_of(m->name));
+    if (m->alt_stat_name[0])
+        c->stat_name = arena_str(c->arena, str_of(m->alt_stat_name));
+    build_metadata(m->metadata, c->arena, &c->metadata, &c->metadata_count);
+    bool ok = m->name[0] ? supported_check(&m->base, err) : err_set(err, "name: is required");
+    ok = ok && build_type(m, c, err) && build_eds(m, c, err) && build_lb(m, c, err) && build_common_lb(m, c, err) &&
+         build_thresholds(m, c, err) && build_outlier(m, c, err) && build_protocol_options(m, c, scratch, err) &&
+         build_transport_matches(m, c, err) && build_connection(m, c, err) && build_dns(m, c, err) &&
+         build_load_assignment(m, c, err);
+    arena_free(&scratch);
+    if (ok)
+        return c;
+    shared_unref(&c->shared);
+    err_prefix(err, "Cluster %s", m->name[0] ? m->name : "(unnamed)");
+    return NULL;
+}

@@ -1,0 +1,557 @@
+/* One Route: its match, its action, its policies. Main thread. */
+#include "sidecar/config/build_route_priv.h"
+
+#include "sidecar/base/die.h"
+#include "sidecar/base/log.h"
+
+#include "proto/previous_hosts.pb-c.h"
+
+#include <string.h>
+
+/* ---- Match. ---- */
+
+#define PATH(x) ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_##x
+
+static bool build_path(struct route_builder *b, const Envoy__Config__Route__V3__RouteMatch *m, struct route_match *to,
+                       struct err *err)
+{
+    struct arena *a = b->table->arena;
+    switch (m->path_specifier_case) {
+    case PATH(PREFIX):
+        to->kind = PATH_PREFIX;
+        to->path = arena_str(a, str_of(m->prefix));
+        return true;
+    case PATH(PATH):
+        to->kind = PATH_EXACT;
+        to->path = arena_str(a, str_of(m->path));
+        return true;
+    case PATH(PATH_SEPARATED_PREFIX):
+        to->kind = PATH_SEPARATED_PREFIX;
+        to->path = arena_str(a, str_of(m->path_separated_prefix));
+        if (to->path.n < 2 || to->path.p[0] != '/' || to->path.p[to->path.n - 1] == '/' ||
+            strpbrk(m->path_separated_prefix, "?#"))
+            return err_set(err, "path_separated_prefix: begins with \"/\", does not end with it, and holds no ? or #, got "
+                                "\"%s\"", m->path_separated_prefix);
+        return true;
+    case PATH(SAFE_REGEX):
+        to->kind = PATH_REGEX;
+        to->regex = build_regex(str_of(m->safe_regex->regex), &b->regexes, err);
+        return to->regex || err_prefix(err, "safe_regex.regex");
+    case PATH(CONNECT_MATCHER):
+        to->kind = PATH_CONNECT;
+        return true;
+    default:
+        return err_set(err, "one of prefix, path, safe_regex, path_separated_prefix and connect_matcher is required");
+    }
+}
+
+#define QUERY(x) ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_##x
+
+static bool build_queries(struct route_builder *b, const Envoy__Config__Route__V3__RouteMatch *m, struct route_match *to,
+                          struct err *err)
+{
+    struct arena *a = b->table->arena;
+    to->query_count = (unsigned)m->n_query_parameters;
+    to->queries = ARENA_ARRAY(a, struct query_match, to->query_count);
+    for (unsigned i = 0; i < to->query_count; i++) {
+        const Envoy__Config__Route__V3__QueryParameterMatcher *q = m->query_parameters[i];
+        to->queries[i].name = arena_str(a, str_of(q->name));
+        if (!q->name[0])
+            return err_set(err, "query_parameters[%u].name: is required", i);
+        if (q->query_parameter_match_specifier_case == QUERY(STRING_MATCH)) {
+            if (!build_string_match(q->string_match, a, &b->regexes, &to->queries[i].string, err))
+                return err_prefix(err, "query_parameters[%u].string_match", i);
+        } else if (q->query_parameter_match_specifier_case == QUERY(PRESENT_MATCH) && !q->present_match) {
+            return err_set(err, "query_parameters[%u].present_match: false is not supported", i);
+        } else {
+            to->queries[i].any = true;
+        }
+    }
+    return true;
+}
+
+static bool build_match(struct route_builder *b, const Envoy__Config__Route__V3__RouteMatch *m, struct route_match *to,
+                        struct err *err)
+{
+    if (!m)
+        return err_set(err, "is required");
+    if (!build_path(b, m, to, err) || !build_queries(b, m, to, err))
+        return false;
+    to->ignore_case = !value_bool(m->case_sensitive, true);
+    to->grpc = m->grpc != NULL;
+    to->header_count = (unsigned)m->n_headers;
+    to->headers = ARENA_ARRAY(b->table->arena, struct header_match, to->header_count);
+    for (unsigned i = 0; i < to->header_count; i++)
+        if (!build_header_match(m->headers[i], b->table->arena, &b->regexes, &to->headers[i], err))
+            return err_prefix(err, "headers[%u]", i);
+    if (m->runtime_fraction &&
+        !build_fraction(m->runtime_fraction->default_value, &to->fraction_numerator, &to->fraction_denominator, err))
+        return err_prefix(err, "runtime_fraction.default_value");
+    return true;
+}
+
+/* ---- Retries and mirrors. ---- */
+
+static const struct {
+    const char *word;
+    uint32_t bit;
+} retry_words[] = {
+    {"5xx", RETRY_5XX},
+    {"gateway-error", RETRY_GATEWAY_ERROR},
+    {"reset", RETRY_RESET},
+    {"reset-before-request", RETRY_RESET_BEFORE_REQUEST},
+    {"connect-failure", RETRY_CONNECT_FAILURE},
+    {"refused-stream", RETRY_REFUSED_STREAM},
+    {"retriable-4xx", RETRY_RETRIABLE_4XX},
+    {"retriable-status-codes", RETRY_RETRIABLE_STATUS_CODES},
+    {"retriable-headers", RETRY_RETRIABLE_HEADERS},
+    {"envoy-ratelimited", RETRY_ENVOY_RATELIMITED},
+    {"http3-post-connect-failure", RETRY_HTTP3_POST_CONNECT_FAILURE},
+    {"cancelled", RETRY_GRPC_CANCELLED},
+    {"deadline-exceeded", RETRY_GRPC_DEADLINE_EXCEEDED},
+    {"internal", RETRY_GRPC_INTERNAL},
+    {"resource-exhausted", RETRY_GRPC_RESOURCE_EXHAUSTED},
+    {"unavailable", RETRY_GRPC_UNAVAILABLE},
+};
+
+/* Envoy passes over words that it does not know; so do we, with a warning that names the word. */
+static uint32_t retry_bits(const char *list)
+{
+    uint32_t bits = 0;
+    struct str rest = str_of(list), word;
+    while (str_next(&rest, ',', &word)) {
+        size_t i = 0;
+        word = str_trim(word);
+        while (i < ARRAY_LEN(retry_words) && !str_eq_c(word, retry_words[i].word))
+            i++;
+        if (i < ARRAY_LEN(retry_words))
+            bits |= retry_words[i].bit;
+        else if (word.n > 0)
+            log_warn(LOG_CONFIG, "retry_on: unknown word \"%.*s\" has no effect", STR_FMT(word));
+    }
+    return bits;
+}
+
+static bool retry_header_matches(struct route_builder *b, Envoy__Config__Route__V3__HeaderMatcher **m, size_t count,
+                                 struct header_match **v_r, unsigned *count_r, const char *path, struct err *err)
+{
+    *v_r = ARENA_ARRAY(b->table->arena, struct header_match, count);
+    *count_r = (unsigned)count;
+    for (size_t i = 0; i < count; i++)
+        if (!build_header_match(m[i], b->table->arena, &b->regexes, &(*v_r)[i], err))
+            return err_prefix(err, "%s[%zu]", path, i);
+    return true;
+}
+
+static bool retry_hosts(const Envoy__Config__Route__V3__RetryPolicy *m, struct retry_policy *p, struct err *err)
+{
+    if (m->host_selection_retry_max_attempts < 0 || m->host_selection_retry_max_attempts > UINT32_MAX)
+        return err_set(err, "host_selection_retry_max_attempts: out of range, got %lld",
+                       (long long)m->host_selection_retry_max_attempts);
+    p->host_selection_attempts =
+        m->host_selection_retry_max_attempts ? (uint32_t)m->host_selection_retry_max_attempts : 1;
+    for (size_t i = 0; i < m->n_retry_host_predicate; i++) {
+        const Google__Protobuf__Any *any = m->retry_host_predicate[i]->typed_config;
+        if (!any || !str_eq_c(build_type_of(any),
+                              envoy__extensions__retry__host__previous_hosts__v3__previous_hosts_predicate__descriptor
+                                  .name))
+            return err_set(err, "retry_host_predicate[%zu]: only previous_hosts is supported, got \"%s\"", i,
+                           m->retry_host_predicate[i]->name);
+        p->avoid_previous_hosts = true;
+    }
+    return true;
+}
+
+static bool retry_backoff(const Envoy__Config__Route__V3__RetryPolicy *m, struct retry_policy *p, struct err *err)
+{
+    p->backoff_base_ms = 25;
+    if (m->retry_back_off) {
+        p->backoff_base_ms = codec_duration_ms(m->retry_back_off->base_interval, 0);
+        if (p->backoff_base_ms == 0)
+            return err_set(err, "retry_back_off.base_interval: is required and greater than 0s");
+    }
+    p->backoff_max_ms = p->backoff_base_ms * 10;
+    if (m->retry_back_off && m->retry_back_off->max_interval) {
+        p->backoff_max_ms = codec_duration_ms(m->retry_back_off->max_interval, 0);
+        if (p->backoff_max_ms < p->backoff_base_ms)
+            return err_set(err, "retry_back_off.max_interval: must not be below base_interval");
+    }
+    return true;
+}
+
+const struct retry_policy *route_build_retry(struct route_builder *b, const Envoy__Config__Route__V3__RetryPolicy *m,
+                                             struct err *err)
+{
+    struct arena *a = b->table->arena;
+    struct retry_policy *p = ARENA_NEW(a, struct retry_policy);
+    p->on = retry_bits(m->retry_on);
+    p->num_retries = value_u32(m->num_retries, 1);
+    p->per_try_timeout_ms = codec_duration_ms(m->per_try_timeout, 0);
+    p->per_try_idle_timeout_ms = codec_duration_ms(m->per_try_idle_timeout, 0);
+    p->status_code_count = (unsigned)m->n_retriable_status_codes;
+    p->status_codes = ARENA_ARRAY(a, uint16_t, p->status_code_count);
+    for (unsigned i = 0; i < p->status_code_count; i++) {
+        if (m->retriable_status_codes[i] < 100 || m->retriable_status_codes[i] > 599) {
+            err_set(err, "retriable_status_codes[%u]: a status of 100 to 599, got %u", i, m->retriable_status_codes[i]);
+            return NULL;
+        }
+        p->status_codes[i] = (uint16_t)m->retriable_status_codes[i];
+    }
+    if (!retry_hosts(m, p, err) || !retry_backoff(m, p, err) ||
+        !retry_header_matches(b, m->retriable_headers, m->n_retriable_headers, &p->retriable_headers,
+                              &p->retriable_header_count, "retriable_headers", err) ||
+        !retry_header_matches(b, m->retriable_request_headers, m->n_retriable_request_headers,
+                              &p->retriable_request_headers, &p->retriable_request_header_count,
+                              "retriable_request_headers", err))
+        return NULL;
+    return p;
+}
+
+bool route_build_mirrors(struct route_builder *b, Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy **m,
+                         size_t count, struct mirror_policy **v_r, unsigned *count_r, struct err *err)
+{
+    *v_r = ARENA_ARRAY(b->table->arena, struct mirror_policy, count);
+    *count_r = (unsigned)count;
+    for (size_t i = 0; i < count; i++) {
+        struct mirror_policy *p = &(*v_r)[i];
+        if (!m[i]->cluster[0])
+            return err_set(err, "request_mirror_policies[%zu].cluster: is required", i);
+        p->cluster = arena_str(b->table->arena, str_of(m[i]->cluster));
+        p->no_host_suffix = m[i]->disable_shadow_host_suffix_append;
+        if (m[i]->runtime_fraction && !build_fraction(m[i]->runtime_fraction->default_value, &p->fraction_numerator,
+                                                      &p->fraction_denominator, err))
+            return err_prefix(err, "request_mirror_policies[%zu].runtime_fraction.default_value", i);
+    }
+    return true;
+}
+
+/* ---- Forwarding. ---- */
+
+static bool build_weighted(struct route_builder *b, const Envoy__Config__Route__V3__WeightedCluster *m,
+                           struct route_forward *f, struct err *err)
+{
+    struct arena *a = b->table->arena;
+    f->weighted_count = (unsigned)m->n_clusters;
+    f->weighted = ARENA_ARRAY(a, struct weighted_cluster, f->weighted_count);
+    uint64_t total = 0;
+    for (unsigned i = 0; i < f->weighted_count; i++) {
+        const Envoy__Config__Route__V3__WeightedCluster__ClusterWeight *from = m->clusters[i];
+        struct weighted_cluster *to = &f->weighted[i];
+        if (!from->name[0])
+            return err_set(err, "clusters[%u].name: is required", i);
+        to->cluster = arena_str(a, str_of(from->name));
+        to->weight = value_u32(from->weight, 0);
+        total += to->weight;
+        to->host_rewrite = from->host_rewrite_specifier_case ==
+                                   ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__CLUSTER_WEIGHT__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL
+                               ? arena_str(a, str_of(from->host_rewrite_literal))
+                               : STR_NONE;
+        struct route_filter_entry *entries = ROUTE_FILTER_ENTRIES(b->scratch, from);
+        if (!build_header_edits(from->request_headers_to_add, from->n_request_headers_to_add,
+                                from->request_headers_to_remove, from->n_request_headers_to_remove, a,
+                                &to->request_edits, "request", err) ||
+            !build_header_edits(from->response_headers_to_add, from->n_response_headers_to_add,
+                                from->response_headers_to_remove, from->n_response_headers_to_remove, a,
+                                &to->response_edits, "response", err) ||
+            !route_filter_configs(b, entries, from->n_typed_per_filter_config, &to->filter_configs, err))
+            return err_prefix(err, "clusters[%u]", i);
+    }
+    if (total == 0 || total > UINT32_MAX)
+        return err_set(err, "the weights must add up to between 1 and 4294967295, got %llu", (unsigned long long)total);
+    if (m->total_weight && m->total_weight->value != total)
+        return err_set(err, "total_weight: %u, but the weights add up to %llu", m->total_weight->value,
+                       (unsigned long long)total);
+    f->total_weight = (uint32_t)total;
+    return true;
+}
+
+#define CLUSTER(x) ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_##x
+
+static bool build_cluster_choice(struct route_builder *b, const Envoy__Config__Route__V3__RouteAction *m,
+                                 struct route_forward *f, struct err *err)
+{
+    static const uint16_t not_found[] = {503, 404, 500};
+    struct arena *a = b->table->arena;
+    if ((unsigned)m->cluster_not_found_response_code >= ARRAY_LEN(not_found))
+        return err_set(err, "cluster_not_found_response_code: unknown, got %d", (int)m->cluster_not_found_response_code);
+    f->cluster_not_found_code = not_found[m->cluster_not_found_response_code];
+    switch (m->cluster_specifier_case) {
+    case CLUSTER(CLUSTER):
+        f->choice = CLUSTER_NAMED;
+        f->cluster = arena_str(a, str_of(m->cluster));
+        return m->cluster[0] || err_set(err, "cluster: must not be empty");
+    case CLUSTER(CLUSTER_HEADER): {
+        char *lower = arena_strdup(a, m->cluster_header);
+        f->choice = CLUSTER_FROM_HEADER;
+        f->cluster_header = str_of(lower);
+        ascii_lower_n(lower, f->cluster_header.n);
+        return m->cluster_header[0] || err_set(err, "cluster_header: must not be empty");
+    }
+    case CLUSTER(WEIGHTED_CLUSTERS):
+        f->choice = CLUSTER_WEIGHTED;
+        return build_weighted(b, m->weighted_clusters, f, err) || err_prefix(err, "weighted_clusters");
+    default:
+        return err_set(err, "one of cluster, cluster_header and weighted_clusters is required");
+    }
+}
+
+static bool build_substitution(struct route_builder *b, const Envoy__Type__Matcher__V3__RegexMatchAndSubstitute *m,
+                               struct regex **regex_r, struct str *substitution_r, struct err *err)
+{
+    if (!m->pattern)
+        return err_set(err, "pattern: is required");
+    *regex_r = build_regex(str_of(m->pattern->regex), &b->regexes, err);
+    if (!*regex_r)
+        return err_prefix(err, "pattern.regex");
+    *substitution_r = arena_str(b->table->arena, str_of(m->substitution));
+    return regex_rewrite_is_valid(*regex_r, *substitution_r, err) || err_prefix(err, "substitution");
+}
+
+#define HOST_REWRITE(x) ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_##x
+
+static bool build_rewrites(struct route_builder *b, const Envoy__Config__Route__V3__RouteAction *m,
+                           struct route_forward *f, struct err *err)
+{
+    struct arena *a = b->table->arena;
+    if (m->prefix_rewrite[0])
+        f->prefix_rewrite = arena_str(a, str_of(m->prefix_rewrite));
+    if (m->regex_rewrite) {
+        if (m->prefix_rewrite[0])
+            return err_set(err, "prefix_rewrite and regex_rewrite exclude each other");
+        if (!build_substitution(b, m->regex_rewrite, &f->regex_rewrite, &f->regex_substitution, err))
+            return err_prefix(err, "regex_rewrite");
+    }
+    switch (m->host_rewrite_specifier_case) {
+    case HOST_REWRITE(_NOT_SET):
+        break;
+    case HOST_REWRITE(HOST_REWRITE_LITERAL):
+        f->host_rewrite_literal = arena_str(a, str_of(m->host_rewrite_literal));
+        break;
+    case HOST_REWRITE(AUTO_HOST_REWRITE):
+        f->auto_host_rewrite = m->auto_host_rewrite->value;
+        break;
+    case HOST_REWRITE(HOST_REWRITE_HEADER): {
+        char *lower = arena_strdup(a, m->host_rewrite_header);
+        f->host_rewrite_header = str_of(lower);
+        ascii_lower_n(lower, f->host_rewrite_header.n);
+        break;
+    }
+    default:
+        return err_set(err, "host_rewrite_path_regex: not supported");
+    }
+    f->append_x_forwarded_host = m->append_x_forwarded_host;
+    return true;
+}
+
+static void build_timeouts(const Envoy__Config__Route__V3__RouteAction *m, struct route_forward *f)
+{
+    f->timeout_given = m->timeout != NULL;
+    f->timeout_ms = codec_duration_ms(m->timeout, 15000);
+    f->idle_timeout_given = m->idle_timeout != NULL;
+    f->idle_timeout_ms = codec_duration_ms(m->idle_timeout, 0);
+    f->max_grpc_timeout_given = m->max_grpc_timeout != NULL;
+    f->max_grpc_timeout_ms = codec_duration_ms(m->max_grpc_timeout, 0);
+    f->grpc_timeout_offset_ms = (int64_t)codec_duration_ms(m->grpc_timeout_offset, 0);
+    const Envoy__Config__Route__V3__RouteAction__MaxStreamDuration *max = m->max_stream_duration;
+    if (!max)
+        return;
+    f->max_stream_duration_given = max->max_stream_duration != NULL;
+    f->max_stream_duration_ms = codec_duration_ms(max->max_stream_duration, 0);
+    f->grpc_timeout_header_max_given = max->grpc_timeout_header_max != NULL;
+    f->grpc_timeout_header_max_ms = codec_duration_ms(max->grpc_timeout_header_max, 0);
+}
+
+#define HASH(x) ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_##x
+
+static bool build_hash_policy(const Envoy__Config__Route__V3__RouteAction__HashPolicy *m, struct arena *a,
+                              struct hash_policy *h, struct err *err)
+{
+    const char *name = "";
+    h->terminal = m->terminal;
+    h->cookie_ttl_s = -1;
+    switch (m->policy_specifier_case) {
+    case HASH(HEADER): {
+        h->kind = HASH_HEADER;
+        if (m->header->regex_rewrite)
+            return err_set(err, "header.regex_rewrite: not supported");
+        name = m->header->header_name;
+        break;
+    }
+    case HASH(COOKIE):
+        h->kind = HASH_COOKIE;
+        name = m->cookie->name;
+        h->cookie_path = arena_str(a, str_of(m->cookie->path));
+        if (m->cookie->n_attributes > 0)
+            return err_set(err, "cookie.attributes: not supported");
+        if (m->cookie->ttl)
+            h->cookie_ttl_s = m->cookie->ttl->seconds;
+        break;
+    case HASH(CONNECTION_PROPERTIES):
+        h->kind = HASH_SOURCE_IP;
+        if (!m->connection_properties->source_ip)
+            return err_set(err, "connection_properties.source_ip: must be true");
+        return true;
+    case HASH(QUERY_PARAMETER):
+        h->kind = HASH_QUERY;
+        name = m->query_parameter->name;
+        break;
+    default:
+        return err_set(err, "one of header, cookie, connection_properties and query_parameter is required");
+    }
+    if (!name[0])
+        return err_set(err, "the name must not be empty");
+    char *text = arena_strdup(a, name);
+    h->name = str_of(text);
+    if (h->kind == HASH_HEADER)
+        ascii_lower_n(text, h->name.n);
+    return true;
+}
+
+static bool build_upgrades(const Envoy__Config__Route__V3__RouteAction *m, struct route_forward *f, struct err *err)
+{
+    for (size_t i = 0; i < m->n_upgrade_configs; i++) {
+        const char *type = m->upgrade_configs[i]->upgrade_type;
+        if (strcasecmp(type, "websocket") != 0)
+            return err_set(err, "upgrade_configs[%zu].upgrade_type: only websocket is supported, got \"%s\"", i, type);
+        f->websocket_given = true;
+        f->websocket = value_bool(m->upgrade_configs[i]->enabled, true);
+    }
+    return true;
+}
+
+static bool build_forward(struct route_builder *b, const Envoy__Config__Route__V3__RouteAction *m,
+                          struct route_forward *f, struct err *err)
+{
+    struct arena *a = b->table->arena;
+    struct metadata_pair *pairs;
+    unsigned pair_count;
+    if (!build_cluster_choice(b, m, f, err) || !build_rewrites(b, m, f, err) || !build_upgrades(m, f, err) ||
+        !route_build_mirrors(b, m->request_mirror_policies, m->n_request_mirror_policies, &f->mirrors, &f->mirror_count,
+                             err))
+        return false;
+    build_timeouts(m, f);
+    f->high_priority = m->priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH;
+    if (m->retry_policy) {
+        f->retry = route_build_retry(b, m->retry_policy, err);
+        if (!f->retry)
+            return err_prefix(err, "retry_policy");
+    }
+    f->hash_count = (unsigned)m->n_hash_policy;
+    f->hash = ARENA_ARRAY(a, struct hash_policy, f->hash_count);
+    for (unsigned i = 0; i < f->hash_count; i++)
+        if (!build_hash_policy(m->hash_policy[i], a, &f->hash[i], err))
+            return err_prefix(err, "hash_policy[%u]", i);
+    build_metadata(m->metadata_match, a, &pairs, &pair_count);
+    f->metadata_keys = ARENA_ARRAY(a, struct str, pair_count);
+    f->metadata_values = ARENA_ARRAY(a, struct str, pair_count);
+    for (unsigned i = 0; i < pair_count; i++) {
+        if (!str_eq(pairs[i].filter, STR("envoy.lb")))
+            continue;
+        f->metadata_keys[f->metadata_count] = pairs[i].key;
+        f->metadata_values[f->metadata_count++] = pairs[i].value;
+    }
+    return true;
+}
+
+/* ---- Redirects and direct answers. ---- */
+
+#define REDIRECT_PATH(x) ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_##x
+#define REDIRECT_SCHEME(x) ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_##x
+
+static bool build_redirect(struct route_builder *b, const Envoy__Config__Route__V3__RedirectAction *m,
+                           struct route_redirect *to, struct err *err)
+{
+    static const uint16_t codes[] = {301, 302, 303, 307, 308};
+    struct arena *a = b->table->arena;
+    if ((unsigned)m->response_code >= ARRAY_LEN(codes))
+        return err_set(err, "response_code: unknown, got %d", (int)m->response_code);
+    to->code = codes[m->response_code];
+    to->host = arena_str(a, str_of(m->host_redirect));
+    to->port = m->port_redirect;
+    to->strip_query = m->strip_query;
+    if (m->port_redirect > 65535)
+        return err_set(err, "port_redirect: at most 65535, got %u", m->port_redirect);
+    if (m->scheme_rewrite_specifier_case == REDIRECT_SCHEME(HTTPS_REDIRECT))
+        to->https = m->https_redirect;
+    else if (m->scheme_rewrite_specifier_case == REDIRECT_SCHEME(SCHEME_REDIRECT))
+        to->scheme = arena_str(a, str_of(m->scheme_redirect));
+    switch (m->path_rewrite_specifier_case) {
+    case REDIRECT_PATH(PATH_REDIRECT):
+        to->path = arena_str(a, str_of(m->path_redirect));
+        return true;
+    case REDIRECT_PATH(PREFIX_REWRITE):
+        to->prefix_rewrite = arena_str(a, str_of(m->prefix_rewrite));
+        return true;
+    case REDIRECT_PATH(REGEX_REWRITE):
+        return build_substitution(b, m->regex_rewrite, &to->regex, &to->regex_substitution, err) ||
+               err_prefix(err, "regex_rewrite");
+    default:
+        return true;
+    }
+}
+
+static bool build_direct(struct route_builder *b, const Envoy__Config__Route__V3__DirectResponseAction *m,
+                         struct route_direct *to, struct err *err)
+{
+    if (m->status < 200 || m->status > 599)
+        return err_set(err, "status: 200 to 599, got %u", m->status);
+    to->status = (uint16_t)m->status;
+    if (!m->body)
+        return true;
+    switch (m->body->specifier_case) {
+    case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_STRING:
+        to->body = arena_str(b->table->arena, str_of(m->body->inline_string));
+        break;
+    case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_BYTES:
+        to->body = arena_str(b->table->arena,
+                             str_n((const char *)m->body->inline_bytes.data, m->body->inline_bytes.len));
+        break;
+    default:
+        return err_set(err, "body: inline_string and inline_bytes are supported");
+    }
+    if (to->body.n > b->max_direct_body)
+        return err_set(err, "body: %zu bytes, but max_direct_response_body_size_bytes is %u", to->body.n,
+                       b->max_direct_body);
+    return true;
+}
+
+#define ACTION(x) ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_##x
+
+static bool build_action(struct route_builder *b, const Envoy__Config__Route__V3__Route *m, struct route *r,
+                         struct err *err)
+{
+    switch (m->action_case) {
+    case ACTION(ROUTE):
+        r->kind = ROUTE_FORWARD;
+        return build_forward(b, m->route, &r->forward, err) || err_prefix(err, "route");
+    case ACTION(REDIRECT):
+        r->kind = ROUTE_REDIRECT;
+        return build_redirect(b, m->redirect, &r->redirect, err) || err_prefix(err, "redirect");
+    case ACTION(DIRECT_RESPONSE):
+        r->kind = ROUTE_DIRECT;
+        return build_direct(b, m->direct_response, &r->direct, err) || err_prefix(err, "direct_response");
+    case ACTION(NON_FORWARDING_ACTION):
+        r->kind = ROUTE_NON_FORWARDING;
+        return true;
+    default:
+        return err_set(err, "one of route, redirect, direct_response and non_forwarding_action is required");
+    }
+}
+
+bool route_build_entry(struct route_builder *b, const Envoy__Config__Route__V3__Route *m, struct route *r, struct err *err)
+{
+    struct arena *a = b->table->arena;
+    r->name = arena_str(a, str_of(m->name));
+    r->stat_prefix = arena_str(a, str_of(m->stat_prefix));
+    if (m->decorator)
+        r->decorator = arena_str(a, str_of(m->decorator->operation));
+    if (!build_match(b, m->match, &r->match, err))
+        return err_prefix(err, "match");
+    struct route_filter_entry *entries = ROUTE_FILTER_ENTRIES(b->scratch, m);
+    return build_action(b, m, r, err) &&
+           build_header_edits(m->request_headers_to_add, m->n_request_headers_to_add, m->request_headers_to_remove,
+                              m->n_request_headers_to_remove, a, &r->request_edits, "request", err) &&
+           build_header_edits(m->response_headers_to_add, m->n_response_headers_to_add, m->response_headers_to_remove,
+                              m->n_response_headers_to_remove, a, &r->response_edits, "response", err) &&
+           route_filter_configs(b, entries, m->n_typed_per_filter_config, &r->filter_configs, err);
+}

@@ -1,0 +1,450 @@
+/* Owns the accepted resources: their bytes (for /config_dump and the last-good file) and the last refusal of each. Main
+ * thread.
+ *
+ * A resource is *in force* when its piece was handed on. A listener with a route table that never came is *warming*: its new
+ * piece is kept here, its old one serves. Invariant: an entry in a table has bytes, or an error, or both. */
+#include "sidecar/config/index.h"
+
+#include "sidecar/base/buf.h"
+#include "sidecar/base/clock.h"
+#include "sidecar/base/die.h"
+#include "sidecar/base/hash.h"
+#include "sidecar/base/log.h"
+#include "sidecar/base/table.h"
+#include "sidecar/config/build.h"
+#include "sidecar/upstream/live.h"
+
+#include "proto/codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+    struct resource r; /* strings are malloc'd, NUL-ended */
+    uint64_t hash;
+    struct listener_cfg *listener; /* in force: one reference */
+    struct listener_cfg *pending;  /* warming: one reference */
+    struct str eds_name;           /* an EDS cluster's, malloc'd */
+    bool was_put;                  /* something is in force */
+};
+
+struct index {
+    struct live *live;
+    const struct index_ops *ops;
+    void *ctx;
+    struct table tables[RESOURCE_KIND_COUNT];
+    struct table given_up; /* route tables that did not come in time */
+};
+
+static const struct {
+    const char *name, *type_url;
+    const ProtobufCMessageDescriptor *descriptor;
+} kinds[RESOURCE_KIND_COUNT] = {
+    {"cluster", CODEC_TYPE_URL_PREFIX "envoy.config.cluster.v3.Cluster", &envoy__config__cluster__v3__cluster__descriptor},
+    {"endpoints", CODEC_TYPE_URL_PREFIX "envoy.config.endpoint.v3.ClusterLoadAssignment",
+     &envoy__config__endpoint__v3__cluster_load_assignment__descriptor},
+    {"listener", CODEC_TYPE_URL_PREFIX "envoy.config.listener.v3.Listener",
+     &envoy__config__listener__v3__listener__descriptor},
+    {"route", CODEC_TYPE_URL_PREFIX "envoy.config.route.v3.RouteConfiguration",
+     &envoy__config__route__v3__route_configuration__descriptor},
+};
+
+const char *resource_kind_name(enum resource_kind kind)
+{
+    assert(kind < RESOURCE_KIND_COUNT);
+    return kinds[kind].name;
+}
+
+const char *resource_type_url(enum resource_kind kind)
+{
+    assert(kind < RESOURCE_KIND_COUNT);
+    return kinds[kind].type_url;
+}
+
+/* ---- Entries. ---- */
+
+static void set_text(struct str *s, struct str text)
+{
+    free((void *)(uintptr_t)s->p);
+    *s = text.n > 0 ? (struct str){xmemdup0(text.p, text.n), text.n} : STR_NONE;
+}
+
+static struct entry *entry_of(struct index *x, enum resource_kind kind, struct str name)
+{
+    struct entry *e = table_get(&x->tables[kind], name);
+    if (!e) {
+        e = NEW(struct entry);
+        set_text(&e->r.name, name);
+        table_put(&x->tables[kind], name, e);
+    }
+    return e;
+}
+
+static void unref_listener(struct listener_cfg **l)
+{
+    if (*l)
+        shared_unref(&(*l)->shared);
+    *l = NULL;
+}
+
+static void entry_free(struct entry *e)
+{
+    unref_listener(&e->listener);
+    unref_listener(&e->pending);
+    set_text(&e->r.name, STR_NONE);
+    set_text(&e->r.version, STR_NONE);
+    set_text(&e->r.bytes, STR_NONE);
+    set_text(&e->r.error, STR_NONE);
+    set_text(&e->r.error_version, STR_NONE);
+    set_text(&e->eds_name, STR_NONE);
+    free(e);
+}
+
+struct index *index_new(struct live *live, const struct index_ops *ops, void *ctx)
+{
+    struct index *x = NEW(struct index);
+    x->live = live;
+    x->ops = ops;
+    x->ctx = ctx;
+    return x;
+}
+
+void index_free(struct index **x)
+{
+    if (!*x)
+        return;
+    for (unsigned kind = 0; kind < RESOURCE_KIND_COUNT; kind++) {
+        struct str key;
+        void *e;
+        for (size_t i = 0; table_next(&(*x)->tables[kind], &i, &key, &e);)
+            entry_free(e);
+        table_fini(&(*x)->tables[kind]);
+    }
+    table_fini(&(*x)->given_up);
+    free(*x);
+    *x = NULL;
+}
+
+/* ---- Listeners wait for their routes. ---- */
+
+static void each_rds_name(const struct listener_cfg *l, void (*fn)(void *ctx, struct str name), void *ctx)
+{
+    for (unsigned i = 0; l && i <= l->chain_count; i++) {
+        const struct filter_chain *c = i < l->chain_count ? &l->chains[i] : l->default_chain;
+        if (c && c->kind == CHAIN_HTTP && c->hcm->rds_name.n > 0)
+            fn(ctx, c->hcm->rds_name);
+    }
+}
+
+struct missing_routes {
+    const struct index *x;
+    unsigned count;
+};
+
+static void count_missing(void *ctx, struct str name)
+{
+    struct missing_routes *missing = ctx;
+    const struct entry *e = table_get(&missing->x->tables[RESOURCE_ROUTE], name);
+    if (!(e && e->was_put) && !table_get(&missing->x->given_up, name))
+        missing->count++;
+}
+
+static bool activate_listener(struct index *x, struct entry *e, struct err *err)
+{
+    struct listener_cfg *l = e->pending;
+    e->pending = NULL;
+    e->r.warming = false;
+    shared_ref(&l->shared);
+    if (!x->ops->put_listener(x->ctx, l, err)) {
+        shared_unref(&l->shared);
+        return false;
+    }
+    unref_listener(&e->listener);
+    e->listener = l;
+    e->was_put = true;
+    return true;
+}
+
+static bool routes_are_there(const struct index *x, const struct listener_cfg *l)
+{
+    struct missing_routes missing = {x, 0};
+    each_rds_name(l, count_missing, &missing);
+    return missing.count == 0;
+}
+
+static void refuse(struct entry *e, struct str version, const char *why)
+{
+    set_text(&e->r.error, str_of(why));
+    set_text(&e->r.error_version, version);
+    e->r.error_wall_us = clock_wall_us();
+}
+
+static void wake_listeners(struct index *x)
+{
+    struct str key;
+    void *value;
+    for (size_t i = 0; table_next(&x->tables[RESOURCE_LISTENER], &i, &key, &value);) {
+        struct entry *e = value;
+        struct err err = {0};
+        if (!e->pending || !routes_are_there(x, e->pending))
+            continue;
+        if (!activate_listener(x, e, &err)) {
+            log_error(LOG_CONFIG, "%s", err.text);
+            refuse(e, e->r.version, err.text);
+        }
+    }
+}
+
+/* ---- Putting. ---- */
+
+/* Envoy's validate_clusters: a static table may only name clusters that are there. */
+struct unknown_cluster {
+    struct index *x;
+    struct str name;
+};
+
+static void find_unknown(void *ctx, struct str cluster)
+{
+    struct unknown_cluster *u = ctx;
+    if (u->name.n == 0 && !live_find(u->x->live, cluster))
+        u->name = cluster;
+}
+
+static bool validate_routes(struct index *x, const struct listener_cfg *l, struct err *err)
+{
+    for (unsigned i = 0; i <= l->chain_count; i++) {
+        const struct filter_chain *c = i < l->chain_count ? &l->chains[i] : l->default_chain;
+        struct unknown_cluster u = {x, STR_NONE};
+        if (!c || c->kind != CHAIN_HTTP || !c->hcm->inline_route || !c->hcm->inline_route->validate_clusters)
+            continue;
+        build_route_clusters(c->hcm->inline_route, find_unknown, &u);
+        if (u.name.n > 0)
+            return err_set(err, "Listener %.*s: route: unknown cluster '%.*s'; define it, or set validate_clusters: false",
+                           STR_FMT(l->name), STR_FMT(u.name));
+    }
+    return true;
+}
+
+static bool put_cluster(struct index *x, struct entry *e, const ProtobufCMessage *m, uint64_t hash, bool from_xds,
+                        struct err *err)
+{
+    struct cluster_cfg *c = build_cluster((const void *)m, err);
+    if (!c)
+        return false;
+    c->version_hash = hash;
+    c->from_xds = from_xds;
+    set_text(&e->eds_name, c->type == CLUSTER_EDS ? c->eds_name : STR_NONE);
+    live_put_cluster(x->live, c);
+    return true;
+}
+
+static bool put_listener(struct index *x, struct entry *e, const ProtobufCMessage *m, uint64_t hash, bool from_xds,
+                         struct err *err)
+{
+    struct listener_cfg *l = build_listener((const void *)m, err);
+    if (!l)
+        return false;
+    l->version_hash = hash;
+    l->from_xds = from_xds;
+    if (!validate_routes(x, l, err)) {
+        shared_unref(&l->shared);
+        return false;
+    }
+    unref_listener(&e->pending);
+    e->pending = l;
+    e->r.warming = true;
+    return !routes_are_there(x, l) || activate_listener(x, e, err);
+}
+
+static bool put_piece(struct index *x, enum resource_kind kind, struct entry *e, const ProtobufCMessage *m, uint64_t hash,
+                      bool from_xds, struct err *err)
+{
+    switch (kind) {
+    case RESOURCE_CLUSTER:
+        return put_cluster(x, e, m, hash, from_xds, err);
+    case RESOURCE_ENDPOINTS: {
+        struct endpoints_cfg *endpoints = build_endpoints((const void *)m, err);
+        if (endpoints)
+            live_set_endpoints(x->live, endpoints);
+        return endpoints != NULL;
+    }
+    case RESOURCE_LISTENER:
+        return put_listener(x, e, m, hash, from_xds, err);
+    case RESOURCE_ROUTE: {
+        struct route_table *t = build_route_table((const void *)m, err);
+        if (!t)
+            return false;
+        t->version_hash = hash;
+        x->ops->put_route_table(x->ctx, t);
+        return true;
+    }
+    default:
+        die("no resource kind %d", (int)kind);
+    }
+}
+
+static struct str name_of(enum resource_kind kind, const ProtobufCMessage *m)
+{
+    switch (kind) {
+    case RESOURCE_CLUSTER:
+        return str_of(((const Envoy__Config__Cluster__V3__Cluster *)m)->name);
+    case RESOURCE_ENDPOINTS:
+        return str_of(((const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *)m)->cluster_name);
+    case RESOURCE_LISTENER:
+        return str_of(((const Envoy__Config__Listener__V3__Listener *)m)->name);
+    default:
+        return str_of(((const Envoy__Config__Route__V3__RouteConfiguration *)m)->name);
+    }
+}
+
+static bool put(struct index *x, enum resource_kind kind, struct str name, struct str version, struct str bytes,
+                const ProtobufCMessage *m, bool from_xds, struct err *err)
+{
+    struct entry *e = entry_of(x, kind, name);
+    uint64_t hash = hash_xx64(bytes.p, bytes.n, 0);
+    if (e->was_put && !e->r.from_xds && from_xds)
+        return err_set(err, "%s %.*s: a static resource of the bootstrap has this name; it stays",
+                       resource_kind_name(kind), STR_FMT(name));
+    if (!put_piece(x, kind, e, m, hash, from_xds, err)) {
+        refuse(e, version, err->text);
+        return false;
+    }
+    e->hash = hash;
+    e->was_put = e->was_put || !e->r.warming;
+    e->r.from_xds = from_xds;
+    e->r.updated_wall_us = clock_wall_us();
+    set_text(&e->r.bytes, bytes);
+    set_text(&e->r.version, version);
+    set_text(&e->r.error, STR_NONE);
+    set_text(&e->r.error_version, STR_NONE);
+    if (kind == RESOURCE_ROUTE)
+        wake_listeners(x);
+    return true;
+}
+
+bool index_put(struct index *x, enum resource_kind kind, struct str name, struct str version, struct str bytes, bool from_xds,
+               struct err *err)
+{
+    assert(kind < RESOURCE_KIND_COUNT);
+    struct entry *e = table_get(&x->tables[kind], name);
+    /* Endpoints are passed on although they are equal: an answer ends a cluster's warming. */
+    if (e && e->r.bytes.n > 0 && e->r.error.n == 0 && str_eq(e->r.bytes, bytes) && kind != RESOURCE_ENDPOINTS) {
+        set_text(&e->r.version, version);
+        return true;
+    }
+    struct arena *scratch = arena_new(4096);
+    ProtobufCMessage *m = codec_unpack(kinds[kind].descriptor, bytes.p, bytes.n, scratch, err);
+    bool ok = m != NULL;
+    if (!ok)
+        err_prefix(err, "%s %.*s", resource_kind_name(kind), STR_FMT(name));
+    else if (!str_eq(name_of(kind, m), name))
+        ok = err_set(err, "%s %.*s: the resource inside is called \"%.*s\"", resource_kind_name(kind), STR_FMT(name),
+                     STR_FMT(name_of(kind, m)));
+    if (ok)
+        ok = put(x, kind, name, version, bytes, m, from_xds, err);
+    else
+        refuse(entry_of(x, kind, name), version, err->text);
+    arena_free(&scratch);
+    return ok;
+}
+
+bool index_put_message(struct index *x, enum resource_kind kind, const ProtobufCMessage *m, struct err *err)
+{
+    struct buf bytes = {0};
+    assert(m->descriptor == kinds[kind].descriptor);
+    codec_pack(m, &bytes);
+    bool ok = true;
+    struct str name = name_of(kind, m);
+    const struct entry *e = table_get(&x->tables[kind], name);
+    if (e && e->was_put)
+        ok = err_set(err, "%s %.*s: given twice in static_resources", resource_kind_name(kind), STR_FMT(name));
+    ok = ok && put(x, kind, name, STR_NONE, buf_str(&bytes), m, false, err);
+    buf_fini(&bytes);
+    return ok;
+}
+
+/* ---- Removing and reading. ---- */
+
+bool index_remove(struct index *x, enum resource_kind kind, struct str name)
+{
+    struct entry *e = table_get(&x->tables[kind], name);
+    if (!e || (e->was_put && !e->r.from_xds))
+        return false;
+    bool was_put = e->was_put;
+    if (was_put && kind == RESOURCE_CLUSTER)
+        live_remove_cluster(x->live, name);
+    else if (was_put && kind == RESOURCE_ENDPOINTS)
+        live_forget_endpoints(x->live, name);
+    else if (was_put && kind == RESOURCE_LISTENER)
+        x->ops->remove_listener(x->ctx, name);
+    else if (was_put && kind == RESOURCE_ROUTE)
+        x->ops->remove_route_table(x->ctx, name);
+    table_remove(&x->tables[kind], name);
+    entry_free(e);
+    return true;
+}
+
+void index_give_up_route(struct index *x, struct str name)
+{
+    table_put(&x->given_up, name, x);
+    wake_listeners(x);
+}
+
+struct wanted {
+    struct table seen;
+    void (*fn)(void *ctx, struct str name);
+    void *ctx;
+};
+
+static void want(void *ctx, struct str name)
+{
+    struct wanted *w = ctx;
+    if (!table_put(&w->seen, name, w))
+        w->fn(w->ctx, name);
+}
+
+void index_wanted(const struct index *x, enum resource_kind kind, void (*fn)(void *ctx, struct str name), void *ctx)
+{
+    struct wanted w = {.fn = fn, .ctx = ctx};
+    struct str key;
+    void *value;
+    assert(kind == RESOURCE_ENDPOINTS || kind == RESOURCE_ROUTE);
+    const struct table *from = &x->tables[kind == RESOURCE_ENDPOINTS ? RESOURCE_CLUSTER : RESOURCE_LISTENER];
+    for (size_t i = 0; table_next(from, &i, &key, &value);) {
+        const struct entry *e = value;
+        if (kind == RESOURCE_ENDPOINTS && e->eds_name.n > 0)
+            want(&w, e->eds_name);
+        if (kind == RESOURCE_ROUTE) {
+            each_rds_name(e->listener, want, &w);
+            each_rds_name(e->pending, want, &w);
+        }
+    }
+    table_fini(&w.seen);
+}
+
+bool index_next(const struct index *x, enum resource_kind kind, size_t *i, const struct resource **resource_r)
+{
+    struct str key;
+    void *value;
+    if (!table_next(&x->tables[kind], i, &key, &value))
+        return false;
+    *resource_r = &((const struct entry *)value)->r;
+    return true;
+}
+
+const struct resource *index_find(const struct index *x, enum resource_kind kind, struct str name)
+{
+    const struct entry *e = table_get(&x->tables[kind], name);
+    return e ? &e->r : NULL;
+}
+
+size_t index_count(const struct index *x, enum resource_kind kind)
+{
+    return x->tables[kind].count;
+}
+
+const struct listener_cfg *index_listener(const struct index *x, struct str name)
+{
+    const struct entry *e = table_get(&x->tables[RESOURCE_LISTENER], name);
+    return e ? e->listener : NULL;
+}
