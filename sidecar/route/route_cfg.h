@@ -8,6 +8,7 @@
 #include "sidecar/base/table.h"
 #include "sidecar/match/str_match.h"
 #include "sidecar/observe/format.h"
+#include "sidecar/resilience/retry.h"
 
 /* ---- Header edits (HeaderValueOption). ---- */
 
@@ -84,26 +85,6 @@ struct hash_policy {
     struct str cookie_path;
     int64_t cookie_ttl_s; /* -1: never generate; 0: session cookie */
     bool terminal;
-};
-
-/* Words of retry_on, for resilience/retry. */
-enum retry_on {
-    RETRY_5XX = 1 << 0,
-    RETRY_GATEWAY_ERROR = 1 << 1,
-    RETRY_RESET = 1 << 2,
-    RETRY_RESET_BEFORE_REQUEST = 1 << 3,
-    RETRY_CONNECT_FAILURE = 1 << 4,
-    RETRY_REFUSED_STREAM = 1 << 5,
-    RETRY_RETRIABLE_4XX = 1 << 6,
-    RETRY_RETRIABLE_STATUS_CODES = 1 << 7,
-    RETRY_RETRIABLE_HEADERS = 1 << 8,
-    RETRY_ENVOY_RATELIMITED = 1 << 9,
-    RETRY_HTTP3_POST_CONNECT_FAILURE = 1 << 10,
-    RETRY_GRPC_CANCELLED = 1 << 11,
-    RETRY_GRPC_DEADLINE_EXCEEDED = 1 << 12,
-    RETRY_GRPC_INTERNAL = 1 << 13,
-    RETRY_GRPC_RESOURCE_EXHAUSTED = 1 << 14,
-    RETRY_GRPC_UNAVAILABLE = 1 << 15,
 };
 
 struct retry_policy {

@@ -31,7 +31,7 @@ struct rng *upstream_rng(struct upstream *u);
 struct cluster *upstream_acquire(struct upstream *u, struct str name);
 void upstream_release(struct cluster **c);
 const struct cluster_cfg *cluster_config(const struct cluster *c);
-/* The family is families_cluster of observe/families.h; write it at cluster_row. */
+/* The family is cluster_family of observe/families.h; write it at cluster_row. */
 struct stats_scope *cluster_stats(const struct cluster *c);
 unsigned cluster_row(const struct cluster *c);
 struct upstream *cluster_upstream(const struct cluster *c);
