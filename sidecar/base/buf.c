@@ -21,12 +21,12 @@ size_t buf_len(const struct buf *b)
 
 uint8_t *buf_head(struct buf *b)
 {
-    return b->data + b->off;
+    return b->data ? b->data + b->off : NULL;
 }
 
 struct str buf_str(const struct buf *b)
 {
-    return (struct str){(const char *)b->data + b->off, b->end - b->off};
+    return (struct str){b->data ? (const char *)b->data + b->off : NULL, b->end - b->off};
 }
 
 uint8_t *buf_reserve(struct buf *b, size_t n)

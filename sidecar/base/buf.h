@@ -16,7 +16,7 @@ struct buf {
 
 void buf_fini(struct buf *b); /* frees the memory; the buffer is empty and usable again */
 size_t buf_len(const struct buf *b);
-uint8_t *buf_head(struct buf *b); /* first unread byte; valid until the next change */
+uint8_t *buf_head(struct buf *b); /* first unread byte; valid until the next change; NULL: holds no memory */
 struct str buf_str(const struct buf *b);
 /* Room for at least n more bytes at the returned place; buf_commit tells how many were filled. */
 uint8_t *buf_reserve(struct buf *b, size_t n);

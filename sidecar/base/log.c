@@ -1,4 +1,5 @@
-/* Owns the log's file descriptor and levels. Any thread: a line is one write(2), so lines never mix. */
+/* Owns the log's file descriptor and levels. Any thread: a line is one write(2), so lines never mix.
+ * Invariant: once the log is a file, its descriptor keeps its number. */
 #include "sidecar/base/log.h"
 
 #include "sidecar/base/clock.h"
@@ -87,11 +88,14 @@ int log_open(const char *path)
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd < 0)
         return -errno;
-    int old = log_fd;
-    log_fd = fd;
-    if (old != STDERR_FILENO)
-        close(old);
-    return 0;
+    if (log_fd == STDERR_FILENO) {
+        log_fd = fd;
+        return 0;
+    }
+    /* The number must not become free: another thread may be about to write to it. */
+    int rc = dup3(fd, log_fd, O_CLOEXEC) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
 }
 
 void log_line(enum log_component component, enum log_level level, const char *fmt, ...)

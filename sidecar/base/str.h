@@ -36,7 +36,7 @@ struct str str_sub(struct str s, size_t from, size_t n); /* clamps */
 struct str str_trim(struct str s);                       /* SP and HTAB at both ends */
 
 /* Takes the part before the next separator from *rest, moves *rest behind it; false when *rest is used
- * up. "a,,b" gives "a", "", "b"; "" gives nothing; to begin, *rest is the whole text. */
+ * up. "a,,b" gives "a", "", "b"; "a," gives "a"; "" gives nothing; to begin, *rest is the whole text. */
 bool str_next(struct str *rest, char separator, struct str *part_r);
 
 /* Decimal digits only, no sign, no space; false on anything else or past UINT64_MAX. */

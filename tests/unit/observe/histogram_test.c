@@ -13,9 +13,19 @@ static void a_bin_holds_two_significant_digits(void **state)
 {
     (void)state;
     static const uint64_t floors[][2] = {
-        {0, 0},         {1, 1},     {99, 99},     {100, 100}, {109, 100},
-        {110, 110},     {999, 990}, {1000, 1000}, {1099, 1000}, {123456, 120000},
-        {9999999999, 9900000000}, {10000000000, 9900000000}, {UINT64_MAX, 9900000000},
+        {0, 0},
+        {1, 1},
+        {99, 99},
+        {100, 100},
+        {109, 100},
+        {110, 110},
+        {999, 990},
+        {1000, 1000},
+        {1099, 1000},
+        {123456, 120000},
+        {9999999999, 9900000000},
+        {10000000000, 9900000000},
+        {UINT64_MAX, 9900000000},
     };
     for (size_t i = 0; i < sizeof(floors) / sizeof(floors[0]); i++)
         assert_int_equal(histogram_bin_floor(histogram_bin_of(floors[i][0])), floors[i][1]);

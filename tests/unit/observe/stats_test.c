@@ -25,7 +25,8 @@ static void assert_has(struct stats *s, enum stats_format format, const char *te
     free(all);
 }
 
-static void assert_has_not(struct stats *s, enum stats_format format, bool used_only, const char *text)
+static void assert_has_not(struct stats *s, enum stats_format format, bool used_only,
+                           const char *text)
 {
     char *all = printed(s, format, used_only);
     if (strstr(all, text))
@@ -113,14 +114,17 @@ static void answers_are_counted_by_code_class_and_in_all(void **state)
     assert_has(s, STATS_TEXT, "cluster.foo.upstream_rq_completed: 3\n");
     assert_has(s, STATS_TEXT, "cluster.foo.external.upstream_rq_2xx: 1\n");
     assert_has_not(s, STATS_TEXT, false, "upstream_rq_4xx");
+    assert_has(
+        s, STATS_PROMETHEUS,
+        "# TYPE envoy_cluster_upstream_rq counter\n"
+        "envoy_cluster_upstream_rq{envoy_response_code=\"200\",envoy_cluster_name=\"foo\"} 1\n"
+        "envoy_cluster_upstream_rq{envoy_response_code=\"204\",envoy_cluster_name=\"foo\"} 1\n");
     assert_has(s, STATS_PROMETHEUS,
-               "# TYPE envoy_cluster_upstream_rq counter\n"
-               "envoy_cluster_upstream_rq{envoy_response_code=\"200\",envoy_cluster_name=\"foo\"} 1\n"
-               "envoy_cluster_upstream_rq{envoy_response_code=\"204\",envoy_cluster_name=\"foo\"} 1\n");
-    assert_has(s, STATS_PROMETHEUS, "envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"2\","
-                                    "envoy_cluster_name=\"foo\"} 2\n");
-    assert_has(s, STATS_PROMETHEUS, "envoy_cluster_external_upstream_rq{envoy_response_code=\"200\","
-                                    "envoy_cluster_name=\"foo\"} 1\n");
+               "envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"2\","
+               "envoy_cluster_name=\"foo\"} 2\n");
+    assert_has(s, STATS_PROMETHEUS,
+               "envoy_cluster_external_upstream_rq{envoy_response_code=\"200\","
+               "envoy_cluster_name=\"foo\"} 1\n");
     uint64_t value;
     assert_true(stats_find(s, STR("cluster.foo.upstream_rq_503"), &value));
     assert_int_equal(value, 1);
@@ -180,7 +184,8 @@ static void labels_are_escaped(void **state)
     (void)state;
     struct stats *s = stats_new(1);
     struct stats_scope *c = stats_scope_ref(s, &cluster_family, STR("a\"b\\c\nd"));
-    assert_has(s, STATS_PROMETHEUS, "envoy_cluster_version{envoy_cluster_name=\"a\\\"b\\\\c\\nd\"} 0\n");
+    assert_has(s, STATS_PROMETHEUS,
+               "envoy_cluster_version{envoy_cluster_name=\"a\\\"b\\\\c\\nd\"} 0\n");
     assert_has(s, STATS_JSON, "\"cluster.a\\\"b\\\\c\\u000ad.version\"");
     stats_scope_unref(&c);
     stats_free(&s);
@@ -200,18 +205,21 @@ static void histograms_print_as_envoy_does(void **state)
                "cluster.foo.upstream_rq_time: P0(nan,0) P25(nan,0) P50(nan,1.05) P75(nan,41.5) "
                "P90(nan,44.5) P95(nan,44.5) P99(nan,44.5) P99.5(nan,44.5) P99.9(nan,44.5) "
                "P100(nan,44.5)\n");
+    assert_has(
+        s, STATS_JSON,
+        "\"supported_quantiles\":[0,25,50,75,90,95,99,99.5,99.9,100],\"computed_quantiles\":[");
     assert_has(s, STATS_JSON,
-               "\"supported_quantiles\":[0,25,50,75,90,95,99,99.5,99.9,100],\"computed_quantiles\":[");
-    assert_has(s, STATS_JSON,
-               "{\"name\":\"cluster.foo.upstream_rq_time\",\"values\":[{\"cumulative\":0,\"interval\":null},");
+               "{\"name\":\"cluster.foo.upstream_rq_time\",\"values\":[{\"cumulative\":0,"
+               "\"interval\":null},");
     assert_has(s, STATS_PROMETHEUS,
                "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"foo\",le=\"0.5\"} 1\n"
                "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"foo\",le=\"1\"} 2\n");
-    assert_has(s, STATS_PROMETHEUS,
-               "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"foo\",le=\"3600000\"} 4\n"
-               "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"foo\",le=\"+Inf\"} 4\n"
-               "envoy_cluster_upstream_rq_time_sum{envoy_cluster_name=\"foo\"} 86\n"
-               "envoy_cluster_upstream_rq_time_count{envoy_cluster_name=\"foo\"} 4\n");
+    assert_has(
+        s, STATS_PROMETHEUS,
+        "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"foo\",le=\"3600000\"} 4\n"
+        "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=\"foo\",le=\"+Inf\"} 4\n"
+        "envoy_cluster_upstream_rq_time_sum{envoy_cluster_name=\"foo\"} 86\n"
+        "envoy_cluster_upstream_rq_time_count{envoy_cluster_name=\"foo\"} 4\n");
     stats_scope_unref(&c);
     stats_free(&s);
 }
@@ -226,8 +234,9 @@ static void an_interval_shows_what_came_since_the_last_one(void **state)
     assert_has(s, STATS_TEXT, "cluster.foo.upstream_rq_time: P0(41.5,41.5)");
     stats_record(c, 1, CLUSTER_UPSTREAM_RQ_TIME, 7);
     stats_end_interval(s);
-    assert_has(s, STATS_TEXT, "cluster.foo.upstream_rq_time: P0(7.05,7.05) P25(7.05,7.05) "
-                              "P50(7.05,7.05) P75(7.05,41.5)");
+    assert_has(s, STATS_TEXT,
+               "cluster.foo.upstream_rq_time: P0(7.05,7.05) P25(7.05,7.05) "
+               "P50(7.05,7.05) P75(7.05,41.5)");
     stats_end_interval(s);
     assert_has(s, STATS_TEXT, "cluster.foo.upstream_rq_time: P0(nan,7.05)");
     stats_scope_unref(&c);
@@ -263,7 +272,8 @@ static void used_only_leaves_out_what_was_never_touched(void **state)
     stats_dec(c, 1, CLUSTER_UPSTREAM_RQ_ACTIVE);
     stats_inc(c, 1, CLUSTER_UPSTREAM_RQ_TOTAL);
     char *all = printed(s, STATS_TEXT, true);
-    assert_string_equal(all, "cluster.foo.upstream_rq_active: 0\ncluster.foo.upstream_rq_total: 1\n");
+    assert_string_equal(all,
+                        "cluster.foo.upstream_rq_active: 0\ncluster.foo.upstream_rq_total: 1\n");
     free(all);
     assert_has_not(s, STATS_PROMETHEUS, true, "histogram");
     assert_has_not(s, STATS_JSON, true, "histograms");
@@ -293,7 +303,8 @@ static void text_is_sorted_and_filtered(void **state)
     stats_free(&s);
 }
 
-/* The order of metrics within one kind, and that each metric is announced once: what a scraper demands. */
+/* The order of metrics within one kind, and that each metric is announced once: what a scraper
+ * demands. */
 static void each_metric_is_announced_once(void **state)
 {
     (void)state;
