@@ -51,12 +51,18 @@ static inline struct holder *holder_new(struct shared *what)
     return h;
 }
 
-static inline void holder_settle(struct holder *h)
+/* Rare, so kept out of the callers' way. */
+static __attribute__((noinline, unused)) void holder_end(struct holder *h)
 {
-    if (!h->retired || h->uses > 0)
-        return;
+    assert(h->retired && h->uses == 0);
     shared_unref(h->what);
     free(h);
+}
+
+static inline void holder_settle(struct holder *h)
+{
+    if (h->retired && h->uses == 0)
+        holder_end(h);
 }
 
 static inline struct holder *holder_use(struct holder *h)
