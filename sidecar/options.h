@@ -1,0 +1,25 @@
+/* The sidecar's command line: Envoy's flags. */
+#ifndef OUTRIGGER_SIDECAR_OPTIONS_H
+#define OUTRIGGER_SIDECAR_OPTIONS_H
+
+#include "sidecar/base/log.h"
+
+enum options_mode { MODE_SERVE, MODE_VALIDATE, MODE_INIT_ONLY };
+
+struct options {
+    const char *config_path; /* NULL: none */
+    const char *config_yaml;
+    unsigned concurrency; /* 0: as many as the machine has processors */
+    enum options_mode mode;
+    enum log_level log_level;
+    const char *log_path;
+    const char *service_node, *service_cluster, *service_zone; /* NULL: not given */
+    unsigned drain_time_s;  /* 600 */
+    bool drain_immediate;   /* --drain-strategy immediate */
+};
+
+enum options_verdict { OPTIONS_RUN, OPTIONS_DONE /* --version, --help: exit 0 */, OPTIONS_USAGE /* exit 2 */ };
+/* Component levels are set at once. What is wrong has been said on stderr. */
+enum options_verdict options_parse(int argc, char **argv, struct options *o);
+
+#endif
