@@ -30,6 +30,7 @@ static bool build_routes(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena *
         return err_set(err, "rds.config_source: only ads is supported");
     if (!m->rds->route_config_name[0])
         return err_set(err, "rds.route_config_name: is required");
+    h->rds_fetch_timeout_ms = codec_duration_ms(m->rds->config_source->initial_fetch_timeout, 15000);
     h->rds_name = arena_str(a, str_of(m->rds->route_config_name));
     return true;
 }

@@ -50,6 +50,7 @@ static bool build_eds(const Envoy__Config__Cluster__V3__Cluster *m, struct clust
     if (eds->eds_config->config_source_specifier_case !=
         ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS)
         return err_set(err, "eds_cluster_config.eds_config: only ads is supported");
+    c->eds_fetch_timeout_ms = codec_duration_ms(eds->eds_config->initial_fetch_timeout, 15000);
     if (eds->service_name[0])
         c->eds_name = arena_str(c->arena, str_of(eds->service_name));
     return true;

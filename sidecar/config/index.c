@@ -1,8 +1,8 @@
 /* Owns the accepted resources: their bytes (for /config_dump and the last-good file) and the last refusal of each. Main
  * thread.
  *
- * A resource is *in force* when its piece was handed on. A listener with a route table that never came is *warming*: its new
- * piece is kept here, its old one serves. Invariant: an entry in a table has bytes, or an error, or both. */
+ * A resource is *in force* when its piece was handed on. An accepted cluster or listener is *pending* until it is activated:
+ * its new piece is kept here, its old one serves. Invariant: an entry in a table has bytes, or an error, or both. */
 #include "sidecar/config/index.h"
 
 #include "sidecar/base/buf.h"
@@ -21,11 +21,10 @@
 
 struct entry {
     struct resource r; /* strings are malloc'd, NUL-ended */
-    uint64_t hash;
     struct listener_cfg *listener; /* in force: one reference */
-    struct listener_cfg *pending;  /* warming: one reference */
-    struct str eds_name;           /* an EDS cluster's, malloc'd */
-    bool was_put;                  /* something is in force */
+    struct listener_cfg *pending_listener; /* each one reference */
+    struct cluster_cfg *pending_cluster;
+    bool was_put; /* something is in force */
 };
 
 struct index {
@@ -33,7 +32,6 @@ struct index {
     const struct index_ops *ops;
     void *ctx;
     struct table tables[RESOURCE_KIND_COUNT];
-    struct table given_up; /* route tables that did not come in time */
 };
 
 static const struct {
@@ -87,16 +85,23 @@ static void unref_listener(struct listener_cfg **l)
     *l = NULL;
 }
 
+static void unref_cluster(struct cluster_cfg **c)
+{
+    if (*c)
+        shared_unref(&(*c)->shared);
+    *c = NULL;
+}
+
 static void entry_free(struct entry *e)
 {
     unref_listener(&e->listener);
-    unref_listener(&e->pending);
+    unref_listener(&e->pending_listener);
+    unref_cluster(&e->pending_cluster);
     set_text(&e->r.name, STR_NONE);
     set_text(&e->r.version, STR_NONE);
     set_text(&e->r.bytes, STR_NONE);
     set_text(&e->r.error, STR_NONE);
     set_text(&e->r.error_version, STR_NONE);
-    set_text(&e->eds_name, STR_NONE);
     free(e);
 }
 
@@ -120,39 +125,23 @@ void index_free(struct index **x)
             entry_free(e);
         table_fini(&(*x)->tables[kind]);
     }
-    table_fini(&(*x)->given_up);
     free(*x);
     *x = NULL;
 }
 
-/* ---- Listeners wait for their routes. ---- */
+/* ---- In force. ---- */
 
-static void each_rds_name(const struct listener_cfg *l, void (*fn)(void *ctx, struct str name), void *ctx)
+static void refuse(struct entry *e, struct str version, const char *why)
 {
-    for (unsigned i = 0; l && i <= l->chain_count; i++) {
-        const struct filter_chain *c = i < l->chain_count ? &l->chains[i] : l->default_chain;
-        if (c && c->kind == CHAIN_HTTP && c->hcm->rds_name.n > 0)
-            fn(ctx, c->hcm->rds_name);
-    }
-}
-
-struct missing_routes {
-    const struct index *x;
-    unsigned count;
-};
-
-static void count_missing(void *ctx, struct str name)
-{
-    struct missing_routes *missing = ctx;
-    const struct entry *e = table_get(&missing->x->tables[RESOURCE_ROUTE], name);
-    if (!(e && e->was_put) && !table_get(&missing->x->given_up, name))
-        missing->count++;
+    set_text(&e->r.error, str_of(why));
+    set_text(&e->r.error_version, version);
+    e->r.error_wall_us = clock_wall_us();
 }
 
 static bool activate_listener(struct index *x, struct entry *e, struct err *err)
 {
-    struct listener_cfg *l = e->pending;
-    e->pending = NULL;
+    struct listener_cfg *l = e->pending_listener;
+    e->pending_listener = NULL;
     e->r.warming = false;
     shared_ref(&l->shared);
     if (!x->ops->put_listener(x->ctx, l, err)) {
@@ -165,34 +154,27 @@ static bool activate_listener(struct index *x, struct entry *e, struct err *err)
     return true;
 }
 
-static bool routes_are_there(const struct index *x, const struct listener_cfg *l)
+static bool activate(struct index *x, struct entry *e, struct err *err)
 {
-    struct missing_routes missing = {x, 0};
-    each_rds_name(l, count_missing, &missing);
-    return missing.count == 0;
-}
-
-static void refuse(struct entry *e, struct str version, const char *why)
-{
-    set_text(&e->r.error, str_of(why));
-    set_text(&e->r.error_version, version);
-    e->r.error_wall_us = clock_wall_us();
-}
-
-static void wake_listeners(struct index *x)
-{
-    struct str key;
-    void *value;
-    for (size_t i = 0; table_next(&x->tables[RESOURCE_LISTENER], &i, &key, &value);) {
-        struct entry *e = value;
-        struct err err = {0};
-        if (!e->pending || !routes_are_there(x, e->pending))
-            continue;
-        if (!activate_listener(x, e, &err)) {
-            log_error(LOG_CONFIG, "%s", err.text);
-            refuse(e, e->r.version, err.text);
-        }
+    if (e->pending_listener)
+        return activate_listener(x, e, err);
+    if (e->pending_cluster) {
+        live_put_cluster(x->live, e->pending_cluster);
+        e->pending_cluster = NULL;
+        e->r.warming = false;
+        e->was_put = true;
     }
+    return true;
+}
+
+void index_activate(struct index *x, enum resource_kind kind, struct str name)
+{
+    struct entry *e = table_get(&x->tables[kind], name);
+    struct err err = {0};
+    if (!e || activate(x, e, &err))
+        return;
+    log_error(LOG_CONFIG, "%s", err.text);
+    refuse(e, e->r.version, err.text);
 }
 
 /* ---- Putting. ---- */
@@ -225,16 +207,15 @@ static bool validate_routes(struct index *x, const struct listener_cfg *l, struc
     return true;
 }
 
-static bool put_cluster(struct index *x, struct entry *e, const ProtobufCMessage *m, uint64_t hash, bool from_xds,
-                        struct err *err)
+/* A route table by name needs a subscription, and only resources of the control plane have those. */
+static bool check_static_listener(const struct listener_cfg *l, struct err *err)
 {
-    struct cluster_cfg *c = build_cluster((const void *)m, err);
-    if (!c)
-        return false;
-    c->version_hash = hash;
-    c->from_xds = from_xds;
-    set_text(&e->eds_name, c->type == CLUSTER_EDS ? c->eds_name : STR_NONE);
-    live_put_cluster(x->live, c);
+    for (unsigned i = 0; i <= l->chain_count; i++) {
+        const struct filter_chain *c = i < l->chain_count ? &l->chains[i] : l->default_chain;
+        if (c && c->kind == CHAIN_HTTP && c->hcm->rds_name.n > 0)
+            return err_set(err, "Listener %.*s: rds: not supported in a static listener, got \"%.*s\"; give route_config, or "
+                                "deliver the listener by LDS", STR_FMT(l->name), STR_FMT(c->hcm->rds_name));
+    }
     return true;
 }
 
@@ -246,41 +227,48 @@ static bool put_listener(struct index *x, struct entry *e, const ProtobufCMessag
         return false;
     l->version_hash = hash;
     l->from_xds = from_xds;
-    if (!validate_routes(x, l, err)) {
+    if (!validate_routes(x, l, err) || (!from_xds && !check_static_listener(l, err))) {
         shared_unref(&l->shared);
         return false;
     }
-    unref_listener(&e->pending);
-    e->pending = l;
+    unref_listener(&e->pending_listener);
+    e->pending_listener = l;
     e->r.warming = true;
-    return !routes_are_there(x, l) || activate_listener(x, e, err);
+    return true;
+}
+
+static bool put_cluster(struct entry *e, const ProtobufCMessage *m, uint64_t hash, bool from_xds, struct err *err)
+{
+    struct cluster_cfg *c = build_cluster((const void *)m, err);
+    if (!c)
+        return false;
+    c->version_hash = hash;
+    c->from_xds = from_xds;
+    unref_cluster(&e->pending_cluster);
+    e->pending_cluster = c;
+    e->r.warming = true;
+    return true;
 }
 
 static bool put_piece(struct index *x, enum resource_kind kind, struct entry *e, const ProtobufCMessage *m, uint64_t hash,
                       bool from_xds, struct err *err)
 {
-    switch (kind) {
-    case RESOURCE_CLUSTER:
-        return put_cluster(x, e, m, hash, from_xds, err);
-    case RESOURCE_ENDPOINTS: {
+    if (kind == RESOURCE_CLUSTER)
+        return put_cluster(e, m, hash, from_xds, err);
+    if (kind == RESOURCE_LISTENER)
+        return put_listener(x, e, m, hash, from_xds, err);
+    if (kind == RESOURCE_ENDPOINTS) {
         struct endpoints_cfg *endpoints = build_endpoints((const void *)m, err);
         if (endpoints)
             live_set_endpoints(x->live, endpoints);
         return endpoints != NULL;
     }
-    case RESOURCE_LISTENER:
-        return put_listener(x, e, m, hash, from_xds, err);
-    case RESOURCE_ROUTE: {
-        struct route_table *t = build_route_table((const void *)m, err);
-        if (!t)
-            return false;
-        t->version_hash = hash;
-        x->ops->put_route_table(x->ctx, t);
-        return true;
-    }
-    default:
-        die("no resource kind %d", (int)kind);
-    }
+    struct route_table *t = build_route_table((const void *)m, err);
+    if (!t)
+        return false;
+    t->version_hash = hash;
+    x->ops->put_route_table(x->ctx, t);
+    return true;
 }
 
 static struct str name_of(enum resource_kind kind, const ProtobufCMessage *m)
@@ -301,34 +289,32 @@ static bool put(struct index *x, enum resource_kind kind, struct str name, struc
                 const ProtobufCMessage *m, bool from_xds, struct err *err)
 {
     struct entry *e = entry_of(x, kind, name);
-    uint64_t hash = hash_xx64(bytes.p, bytes.n, 0);
-    if (e->was_put && !e->r.from_xds && from_xds)
+    if (e->was_put && !e->r.from_xds)
         return err_set(err, "%s %.*s: a static resource of the bootstrap has this name; it stays",
                        resource_kind_name(kind), STR_FMT(name));
-    if (!put_piece(x, kind, e, m, hash, from_xds, err)) {
+    if (!put_piece(x, kind, e, m, hash_xx64(bytes.p, bytes.n, 0), from_xds, err)) {
         refuse(e, version, err->text);
         return false;
     }
-    e->hash = hash;
-    e->was_put = e->was_put || !e->r.warming;
+    if (kind == RESOURCE_ENDPOINTS || kind == RESOURCE_ROUTE)
+        e->was_put = true;
     e->r.from_xds = from_xds;
     e->r.updated_wall_us = clock_wall_us();
     set_text(&e->r.bytes, bytes);
     set_text(&e->r.version, version);
     set_text(&e->r.error, STR_NONE);
     set_text(&e->r.error_version, STR_NONE);
-    if (kind == RESOURCE_ROUTE)
-        wake_listeners(x);
     return true;
 }
 
-bool index_put(struct index *x, enum resource_kind kind, struct str name, struct str version, struct str bytes, bool from_xds,
+bool index_put(struct index *x, enum resource_kind kind, struct str name, struct str version, struct str bytes,
                struct err *err)
 {
     assert(kind < RESOURCE_KIND_COUNT);
     struct entry *e = table_get(&x->tables[kind], name);
     /* Endpoints are passed on although they are equal: an answer ends a cluster's warming. */
-    if (e && e->r.bytes.n > 0 && e->r.error.n == 0 && str_eq(e->r.bytes, bytes) && kind != RESOURCE_ENDPOINTS) {
+    if (e && e->r.from_xds && e->r.bytes.n > 0 && e->r.error.n == 0 && str_eq(e->r.bytes, bytes) &&
+        kind != RESOURCE_ENDPOINTS) {
         set_text(&e->r.version, version);
         return true;
     }
@@ -341,24 +327,23 @@ bool index_put(struct index *x, enum resource_kind kind, struct str name, struct
         ok = err_set(err, "%s %.*s: the resource inside is called \"%.*s\"", resource_kind_name(kind), STR_FMT(name),
                      STR_FMT(name_of(kind, m)));
     if (ok)
-        ok = put(x, kind, name, version, bytes, m, from_xds, err);
+        ok = put(x, kind, name, version, bytes, m, true, err);
     else
         refuse(entry_of(x, kind, name), version, err->text);
     arena_free(&scratch);
     return ok;
 }
 
-bool index_put_message(struct index *x, enum resource_kind kind, const ProtobufCMessage *m, struct err *err)
+bool index_put_static(struct index *x, enum resource_kind kind, const ProtobufCMessage *m, struct err *err)
 {
     struct buf bytes = {0};
     assert(m->descriptor == kinds[kind].descriptor);
     codec_pack(m, &bytes);
-    bool ok = true;
     struct str name = name_of(kind, m);
     const struct entry *e = table_get(&x->tables[kind], name);
-    if (e && e->was_put)
-        ok = err_set(err, "%s %.*s: given twice in static_resources", resource_kind_name(kind), STR_FMT(name));
-    ok = ok && put(x, kind, name, STR_NONE, buf_str(&bytes), m, false, err);
+    bool ok = !(e && e->was_put) ||
+              err_set(err, "%s %.*s: given twice in static_resources", resource_kind_name(kind), STR_FMT(name));
+    ok = ok && put(x, kind, name, STR_NONE, buf_str(&bytes), m, false, err) && activate(x, entry_of(x, kind, name), err);
     buf_fini(&bytes);
     return ok;
 }
@@ -384,42 +369,18 @@ bool index_remove(struct index *x, enum resource_kind kind, struct str name)
     return true;
 }
 
-void index_give_up_route(struct index *x, struct str name)
+void index_needs(const struct index *x, enum resource_kind kind, struct str name, index_need_fn *fn, void *ctx)
 {
-    table_put(&x->given_up, name, x);
-    wake_listeners(x);
-}
-
-struct wanted {
-    struct table seen;
-    void (*fn)(void *ctx, struct str name);
-    void *ctx;
-};
-
-static void want(void *ctx, struct str name)
-{
-    struct wanted *w = ctx;
-    if (!table_put(&w->seen, name, w))
-        w->fn(w->ctx, name);
-}
-
-void index_wanted(const struct index *x, enum resource_kind kind, void (*fn)(void *ctx, struct str name), void *ctx)
-{
-    struct wanted w = {.fn = fn, .ctx = ctx};
-    struct str key;
-    void *value;
-    assert(kind == RESOURCE_ENDPOINTS || kind == RESOURCE_ROUTE);
-    const struct table *from = &x->tables[kind == RESOURCE_ENDPOINTS ? RESOURCE_CLUSTER : RESOURCE_LISTENER];
-    for (size_t i = 0; table_next(from, &i, &key, &value);) {
-        const struct entry *e = value;
-        if (kind == RESOURCE_ENDPOINTS && e->eds_name.n > 0)
-            want(&w, e->eds_name);
-        if (kind == RESOURCE_ROUTE) {
-            each_rds_name(e->listener, want, &w);
-            each_rds_name(e->pending, want, &w);
-        }
+    const struct entry *e = table_get(&x->tables[kind], name);
+    const struct cluster_cfg *cluster = !e ? NULL : e->pending_cluster ? e->pending_cluster : live_find(x->live, name);
+    const struct listener_cfg *l = !e ? NULL : e->pending_listener ? e->pending_listener : e->listener;
+    if (kind == RESOURCE_CLUSTER && cluster && cluster->type == CLUSTER_EDS)
+        fn(ctx, cluster->eds_name, cluster->eds_fetch_timeout_ms, cluster->stat_name);
+    for (unsigned i = 0; kind == RESOURCE_LISTENER && l && i <= l->chain_count; i++) {
+        const struct filter_chain *c = i < l->chain_count ? &l->chains[i] : l->default_chain;
+        if (c && c->kind == CHAIN_HTTP && c->hcm->rds_name.n > 0)
+            fn(ctx, c->hcm->rds_name, c->hcm->rds_fetch_timeout_ms, c->hcm->stat_prefix);
     }
-    table_fini(&w.seen);
 }
 
 bool index_next(const struct index *x, enum resource_kind kind, size_t *i, const struct resource **resource_r)

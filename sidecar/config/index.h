@@ -31,20 +31,23 @@ struct index_ops {
 struct index *index_new(struct live *live, const struct index_ops *ops, void *ctx);
 void index_free(struct index **x);
 
-/* Checks, builds and puts in force one resource. bytes: the message as received (an Any's value). name must be the
- * resource's own. Equal bytes as before: nothing happens, true. False with err: nothing changed, the refusal is remembered. A
- * listener whose route table is not there yet waits for it; its old version serves meanwhile. */
-bool index_put(struct index *x, enum resource_kind kind, struct str name, struct str version, struct str bytes, bool from_xds,
+/* Checks and builds one resource. bytes: the message as received (an Any's value). name must be the resource's own. False with
+ * err: nothing changed, the refusal is remembered. True: accepted; endpoints and route tables are in force at once, clusters and
+ * listeners when index_activate is called, their old version serves meanwhile. Equal bytes as before build nothing anew. */
+bool index_put(struct index *x, enum resource_kind kind, struct str name, struct str version, struct str bytes,
                struct err *err);
-/* The same for a message that is unpacked already (static resources). */
-bool index_put_message(struct index *x, enum resource_kind kind, const ProtobufCMessage *m, struct err *err);
-/* False: there was none. Static resources cannot be removed: false. */
+/* Puts an accepted cluster or listener in force; nothing for one that is already. Where a listener cannot be bound, that is
+ * logged and remembered as its error, and the old version serves on. */
+void index_activate(struct index *x, enum resource_kind kind, struct str name);
+/* A static resource: accepted and in force at once, and never replaced by one of the control plane. */
+bool index_put_static(struct index *x, enum resource_kind kind, const ProtobufCMessage *m, struct err *err);
+/* False: there was none, or it is static. */
 bool index_remove(struct index *x, enum resource_kind kind, struct str name);
-/* A route table will not come (no answer in time): listeners that wait for it are put in force without it. */
-void index_give_up_route(struct index *x, struct str name);
 
-/* The names of endpoints (of EDS clusters) or route tables (of listeners) that accepted resources refer to; each once. */
-void index_wanted(const struct index *x, enum resource_kind kind, void (*fn)(void *ctx, struct str name), void *ctx);
+/* What an accepted cluster (its endpoints) or listener (its route tables) refers to. timeout_ms: how long its first answer may
+ * take, 0: forever. stat_prefix: whose statistics count the updates. */
+typedef void index_need_fn(void *ctx, struct str name, uint64_t timeout_ms, struct str stat_prefix);
+void index_needs(const struct index *x, enum resource_kind kind, struct str name, index_need_fn *fn, void *ctx);
 
 struct resource {
     struct str name;
@@ -52,7 +55,7 @@ struct resource {
     struct str bytes; /* of the version in force; empty: none yet */
     uint64_t updated_wall_us;
     bool from_xds;
-    bool warming;          /* a listener that waits for its route table */
+    bool warming; /* a newer version was accepted and waits for what it refers to */
     struct str error;      /* why the last version was refused; empty: it was not */
     struct str error_version;
     uint64_t error_wall_us;

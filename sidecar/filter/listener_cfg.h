@@ -56,6 +56,7 @@ struct hcm_cfg {
     struct str stat_prefix;
     enum hcm_codec codec;
     struct str rds_name;             /* empty: inline */
+    uint64_t rds_fetch_timeout_ms;   /* how long its first answer may take; 0: forever */
     struct route_table *inline_route; /* counted */
     struct filter_instance_cfg **filters; /* in order, router last */
     unsigned filter_count;

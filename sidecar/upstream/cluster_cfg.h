@@ -91,6 +91,7 @@ struct cluster_cfg {
     struct str name;
     struct str stat_name; /* alt_stat_name, else name */
     struct str eds_name;  /* what to subscribe to: service_name, else name */
+    uint64_t eds_fetch_timeout_ms; /* how long its first answer may take; 0: forever */
     uint64_t version_hash; /* of the received bytes: equal means nothing to do */
     bool from_xds;
     enum cluster_type type;
