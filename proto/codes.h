@@ -19,6 +19,26 @@ enum finding_code {
     OG_IGNORED = 113,        /* harmless and ignored (config/ignorable) */
     OG_DUPLICATE_OBJECT = 114,
     OG_FILE = 115,           /* cannot be read */
+
+    OG_HOST_NOT_FOUND = 201,       /* a rule names a host that no Service or ServiceEntry has */
+    OG_SUBSET_NOT_FOUND = 202,     /* a route names a subset that no DestinationRule defines */
+    OG_PORT_NOT_FOUND = 203,       /* the host has no such port */
+    OG_SUBSET_WITHOUT_PODS = 204,  /* the labels of a subset select no pod */
+    OG_SERVICE_WITHOUT_PODS = 205, /* the selector of a service selects no pod */
+    OG_NO_MESH_GATEWAY = 206,      /* a VirtualService that no sidecar applies */
+    OG_PORT_NEEDED = 207,          /* a destination with several ports, none named */
+
+    OG_RULE_UNREACHABLE = 301, /* an earlier rule takes every request */
+    OG_WEIGHTS_NOT_100 = 302,
+    OG_HOST_TWICE = 303,   /* two VirtualServices for one host: the older is applied */
+    OG_SUBSET_TWICE = 304, /* two DestinationRules for one host define one subset: the older is applied */
+    OG_FAULT_OFF = 305,    /* a fault without a percentage */
+
+    OG_EJECTS_NOBODY = 401,        /* maxEjectionPercent of so few hosts is less than one */
+    OG_OUTLIER_OFF = 402,          /* outlierDetection with every threshold 0 */
+    OG_ZERO_MEANS_DEFAULT = 403,   /* 0 in a limit is "not set" */
+    OG_TRY_LONGER_THAN_ROUTE = 404, /* perTryTimeout above the route's timeout */
+    OG_RETRIES_CUT = 405,          /* attempts x perTryTimeout above the route's timeout */
 };
 
 #endif

@@ -1,0 +1,53 @@
+/* All accepted objects, indexed for the checks of references. */
+#ifndef OUTRIGGER_CONTROL_CHECK_WORLD_H
+#define OUTRIGGER_CONTROL_CHECK_WORLD_H
+
+#include "control/check/check_priv.h"
+#include "sidecar/base/table.h"
+
+/* A host that a Service or a ServiceEntry gives. */
+struct known_host {
+    const struct object *object;
+    uint32_t *ports;
+    unsigned port_count;
+    struct labels selector; /* of a Service; empty: no selector */
+};
+
+/* What carries labels: a Pod, or the template of a Deployment. */
+struct workload {
+    struct str ns;
+    struct labels labels;
+    unsigned replicas;
+    bool is_pod;
+};
+
+struct world {
+    const struct check_world *given;
+    struct arena *arena;
+    struct findings *findings;
+    struct table hosts; /* FQDN -> struct known_host; "*." in front of wildcards too */
+    struct known_host **wildcards;
+    struct str *wildcard_names;
+    unsigned wildcard_count;
+    struct workload *workloads;
+    unsigned workload_count;
+    bool has_pods;
+    const struct object **rules; /* DestinationRules, oldest first */
+    unsigned rule_count;
+    const struct object **services; /* VirtualServices, oldest first */
+    unsigned service_count;
+};
+
+void world_init(struct world *w, const struct check_world *given, struct arena *arena, struct findings *findings);
+void world_fini(struct world *w);
+/* By a name as it stands in a rule of namespace ns; NULL: nobody has it. fqdn_r may be NULL. */
+const struct known_host *world_find(const struct world *w, const char *host, struct str ns, struct str *fqdn_r);
+bool world_has_port(const struct known_host *host, uint32_t port);
+/* How many endpoints a Service would have of those that also carry `extra`: ready or not. has_any_r: whether any Pod or
+ * Deployment matches at all, a Deployment of 0 replicas too. */
+unsigned world_count(const struct world *w, const struct known_host *host, struct labels extra, bool *has_any_r);
+
+void check_virtual_service_references(struct world *w);
+void check_destination_rule_references(struct world *w);
+
+#endif

@@ -1,0 +1,470 @@
+/* Files on disk as objects. Runs on the control plane's one loop; owns everything it hands out.
+ *
+ * A file has up to two versions: the *latest*, which is what stood on disk at the last look, and the one *in force*. They are the
+ * same while the text is good. A version is one arena with the parsed tree, the objects and the findings. Which version is in
+ * force is decided anew at each scan, over all files in order of path, because the refusal of a double depends on the others. */
+#include "control/sources/files.h"
+
+#include "control/check/check.h"
+#include "proto/codes.h"
+#include "sidecar/base/clock.h"
+#include "sidecar/base/die.h"
+#include "sidecar/base/log.h"
+#include "sidecar/base/table.h"
+#include "sidecar/net/timer.h"
+#include "sidecar/net/watch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEPTH_MAX 32
+
+/* When these are equal the file is taken for unchanged. */
+struct identity {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec mtime, ctime;
+};
+
+struct version {
+    struct arena *arena;
+    struct findings findings;
+    struct object **objects;
+    unsigned count;
+};
+
+struct file {
+    char *path;
+    unsigned dir_at;
+    struct identity identity;
+    struct version *latest, *in_force; /* NULL: none; may be the same */
+    bool is_seen;
+    bool is_double; /* the latest text is good, but holds an object of an earlier path */
+};
+
+struct files {
+    char **dirs;
+    unsigned dir_count;
+    struct file **v; /* sorted */
+    unsigned count, cap;
+    struct object **objects;
+    unsigned object_count, object_cap;
+    struct arena *double_arena;
+    struct findings doubles;
+    /* Following. */
+    struct watch **watches;
+    struct timer timer;
+    files_fn *fn;
+    void *ctx;
+};
+
+/* ---- Versions. ---- */
+
+static struct version *version_new(void)
+{
+    struct version *v = NEW(struct version);
+    v->arena = arena_new(4096);
+    findings_init(&v->findings, v->arena);
+    return v;
+}
+
+static void version_free(struct version **v)
+{
+    if (!*v)
+        return;
+    arena_free(&(*v)->arena);
+    free(*v);
+    *v = NULL;
+}
+
+static void file_drop_versions(struct file *f)
+{
+    if (f->latest != f->in_force)
+        version_free(&f->latest);
+    f->latest = NULL;
+    version_free(&f->in_force);
+}
+
+static void file_free(struct file *f)
+{
+    file_drop_versions(f);
+    free(f->path);
+    free(f);
+}
+
+static void refuse_file(struct version *v, const char *path, unsigned code, const char *why)
+{
+    findings_add(&v->findings, &(struct finding){.level = FINDING_ERROR,
+                                                 .code = code,
+                                                 .file = path,
+                                                 .message = str_of(why)});
+}
+
+/* The whole text, or NULL with errno. */
+static char *read_all(int fd, size_t size, size_t *n_r)
+{
+    char *text = xmalloc(size + 1);
+    size_t n = 0;
+    while (n < size) {
+        ssize_t got = read(fd, text + n, size - n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            free(text);
+            return NULL;
+        }
+        if (got == 0)
+            break;
+        n += (size_t)got;
+    }
+    text[n] = '\0';
+    *n_r = n;
+    return text;
+}
+
+static struct version *read_version(const char *path, int fd, const struct stat *st)
+{
+    struct version *v = version_new();
+    size_t n;
+    if ((uint64_t)st->st_size > FILES_BYTES_MAX) {
+        refuse_file(v, path, OG_TOO_LARGE, "is larger than 16 MiB");
+        return v;
+    }
+    char *text = read_all(fd, (size_t)st->st_size, &n);
+    if (!text) {
+        refuse_file(v, path, OG_FILE, strerror(errno));
+        return v;
+    }
+    struct check_objects read = check_text(str_n(text, n), path, v->arena, &v->findings);
+    v->objects = read.v;
+    v->count = read.count;
+    free(text);
+    return v;
+}
+
+/* ---- Looking at the disk. ---- */
+
+static bool is_config_name(const char *name)
+{
+    struct str s = str_of(name);
+    if (name[0] == '.' || str_has_suffix(s, STR("~")) || str_has_suffix(s, STR(".swp")) || str_eq_c(s, "vips.json"))
+        return false;
+    return str_has_suffix(s, STR(".yaml")) || str_has_suffix(s, STR(".yml")) || str_has_suffix(s, STR(".json"));
+}
+
+static struct file *find_file(struct files *fs, const char *path)
+{
+    for (unsigned i = 0; i < fs->count; i++) {
+        if (strcmp(fs->v[i]->path, path) == 0)
+            return fs->v[i];
+    }
+    return NULL;
+}
+
+static struct file *add_file(struct files *fs, const char *path, unsigned dir_at)
+{
+    if (fs->count == fs->cap) {
+        fs->cap = fs->cap ? fs->cap * 2 : 16;
+        fs->v = xrealloc(fs->v, fs->cap * sizeof(struct file *));
+    }
+    struct file *f = NEW(struct file);
+    f->path = xstrdup(path);
+    f->dir_at = dir_at;
+    fs->v[fs->count++] = f;
+    return f;
+}
+
+static struct identity identity_of(const struct stat *st)
+{
+    return (struct identity){st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim};
+}
+
+static bool is_same(const struct identity *a, const struct identity *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime.tv_sec == b->mtime.tv_sec &&
+           a->mtime.tv_nsec == b->mtime.tv_nsec && a->ctime.tv_sec == b->ctime.tv_sec && a->ctime.tv_nsec == b->ctime.tv_nsec;
+}
+
+/* A read lease is granted only while nobody has the file open for writing. Half a text could be good YAML that lacks objects:
+ * such a file waits for its close, which is an event of its own. */
+static bool is_being_written(int fd)
+{
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
+        fcntl(fd, F_SETLEASE, F_UNLCK);
+        return false;
+    }
+    return errno == EAGAIN;
+}
+
+static void take_latest(struct file *f, struct version *v)
+{
+    if (f->latest != f->in_force)
+        version_free(&f->latest);
+    f->latest = v;
+}
+
+/* Whether there is a new latest version. */
+static bool look_at_file(struct files *fs, const char *path, unsigned dir_at)
+{
+    struct file *f = find_file(fs, path);
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT)
+        return false; /* gone since the directory was read, or a dangling link */
+    if (!f)
+        f = add_file(fs, path, dir_at);
+    f->is_seen = true;
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        struct version *v = version_new();
+        refuse_file(v, f->path, OG_FILE, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        bool is_news = !f->latest || f->latest->findings.errors == 0;
+        take_latest(f, v);
+        f->identity = (struct identity){0};
+        return is_news;
+    }
+    struct identity now = identity_of(&st);
+    bool is_changed = S_ISREG(st.st_mode) && !(f->latest && is_same(&now, &f->identity)) && !is_being_written(fd);
+    if (is_changed) {
+        take_latest(f, read_version(f->path, fd, &st));
+        f->identity = now;
+    }
+    close(fd);
+    return is_changed;
+}
+
+static bool look_at_dir(struct files *fs, const char *path, unsigned dir_at, unsigned depth)
+{
+    DIR *dir = depth < DEPTH_MAX ? opendir(path) : NULL;
+    bool is_changed = false;
+    if (!dir)
+        return false;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        struct stat st;
+        if (entry->d_name[0] == '.')
+            continue;
+        char *child = xasprintf("%s/%s", path, entry->d_name);
+        if (stat(child, &st) == 0 && S_ISDIR(st.st_mode))
+            is_changed |= look_at_dir(fs, child, dir_at, depth + 1);
+        else if (is_config_name(entry->d_name))
+            is_changed |= look_at_file(fs, child, dir_at);
+        free(child);
+    }
+    closedir(dir);
+    return is_changed;
+}
+
+static bool drop_unseen(struct files *fs)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < fs->count; i++) {
+        if (fs->v[i]->is_seen)
+            fs->v[kept++] = fs->v[i];
+        else
+            file_free(fs->v[i]);
+    }
+    bool is_changed = kept != fs->count;
+    fs->count = kept;
+    return is_changed;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+    const struct file *x = *(struct file *const *)a, *y = *(struct file *const *)b;
+    if (x->dir_at != y->dir_at)
+        return x->dir_at < y->dir_at ? -1 : 1;
+    return strcmp(x->path, y->path);
+}
+
+/* ---- What is in force. ---- */
+
+static const struct object *find_double(const struct table *claims, const struct version *v, unsigned upto)
+{
+    for (unsigned i = 0; i < upto; i++) {
+        const struct object *earlier = table_get(claims, v->objects[i]->id);
+        if (earlier)
+            return v->objects[i];
+        for (unsigned j = 0; j < i; j++) {
+            if (str_eq(v->objects[i]->id, v->objects[j]->id))
+                return v->objects[i];
+        }
+    }
+    return NULL;
+}
+
+static void refuse_double(struct files *fs, const struct table *claims, const struct object *o)
+{
+    const struct object *earlier = table_get(claims, o->id);
+    const char *where = earlier ? earlier->file.p : "this file, further up";
+    findings_add(&fs->doubles, &(struct finding){
+                                   .level = FINDING_ERROR,
+                                   .code = OG_DUPLICATE_OBJECT,
+                                   .file = o->file.p,
+                                   .line = node_line(o->document),
+                                   .column = node_column(o->document),
+                                   .object = o->id,
+                                   .path = STR("metadata.name"),
+                                   .message = arena_printf(fs->double_arena, "is already in %s; this file is refused", where),
+                                   .fix = STR("remove one of the two"),
+                               });
+}
+
+static void put_in_force(struct files *fs, struct table *claims, const struct version *v)
+{
+    for (unsigned i = 0; v && i < v->count; i++) {
+        struct object *o = v->objects[i];
+        if (table_get(claims, o->id))
+            continue; /* of a version that was good before an earlier path took the name */
+        table_put(claims, o->id, o);
+        if (fs->object_count == fs->object_cap) {
+            fs->object_cap = fs->object_cap ? fs->object_cap * 2 : 64;
+            fs->objects = xrealloc(fs->objects, fs->object_cap * sizeof(struct object *));
+        }
+        o->sequence = fs->object_count;
+        fs->objects[fs->object_count++] = o;
+    }
+}
+
+static void decide_file(struct files *fs, struct table *claims, struct file *f)
+{
+    bool is_good = f->latest && f->latest->findings.errors == 0;
+    const struct object *twice = is_good ? find_double(claims, f->latest, f->latest->count) : NULL;
+    f->is_double = twice != NULL;
+    if (twice)
+        refuse_double(fs, claims, twice);
+    if (is_good && !twice && f->latest != f->in_force) {
+        version_free(&f->in_force);
+        f->in_force = f->latest;
+    }
+    put_in_force(fs, claims, f->in_force);
+}
+
+static void decide(struct files *fs)
+{
+    struct table claims = {0};
+    qsort(fs->v, fs->count, sizeof(struct file *), compare_files);
+    arena_reset(fs->double_arena);
+    findings_init(&fs->doubles, fs->double_arena);
+    fs->object_count = 0;
+    for (unsigned i = 0; i < fs->count; i++)
+        decide_file(fs, &claims, fs->v[i]);
+    table_fini(&claims);
+}
+
+/* ---- The interface. ---- */
+
+struct files *files_new(const char *const *dirs, unsigned count)
+{
+    struct files *fs = NEW(struct files);
+    fs->dirs = xcalloc(count, sizeof(char *));
+    fs->dir_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        struct str dir = str_of(dirs[i]);
+        while (dir.n > 1 && dir.p[dir.n - 1] == '/')
+            dir.n--;
+        fs->dirs[i] = xmemdup0(dir.p, dir.n);
+    }
+    fs->watches = xcalloc(count, sizeof(struct watch *));
+    fs->double_arena = arena_new(1024);
+    findings_init(&fs->doubles, fs->double_arena);
+    return fs;
+}
+
+void files_free(struct files **files)
+{
+    struct files *fs = *files;
+    if (!fs)
+        return;
+    *files = NULL;
+    timer_disarm(&fs->timer);
+    for (unsigned i = 0; i < fs->dir_count; i++) {
+        watch_stop(&fs->watches[i]);
+        free(fs->dirs[i]);
+    }
+    for (unsigned i = 0; i < fs->count; i++)
+        file_free(fs->v[i]);
+    arena_free(&fs->double_arena);
+    free(fs->watches);
+    free(fs->dirs);
+    free(fs->v);
+    free(fs->objects);
+    free(fs);
+}
+
+bool files_scan(struct files *fs)
+{
+    bool is_changed = false;
+    for (unsigned i = 0; i < fs->count; i++)
+        fs->v[i]->is_seen = false;
+    for (unsigned i = 0; i < fs->dir_count; i++)
+        is_changed |= look_at_dir(fs, fs->dirs[i], i, 0);
+    is_changed |= drop_unseen(fs);
+    if (is_changed)
+        decide(fs);
+    return is_changed;
+}
+
+static void on_timer(struct timer *t)
+{
+    struct files *fs = CONTAINER_OF(t, struct files, timer);
+    if (files_scan(fs))
+        fs->fn(fs->ctx);
+}
+
+static void on_event(void *ctx)
+{
+    struct files *fs = ctx;
+    if (!timer_is_armed(&fs->timer))
+        timer_arm(&fs->timer, FILES_DELAY_MS);
+}
+
+int files_watch(struct files *fs, struct loop *loop, files_fn *fn, void *ctx, const char **dir_r)
+{
+    fs->fn = fn;
+    fs->ctx = ctx;
+    timer_init(&fs->timer, loop, on_timer);
+    for (unsigned i = 0; i < fs->dir_count; i++) {
+        assert(!fs->watches[i]);
+        fs->watches[i] = watch_start(loop, fs->dirs[i], on_event, fs);
+        if (!fs->watches[i]) {
+            *dir_r = fs->dirs[i];
+            return -errno;
+        }
+    }
+    on_event(fs); /* what changed between the first scan and now */
+    return 0;
+}
+
+struct object *const *files_objects(const struct files *fs, unsigned *count_r)
+{
+    *count_r = fs->object_count;
+    return fs->objects;
+}
+
+void files_findings(const struct files *fs, struct findings *out)
+{
+    for (unsigned i = 0; i < fs->count; i++) {
+        const struct version *v = fs->v[i]->latest;
+        for (unsigned j = 0; v && j < v->findings.count; j++)
+            findings_add(out, &v->findings.v[j]);
+    }
+    for (unsigned i = 0; i < fs->doubles.count; i++)
+        findings_add(out, &fs->doubles.v[i]);
+}
+
+unsigned files_refused(const struct files *fs)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < fs->count; i++) {
+        const struct file *f = fs->v[i];
+        n += f->is_double || (f->latest && f->latest->findings.errors > 0);
+    }
+    return n;
+}
