@@ -20,12 +20,21 @@
 /* The whole message tree lives in arena: nothing to free. NULL with err, whose text names the field path. */
 ProtobufCMessage *codec_unpack(const ProtobufCMessageDescriptor *d, const void *data, size_t n, struct arena *arena,
                                struct err *err);
+/* The same with a memory budget of its own, in bytes asked for by the tree. */
+ProtobufCMessage *codec_unpack_within(const ProtobufCMessageDescriptor *d, const void *data, size_t n, size_t budget_bytes,
+                                      struct arena *arena, struct err *err);
 /* Finds the descriptor by full name ("envoy.config.cluster.v3.Cluster") or type URL; NULL: not ours. */
 const ProtobufCMessageDescriptor *codec_find_type(struct str name_or_url);
 /* Unpacks an Any's value: NULL with err when the type is unknown to us or the bytes are bad. */
 ProtobufCMessage *codec_unpack_any(struct str type_url, const void *data, size_t n, struct arena *arena, struct err *err);
 /* Appends the wire form. */
 void codec_pack(const ProtobufCMessage *m, struct buf *out);
+/* A deep copy in arena. m is one of ours: not bounded. */
+ProtobufCMessage *codec_clone(const ProtobufCMessage *m, struct arena *arena);
+/* Calls fn for each field of the tree that was on the wire but is not in our .proto subset: path of the message that
+ * holds it ("" for m itself, "virtual_hosts[0].routes[2]") and the field's number. Does not look into Any. */
+typedef void (*codec_unknown_fn)(void *ctx, const char *path, uint32_t number);
+void codec_unknown_fields(const ProtobufCMessage *m, codec_unknown_fn fn, void *ctx);
 
 /* ---- Text. ---- */
 
