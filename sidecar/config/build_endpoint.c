@@ -58,23 +58,6 @@ static bool build_policy(const Envoy__Config__Endpoint__V3__ClusterLoadAssignmen
     return true;
 }
 
-/* Priorities must have no gap, as in Envoy. */
-static bool check_priorities(const struct endpoints_cfg *c, struct err *err)
-{
-    uint32_t highest = 0;
-    bool seen[129] = {false};
-    for (unsigned i = 0; i < c->count; i++) {
-        seen[c->localities[i].priority] = true;
-        if (c->localities[i].priority > highest)
-            highest = c->localities[i].priority;
-    }
-    for (uint32_t p = 0; c->count > 0 && p <= highest; p++)
-        if (!seen[p])
-            return err_set(err, "endpoints: priority %u is used but %u is not; they must start at 0 without a gap",
-                           highest, p);
-    return true;
-}
-
 struct endpoints_cfg *build_endpoints(const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *m, struct err *err)
 {
     struct endpoints_cfg *c = endpoints_cfg_new(str_of(m->cluster_name));
@@ -86,7 +69,7 @@ struct endpoints_cfg *build_endpoints(const Envoy__Config__Endpoint__V3__Cluster
         if (!ok)
             err_prefix(err, "endpoints[%u]", i);
     }
-    if (ok && build_policy(m->policy, c, err) && check_priorities(c, err))
+    if (ok && build_policy(m->policy, c, err))
         return c;
     shared_unref(&c->shared);
     err_prefix(err, "ClusterLoadAssignment %s", m->cluster_name[0] ? m->cluster_name : "(unnamed)");

@@ -99,17 +99,10 @@ static bool build_table(struct route_builder *b, const Envoy__Config__Route__V3_
         return false;
     t->vhost_count = (unsigned)m->n_virtual_hosts;
     t->vhosts = ARENA_ARRAY(t->arena, struct virtual_host, t->vhost_count);
-    struct table names = {0};
-    bool ok = true;
-    for (unsigned i = 0; ok && i < t->vhost_count; i++) {
-        const char *name = m->virtual_hosts[i]->name;
-        ok = build_virtual_host(b, m->virtual_hosts[i], &t->vhosts[i], err) &&
-             (!table_put(&names, str_of(name), &t->vhosts[i]) || err_set(err, "name: given twice"));
-        if (!ok)
-            err_prefix(err, "virtual_hosts[%u] %s", i, name);
-    }
-    table_fini(&names);
-    return ok;
+    for (unsigned i = 0; i < t->vhost_count; i++)
+        if (!build_virtual_host(b, m->virtual_hosts[i], &t->vhosts[i], err))
+            return err_prefix(err, "virtual_hosts[%u] %s", i, m->virtual_hosts[i]->name);
+    return true;
 }
 
 struct route_table *build_route_table(const Envoy__Config__Route__V3__RouteConfiguration *m, struct err *err)

@@ -1,0 +1,303 @@
+"""`outrigger-sidecar --mode validate` and Envoy's give the same verdict on the same bootstrap.
+
+A case is a change to a good bootstrap. Where Outrigger refuses what Envoy takes, because a part is not built yet or because
+taking it would only break later, the case says so with the words that the refusal must hold; the test fails as soon as the
+verdicts agree, so that the case is flipped.
+"""
+import copy
+import json
+import subprocess
+
+import pytest
+
+TYPE = "type.googleapis.com/"
+HCM = TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+TCP = TYPE + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+ROUTER = {"name": "envoy.filters.http.router",
+          "typed_config": {"@type": TYPE + "envoy.extensions.filters.http.router.v3.Router"}}
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def address(port, ip="127.0.0.1"):
+    return {"socket_address": {"address": ip, "port_value": port}}
+
+
+def good():
+    """A bootstrap that both accept."""
+    return {
+        "node": {"id": "n", "cluster": "c"},
+        "admin": {"address": address(0)},
+        "static_resources": {
+            "listeners": [{
+                "name": "l", "address": address(0),
+                "filter_chains": [{"filters": [{"name": "hcm", "typed_config": {
+                    "@type": HCM, "stat_prefix": "s", "http_filters": [copy.deepcopy(ROUTER)],
+                    "route_config": {"name": "r", "virtual_hosts": [{
+                        "name": "v", "domains": ["*"],
+                        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "a"}}]}]}}}]}],
+            }],
+            "clusters": [{"name": "a", "connect_timeout": "1s", "type": "STATIC", "load_assignment": {
+                "cluster_name": "a", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(9)}}]}]}}],
+        },
+    }
+
+
+class Boot:
+    """The parts of a bootstrap that cases change."""
+
+    def __init__(self):
+        self.b = good()
+        self.listener = self.b["static_resources"]["listeners"][0]
+        self.chain = self.listener["filter_chains"][0]
+        self.hcm = self.chain["filters"][0]["typed_config"]
+        self.table = self.hcm["route_config"]
+        self.vhost = self.table["virtual_hosts"][0]
+        self.route = self.vhost["routes"][0]
+        self.action = self.route["route"]
+        self.cluster = self.b["static_resources"]["clusters"][0]
+        self.endpoints = self.cluster["load_assignment"]["endpoints"]
+
+
+CASES = []
+
+
+def case(name, refused=None):
+    """Registers a case; refused: Envoy takes it, Outrigger refuses it with these words."""
+    def register(change):
+        CASES.append((name, change, refused))
+        return change
+    return register
+
+
+def put(part, **fields):
+    """A change that sets fields in one part."""
+    def change(boot):
+        getattr(boot, part).update(fields)
+    return change
+
+
+def cases(part, rows):
+    for name, fields, *refused in rows:
+        CASES.append((name, put(part, **fields), refused[0] if refused else None))
+
+
+def tcp_chain(**fields):
+    return {"filter_chains": [{"filters": [{"name": "tcp", "typed_config": {"@type": TCP, **fields}}]}]}
+
+
+def options(**fields):
+    return {"typed_extension_protocol_options": {OPTIONS: {"@type": TYPE + OPTIONS, **fields}}}
+
+
+case("the good one")(lambda boot: None)
+case("an unknown top-level field")(lambda boot: boot.b.update(bogus=1))
+case("no static resources at all")(lambda boot: boot.b.pop("static_resources"))
+case("two clusters of one name")(lambda boot: boot.b["static_resources"]["clusters"].append(dict(boot.cluster)))
+case("no listeners")(lambda boot: boot.b["static_resources"].pop("listeners"))
+case("a listener without an address")(lambda boot: boot.listener.pop("address"))
+case("a listener without chains")(lambda boot: boot.listener.pop("filter_chains"))
+case("a cluster without a name")(lambda boot: boot.cluster.pop("name"))
+case("a connection manager without a router", "must be envoy.filters.http.router")(lambda boot: boot.hcm.update(http_filters=[]))
+case("two routers")(lambda boot: boot.hcm.update(http_filters=[ROUTER, ROUTER]))
+case("a filter of an unknown type")(lambda boot: boot.hcm.update(http_filters=[
+    {"name": "x", "typed_config": {"@type": TYPE + "no.such.Filter"}}, ROUTER]))
+case("a virtual host without domains")(lambda boot: boot.vhost.pop("domains"))
+case("two virtual hosts with one domain")(lambda boot: boot.table["virtual_hosts"].append(
+    {**boot.vhost, "name": "w"}))
+case("two virtual hosts of one name")(lambda boot: boot.table["virtual_hosts"].append(
+    {**boot.vhost, "domains": ["b"]}))
+case("a route without a match")(lambda boot: boot.route.pop("match"))
+case("a route without an action")(lambda boot: boot.route.pop("route"))
+case("a wrong type of a number")(lambda boot: boot.b.update(admin={"address": address("eighty")}))
+
+cases("listener", [
+    ("a listener's unknown field", {"bogus": 1}),
+    ("a listener on a bad address", {"address": address(0, "300.1.1.1")}),
+    ("a listener on a name", {"address": address(0, "localhost")}),
+    ("a listener on a port too high", {"address": address(65536)}),
+    ("a listener on IPv6", {"address": address(0, "::1")}),
+    ("a listener that does not bind", {"bind_to_port": False}),
+    ("a listener with original destination", {"use_original_dst": True}),
+    ("a negative listener filter timeout", {"listener_filters_timeout": "-1s"}),
+    ("a duration without a unit", {"listener_filters_timeout": "15"}),
+    ("a traffic direction", {"traffic_direction": "OUTBOUND"}),
+    ("an unknown traffic direction", {"traffic_direction": "SIDEWAYS"}),
+    ("a TCP proxy", tcp_chain(stat_prefix="t", cluster="a")),
+    ("a TCP proxy without a stat prefix", tcp_chain(cluster="a")),
+    ("a TCP proxy without a cluster", tcp_chain(stat_prefix="t")),
+    ("a TCP proxy with weights", tcp_chain(stat_prefix="t", weighted_clusters={"clusters": [
+        {"name": "a", "weight": 1}, {"name": "b", "weight": 3}]})),
+    ("a TCP proxy with a weight of zero", tcp_chain(stat_prefix="t", weighted_clusters={"clusters": [
+        {"name": "a", "weight": 0}]})),
+    ("a TCP proxy with zero connect attempts", tcp_chain(stat_prefix="t", cluster="a", max_connect_attempts=0)),
+    ("a TCP proxy with a tunnel", tcp_chain(stat_prefix="t", cluster="a", tunneling_config={"hostname": "h:1"}),
+     "tunneling_config"),
+    ("inspectors", {"listener_filters": [
+        {"name": "tls", "typed_config": {"@type": TYPE + "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}},
+        {"name": "http", "typed_config": {"@type": TYPE + "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"}},
+        {"name": "dst", "typed_config": {"@type": TYPE + "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"}}]}),
+    ("a listener filter of an unknown type", {"listener_filters": [
+        {"name": "x", "typed_config": {"@type": TYPE + "no.such.Filter"}}]}),
+    ("two chains with the same match", {"filter_chains": [
+        {"filter_chain_match": {"destination_port": 1}, "filters": [{"name": "t", "typed_config": {
+            "@type": TCP, "stat_prefix": "t", "cluster": "a"}}]},
+        {"filter_chain_match": {"destination_port": 1}, "filters": [{"name": "t", "typed_config": {
+            "@type": TCP, "stat_prefix": "t", "cluster": "a"}}]}]}),
+])
+
+cases("hcm", [
+    ("a connection manager without a stat prefix", {"stat_prefix": ""}),
+    ("the HTTP1 codec", {"codec_type": "HTTP1"}),
+    ("an unknown codec", {"codec_type": "HTTP9"}),
+    ("websocket upgrades", {"upgrade_configs": [{"upgrade_type": "websocket"}]}),
+    ("path options", {"normalize_path": True, "merge_slashes": True,
+                      "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD"}),
+    ("a header limit that is too large", {"max_request_headers_kb": 9000}),
+    ("a header limit of zero", {"max_request_headers_kb": 0}),
+    ("an HTTP/2 window that is too small", {"http2_protocol_options": {"initial_stream_window_size": 100}}),
+    ("a file access log", {"access_log": [{"name": "f", "typed_config": {
+        "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": "/dev/null",
+        "log_format": {"text_format_source": {"inline_string": "%REQ(:METHOD)% %RESPONSE_CODE%\n"}}}}]}),
+    ("an access log with an unknown operator", {"access_log": [{"name": "f", "typed_config": {
+        "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": "/dev/null",
+        "log_format": {"text_format_source": {"inline_string": "%NO_SUCH%\n"}}}}]}),
+    ("an access log without a path", {"access_log": [{"name": "f", "typed_config": {
+        "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog"}}]}),
+    ("a JSON access log", {"access_log": [{"name": "f", "typed_config": {
+        "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": "/dev/null",
+        "log_format": {"json_format": {"code": "%RESPONSE_CODE%"}}}}]}),
+    ("a local reply config", {"local_reply_config": {}}, "local_reply_config"),
+    ("internal addresses", {"internal_address_config": {"cidr_ranges": [
+        {"address_prefix": "10.0.0.0", "prefix_len": 8}]}}),
+    ("internal addresses with a bad prefix", {"internal_address_config": {"cidr_ranges": [
+        {"address_prefix": "10.0.0", "prefix_len": 8}]}}),
+    ("scoped routes", {"route_config": None, "scoped_routes": {"name": "s"}}),
+])
+
+cases("vhost", [
+    ("a wildcard in the middle of a domain", {"domains": ["a.*.b"]}),
+    ("suffix and prefix wildcards", {"domains": ["*.example.com", "example.*"]}),
+    ("attempt counts", {"include_request_attempt_count": True, "include_attempt_count_in_response": True}),
+    ("a header to add with a bad name", {"request_headers_to_add": [{"header": {"key": "a b", "value": "c"}}]},
+     "not a header name"),
+    ("removing Host", {"request_headers_to_remove": ["host"]}),
+    ("header edits", {"response_headers_to_add": [{"header": {"key": "x-a", "value": "%PROTOCOL%"},
+                                                   "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]}),
+    ("a header format with an unknown operator", {"request_headers_to_add": [
+        {"header": {"key": "x-a", "value": "%NO_SUCH%"}}]}),
+    ("a retry policy", {"retry_policy": {"retry_on": "5xx,connect-failure", "num_retries": 2}}),
+    ("a hedge policy", {"hedge_policy": {"hedge_on_per_try_timeout": True}}, "hedge_policy"),
+])
+
+cases("route", [
+    ("a regular expression that RE2 refuses", {"match": {"safe_regex": {"regex": "(?=a)"}}}),
+    ("a regular expression", {"match": {"safe_regex": {"regex": "/v[0-9]+/.*"}}}),
+    ("an unclosed group", {"match": {"safe_regex": {"regex": "/(a"}}}),
+    ("a separated prefix", {"match": {"path_separated_prefix": "/a"}}),
+    ("a separated prefix that ends in a slash", {"match": {"path_separated_prefix": "/a/"}}),
+    ("a header match by range", {"match": {"prefix": "/", "headers": [
+        {"name": "n", "range_match": {"start": 1, "end": 5}}]}}),
+    ("a header match without a name", {"match": {"prefix": "/", "headers": [{"present_match": True}]}}),
+    ("a query parameter match", {"match": {"prefix": "/", "query_parameters": [
+        {"name": "q", "string_match": {"exact": "1"}}]}}),
+    ("an empty prefix in a string match", {"match": {"prefix": "/", "headers": [
+        {"name": "n", "string_match": {"prefix": ""}}]}}),
+    ("a redirect", {"route": None, "redirect": {"host_redirect": "h", "response_code": "FOUND"}}),
+    ("a direct response", {"route": None, "direct_response": {"status": 200, "body": {"inline_string": "hi"}}}),
+    ("a direct response of a status too low", {"route": None, "direct_response": {"status": 99}}),
+    ("a direct response that is too long", {"route": None, "direct_response": {
+        "status": 200, "body": {"inline_string": "x" * 5000}}}),
+    ("two actions", {"redirect": {"host_redirect": "h"}}),
+])
+
+cases("action", [
+    ("an unknown cluster", {"cluster": "nowhere"}),
+    ("weights", {"cluster": None, "weighted_clusters": {"clusters": [{"name": "a", "weight": 10}]}}),
+    ("weights that add up to zero", {"cluster": None, "weighted_clusters": {"clusters": [{"name": "a", "weight": 0}]}}),
+    ("a timeout of zero", {"timeout": "0s"}),
+    ("a bad timeout", {"timeout": "soon"}),
+    ("both rewrites", {"prefix_rewrite": "/x", "regex_rewrite": {"pattern": {"regex": "a"}, "substitution": "b"}}),
+    ("a regex rewrite", {"regex_rewrite": {"pattern": {"regex": "^/a/(.*)$"}, "substitution": "/\\1"}}),
+    ("a regex rewrite with a group that is not there",
+     {"regex_rewrite": {"pattern": {"regex": "^/a$"}, "substitution": "/\\3"}}, "substitution"),
+    ("a back-off whose maximum is below its base", {"retry_policy": {"retry_on": "5xx", "retry_back_off": {
+        "base_interval": "2s", "max_interval": "1s"}}}),
+    ("a hash policy", {"hash_policy": [{"header": {"header_name": "x"}}]}),
+    ("a hash policy without a header name", {"hash_policy": [{"header": {}}]}),
+    ("a mirror", {"request_mirror_policies": [{"cluster": "a"}]}),
+    ("an internal redirect policy", {"internal_redirect_policy": {"max_internal_redirects": 1}},
+     "internal_redirect_policy"),
+])
+
+cases("cluster", [
+    ("EDS without ADS", {"type": "EDS", "load_assignment": None, "eds_cluster_config": {}}),
+    ("ORIGINAL_DST", {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "load_assignment": None}),
+    ("ORIGINAL_DST with another policy", {"type": "ORIGINAL_DST", "load_assignment": None}),
+    ("CLUSTER_PROVIDED on STATIC", {"lb_policy": "CLUSTER_PROVIDED"}),
+    ("STRICT_DNS", {"type": "STRICT_DNS", "load_assignment": {"cluster_name": "a", "endpoints": [
+        {"lb_endpoints": [{"endpoint": {"address": address(9, "example.com")}}]}]}}),
+    ("LOGICAL_DNS with two endpoints", {"type": "LOGICAL_DNS", "load_assignment": {"cluster_name": "a", "endpoints": [
+        {"lb_endpoints": [{"endpoint": {"address": address(9, "x.com")}}, {"endpoint": {"address": address(9, "y.com")}}]}]}}),
+    ("a name in STATIC", {"load_assignment": {"cluster_name": "a", "endpoints": [
+        {"lb_endpoints": [{"endpoint": {"address": address(9, "example.com")}}]}]}}),
+    ("a connect timeout of zero", {"connect_timeout": "0s"}),
+    ("a maglev table that is not prime", {"lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": 10}}),
+    ("a maglev table", {"lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": 65537}}),
+    ("a ring whose minimum is above its maximum", {"lb_policy": "RING_HASH", "ring_hash_lb_config": {
+        "minimum_ring_size": 2048, "maximum_ring_size": 1024}}),
+    ("least request with one choice", {"lb_policy": "LEAST_REQUEST", "least_request_lb_config": {"choice_count": 1}}),
+    ("circuit breakers", {"circuit_breakers": {"thresholds": [{"max_connections": 1, "max_retries": 0}]}}),
+    ("outlier detection", {"outlier_detection": {"consecutive_5xx": 2, "max_ejection_percent": 100}}),
+    ("an ejection percentage above 100", {"outlier_detection": {"max_ejection_percent": 101}}),
+    ("an outlier interval of zero", {"outlier_detection": {"interval": "0s"}}),
+    ("HTTP/2 upstream", options(explicit_http_config={"http2_protocol_options": {}})),
+    ("the downstream's protocol", options(use_downstream_protocol_config={"http2_protocol_options": {}})),
+    ("protocol options without a choice", options(common_http_protocol_options={"idle_timeout": "1s"})),
+    ("a plain transport socket", {"transport_socket": {"name": "raw", "typed_config": {
+        "@type": TYPE + "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}}}),
+    ("TLS to the upstream", {"transport_socket": {"name": "tls", "typed_config": {
+        "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}}}, "UpstreamTlsContext"),
+    ("active health checks", {"health_checks": [{"timeout": "1s", "interval": "1s", "unhealthy_threshold": 1,
+                                                 "healthy_threshold": 1, "tcp_health_check": {}}]}, "health_checks"),
+    ("a source address", {"upstream_bind_config": {"source_address": {"address": "127.0.0.6", "port_value": 0}}}),
+    ("a panic threshold above 100", {"common_lb_config": {"healthy_panic_threshold": {"value": 101}}}),
+])
+
+case("a gap in the priorities")(lambda boot: boot.endpoints[0].update(priority=1))
+case("an endpoint's weight of zero")(
+    lambda boot: boot.endpoints[0]["lb_endpoints"][0].update(load_balancing_weight=0))
+
+
+def without_nulls(value):
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return [without_nulls(v) for v in value] if isinstance(value, list) else value
+
+
+def validate(command, path):
+    done = subprocess.run([*command, "--mode", "validate", "-c", str(path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode in (0, 1), f"{command[0]} died: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def test_there_are_enough_cases():
+    names = [name for name, _, _ in CASES]
+    assert len(names) >= 60 and len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name,change,refused", CASES, ids=[c[0] for c in CASES])
+def test_the_verdicts_agree(name, change, refused, tmp_path, envoy, build):
+    boot = Boot()
+    change(boot)
+    path = tmp_path / "bootstrap.json"
+    path.write_text(json.dumps(without_nulls(boot.b)))
+    theirs, their_words = validate([envoy, "--disable-hot-restart", "-l", "error"], path)
+    ours, our_words = validate([build / "sidecar" / "outrigger-sidecar"], path)
+    if refused:
+        assert theirs, f"Envoy refuses it too now; drop the note of this case:\n{their_words}"
+        assert not ours, f"built by now? then drop the note of this case ({refused})"
+        assert refused in our_words
+    else:
+        assert ours == theirs, f"Envoy: {theirs} {their_words}\nOutrigger: {ours} {our_words}"
+    if not ours:
+        assert str(path) in our_words, "a refusal names the file"
