@@ -46,9 +46,6 @@ static bool build_virtual_host(struct route_builder *b, const Envoy__Config__Rou
         return err_set(err, "domains: at least one is required");
     v->attempt_count_in_request = m->include_request_attempt_count;
     v->attempt_count_in_response = m->include_attempt_count_in_response;
-    v->require_tls_all = m->require_tls == ENVOY__CONFIG__ROUTE__V3__VIRTUAL_HOST__TLS_REQUIREMENT_TYPE__ALL;
-    v->require_tls_external =
-        m->require_tls == ENVOY__CONFIG__ROUTE__V3__VIRTUAL_HOST__TLS_REQUIREMENT_TYPE__EXTERNAL_ONLY;
     if (m->retry_policy) {
         v->retry = route_build_retry(b, m->retry_policy, err);
         if (!v->retry)

@@ -198,12 +198,12 @@ static bool is_token(const char *name)
     return true;
 }
 
-/* A name that may be edited: a token, or the pseudo headers that Envoy lets be set. */
-static bool edit_name(const char *name, bool removing, struct arena *a, struct str *name_r, struct err *err)
+/* A name that may be edited: any token but Host, as in Envoy. */
+static bool edit_name(const char *name, struct arena *a, struct str *name_r, struct err *err)
 {
-    if (removing && (name[0] == ':' || strcasecmp(name, "host") == 0))
-        return err_set(err, "%s may not be removed", name);
-    if (!is_token(name[0] == ':' ? name + 1 : name))
+    if (name[0] == ':' || strcasecmp(name, "host") == 0)
+        return err_set(err, "%s may not be changed; host_rewrite_literal and prefix_rewrite do that", name);
+    if (!is_token(name))
         return err_set(err, "not a header name, got \"%s\"", name);
     char *lower = arena_strdup(a, name);
     *name_r = str_of(lower);
@@ -221,7 +221,7 @@ bool build_header_edits(Envoy__Config__Core__V3__HeaderValueOption **add, size_t
         struct header_edit *e = &edits_r->add[i];
         if (!add[i]->header)
             return err_set(err, "%s_headers_to_add[%zu].header: is required", path, i);
-        if (!edit_name(add[i]->header->key, false, a, &e->name, err))
+        if (!edit_name(add[i]->header->key, a, &e->name, err))
             return err_prefix(err, "%s_headers_to_add[%zu].header.key", path, i);
         if (add[i]->append && add[i]->append_action != 0)
             return err_set(err, "%s_headers_to_add[%zu]: append and append_action exclude each other", path, i);
@@ -236,7 +236,7 @@ bool build_header_edits(Envoy__Config__Core__V3__HeaderValueOption **add, size_t
     edits_r->remove = ARENA_ARRAY(a, struct str, remove_count);
     edits_r->remove_count = (unsigned)remove_count;
     for (size_t i = 0; i < remove_count; i++)
-        if (!edit_name(remove[i], true, a, &edits_r->remove[i], err))
+        if (!edit_name(remove[i], a, &edits_r->remove[i], err))
             return err_prefix(err, "%s_headers_to_remove[%zu]", path, i);
     return true;
 }

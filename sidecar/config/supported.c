@@ -96,7 +96,7 @@ static const struct {
      "request_headers_to_remove validate_clusters most_specific_header_mutations_wins "
      "max_direct_response_body_size_bytes ignore_port_in_host_matching typed_per_filter_config"},
     {"envoy.config.route.v3.VirtualHost",
-     "name domains routes require_tls request_headers_to_add response_headers_to_add response_headers_to_remove "
+     "name domains routes request_headers_to_add response_headers_to_add response_headers_to_remove "
      "request_headers_to_remove include_request_attempt_count include_attempt_count_in_response retry_policy "
      "typed_per_filter_config request_mirror_policies"},
     {"envoy.config.route.v3.Route",

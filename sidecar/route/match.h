@@ -21,10 +21,15 @@ bool route_find(const struct route_table *t, const struct http_request *request,
 bool header_match_check(const struct header_match *m, const struct http_request *request);
 bool header_match_response(const struct header_match *m, const struct http_response *response);
 
-/* Edits that the choice demands before the request goes upstream: rewrites (with x-envoy-original-path), host rewrite, header
- * edits of weighted cluster, route, vhost, table in Envoy's order. Strings go to arena. */
+/* The first value of a query parameter, undecoded; false: absent. */
+bool route_query_value(struct str path, struct str name, struct str *value_r);
+
+/* Edits that the choice demands before the request goes upstream: header edits of weighted cluster, route, vhost, table in
+ * Envoy's order, then host and path rewrites. keep_original_path: a path that is rewritten leaves x-envoy-original-path (not with
+ * suppress_envoy_headers). Strings go to arena. */
 void route_apply_request(const struct route_table *t, const struct route_choice *choice, struct http_request *request,
-                         struct arena *arena, const struct stream_info *info, struct str host_of_upstream);
+                         struct arena *arena, const struct stream_info *info, struct str host_of_upstream,
+                         bool keep_original_path);
 void route_apply_response(const struct route_table *t, const struct route_choice *choice, const struct http_request *request,
                           struct http_response *response, struct arena *arena, const struct stream_info *info);
 /* Location of a redirect, in arena. */

@@ -201,7 +201,6 @@ struct virtual_host {
     struct mirror_policy *mirrors;
     unsigned mirror_count;
     bool attempt_count_in_request, attempt_count_in_response;
-    bool require_tls_all, require_tls_external;
     void **filter_configs;
 };
 
