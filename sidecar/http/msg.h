@@ -9,7 +9,9 @@ const char *http_version_name(enum http_version v); /* "HTTP/1.1", Envoy's %PROT
 
 /* A request head. Host is in authority alone, never in the list. Connection-level fields (Connection,
  * Keep-Alive, Proxy-Connection, Transfer-Encoding, TE but "trailers", Upgrade) have been taken out and live in
- * the members; writers add what their version needs. */
+ * the members; writers add what their version needs. Content-Length stays in the list as it was received, for matching and
+ * logs; on the wire the member content_length alone counts: writers skip the field and write the member.
+ * Expect: 100-continue is in expect_continue alone: who answers it clears the flag, else it is sent on. */
 struct http_request {
     struct headers headers;
     struct str method, scheme, authority, path; /* path with query, as received; scheme may be empty */

@@ -43,7 +43,8 @@ struct stream_handler {
     /* What this side sent and the peer has not taken rose above the limit, or fell to half of it. */
     void (*on_above_high)(struct stream *s, void *ctx);
     void (*on_below_low)(struct stream *s, void *ctx);
-    /* The last callback. RESET_NONE: both sides ended in order. details: Envoy's response code details for a
+    /* The last callback. RESET_NONE: both sides ended in order, or our whole answer is sent and the rest of the
+     * request is not wanted any more. details: Envoy's response code details for a
      * protocol fault ("http1.codec_error"), or "". Raised at once by stream_reset too (RESET_LOCAL). */
     void (*on_stream_end)(struct stream *s, void *ctx, enum stream_reset reason, const char *details);
 };
