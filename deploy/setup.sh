@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what Outrigger needs: deploy/setup.sh run (build it, run the demo) or test (run its tests too).
+# Installs what Outrigger needs: deploy/setup.sh run (build it, run the demo) or test (run its tests too);
+# deploy/setup.sh python prints where the tests' Python is.
 #
 # Debian packages come from packages-run.txt and packages-test.txt; the tests' Python packages go, pinned by
 # requirements-test.txt, into a venv outside the tree: $OUTRIGGER_CACHE/venv (else XDG_CACHE_HOME/outrigger, else
@@ -66,8 +67,11 @@ test)
     install_packages "$here/packages-run.txt" "$here/packages-test.txt"
     make_venv
     ;;
+python)
+    echo "$cache/venv/bin/python"
+    ;;
 *)
-    echo "usage: deploy/setup.sh run|test" >&2
+    echo "usage: deploy/setup.sh run|test|python" >&2
     exit 2
     ;;
 esac
