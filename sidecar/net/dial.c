@@ -23,6 +23,11 @@ void dial_set_default_mark(uint32_t so_mark)
     default_mark = so_mark;
 }
 
+uint32_t dial_default_mark(void)
+{
+    return default_mark;
+}
+
 static void on_connect(uv_connect_t *req, int status)
 {
     struct connecting *k = CONTAINER_OF(req, struct connecting, req);

@@ -21,5 +21,6 @@ struct dial_options {
 struct conn *dial(struct loop *loop, const struct addr *to, const struct dial_options *options);
 /* What outrigger's own SO_MARK is set to on each socket it opens (OUTRIGGER_SO_MARK); 0: none. Set at start. */
 void dial_set_default_mark(uint32_t so_mark);
+uint32_t dial_default_mark(void);
 
 #endif
