@@ -9,17 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-void hostset_free(struct hostset *s)
+static void set_free(struct shared *shared)
 {
+    struct hostset *s = CONTAINER_OF(shared, struct hostset, shared);
     for (unsigned i = 0; i < s->count; i++)
         host_unref(s->members[i].host);
     struct arena *arena = s->arena;
     arena_free(&arena);
-}
-
-static void free_shared(struct shared *shared)
-{
-    hostset_free(CONTAINER_OF(shared, struct hostset, shared));
 }
 
 /* What a list takes: members of one priority, of one locality (or any), of one health (or any). */
@@ -159,7 +155,7 @@ struct hostset *hostset_new(const struct hostset_options *options,
     assert(options->overprovisioning_factor >= 100);
     struct arena *arena = arena_new(1024);
     struct hostset *s = ARENA_NEW(arena, struct hostset);
-    shared_init(&s->shared, free_shared);
+    shared_init(&s->shared, set_free);
     s->arena = arena;
     s->options = *options;
     members_copy(s, members, count);
