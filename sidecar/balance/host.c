@@ -20,14 +20,21 @@ const char *host_stat_name(enum host_stat stat)
     return names[stat];
 }
 
-void host_init(struct host *h, const struct addr *addr, void (*on_unused)(struct host *h))
+void host_init(struct host *h, const struct addr *addr, void (*unref)(struct host *h))
 {
-    assert(on_unused);
+    assert(unref);
     memset(h, 0, sizeof(*h));
     h->addr = *addr;
     addr_format(addr, h->text, sizeof(h->text));
     h->hash_key = h->text;
     h->hostname = "";
     atomic_init(&h->refs, 1);
-    h->on_unused = on_unused;
+    h->unref = unref;
+}
+
+bool host_drop(struct host *h)
+{
+    uint32_t before = atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel);
+    assert(before > 0);
+    return before == 1;
 }

@@ -31,13 +31,16 @@ struct host {
     const char *hash_key;     /* what ring and maglev place it by: text, unless configured */
     const char *hostname;     /* "" where there is none */
     _Atomic uint32_t refs;
-    /* The last reference is gone, on whichever thread held it. */
-    void (*on_unused)(struct host *h);
+    /* Gives one reference back, from any thread that has one. Only the maker's thread lowers refs,
+     * so that it alone sees them end: on another thread this mails home. */
+    void (*unref)(struct host *h);
     _Atomic uint64_t stats[HOST_STAT_COUNT];
 };
 
 /* A zeroed host with one reference, known by its address alone. */
-void host_init(struct host *h, const struct addr *addr, void (*on_unused)(struct host *h));
+void host_init(struct host *h, const struct addr *addr, void (*unref)(struct host *h));
+/* Lowers refs, on the maker's thread. True: that was the last. */
+bool host_drop(struct host *h);
 
 static inline struct host *host_ref(struct host *h)
 {
@@ -47,10 +50,7 @@ static inline struct host *host_ref(struct host *h)
 
 static inline void host_unref(struct host *h)
 {
-    uint32_t before = atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel);
-    assert(before > 0);
-    if (before == 1)
-        h->on_unused(h);
+    h->unref(h);
 }
 
 static inline void host_add(struct host *h, enum host_stat stat, uint64_t n)

@@ -9,13 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void set_free(struct shared *shared)
+void hostset_free(struct hostset *s)
 {
-    struct hostset *s = CONTAINER_OF(shared, struct hostset, shared);
     for (unsigned i = 0; i < s->count; i++)
         host_unref(s->members[i].host);
     struct arena *arena = s->arena;
     arena_free(&arena);
+}
+
+static void free_shared(struct shared *shared)
+{
+    hostset_free(CONTAINER_OF(shared, struct hostset, shared));
 }
 
 /* What a list takes: members of one priority, of one locality (or any), of one health (or any). */
@@ -155,7 +159,7 @@ struct hostset *hostset_new(const struct hostset_options *options,
     assert(options->overprovisioning_factor >= 100);
     struct arena *arena = arena_new(1024);
     struct hostset *s = ARENA_NEW(arena, struct hostset);
-    shared_init(&s->shared, set_free);
+    shared_init(&s->shared, free_shared);
     s->arena = arena;
     s->options = *options;
     members_copy(s, members, count);

@@ -74,8 +74,12 @@ struct hostset {
     unsigned priority_count; /* at least 1 */
     unsigned list_count;     /* ids in use */
     struct arena *arena;
+    const void *maker; /* for the maker's shared.free */
 };
 
+/* Gives the hosts back and frees the set: what shared.free does, unless its maker has it sent home
+ * first. */
+void hostset_free(struct hostset *s);
 /* Takes a reference to each host. locality_weights: by index, 0 for those without one; may be NULL
  * when there is one locality of no weight. One reference for the caller (hostset_unref). */
 struct hostset *hostset_new(const struct hostset_options *options,

@@ -33,6 +33,12 @@ const struct stat_family cluster_internal_family = {
     .code_prefix = "internal.upstream_rq_",
 };
 
+const struct stat_family cluster_retry_family = {
+    .prefix = "cluster",
+    .tag = "envoy_cluster_name",
+    .code_prefix = "retry.upstream_rq_",
+};
+
 static const struct stat_def cluster_remaining_defs[] = {CLUSTER_REMAINING_STATS(AS_DEF)};
 const struct stat_family cluster_remaining_family = {
     .prefix = "cluster",

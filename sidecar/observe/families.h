@@ -131,6 +131,9 @@ extern const struct stat_family cluster_external_family;
 enum cluster_internal_stat { CLUSTER_INTERNAL_STATS(STAT_PLACE) CLUSTER_INTERNAL_STAT_COUNT };
 extern const struct stat_family cluster_internal_family;
 
+/* Answers that a retry replaced: only their codes, as retry.upstream_rq_503. */
+extern const struct stat_family cluster_retry_family;
+
 /* Where thresholds say track_remaining. */
 #define CLUSTER_REMAINING_STATS(X)                                          \
     X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_DEFAULT_REMAINING_CX,       \

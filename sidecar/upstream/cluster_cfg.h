@@ -8,24 +8,47 @@
 #include "sidecar/net/addr.h"
 #include "sidecar/net/dns.h"
 
-enum cluster_type { CLUSTER_STATIC, CLUSTER_STRICT_DNS, CLUSTER_LOGICAL_DNS, CLUSTER_EDS, CLUSTER_ORIGINAL_DST };
-enum lb_policy { LB_ROUND_ROBIN, LB_LEAST_REQUEST, LB_RING_HASH, LB_RANDOM, LB_MAGLEV, LB_CLUSTER_PROVIDED };
-enum upstream_protocol { UPSTREAM_HTTP1, UPSTREAM_HTTP2, UPSTREAM_USE_DOWNSTREAM, UPSTREAM_AUTO /* ALPN */ };
+enum cluster_type {
+    CLUSTER_STATIC,
+    CLUSTER_STRICT_DNS,
+    CLUSTER_LOGICAL_DNS,
+    CLUSTER_EDS,
+    CLUSTER_ORIGINAL_DST
+};
+enum lb_policy {
+    LB_ROUND_ROBIN,
+    LB_LEAST_REQUEST,
+    LB_RING_HASH,
+    LB_RANDOM,
+    LB_MAGLEV,
+    LB_CLUSTER_PROVIDED
+};
+enum upstream_protocol {
+    UPSTREAM_HTTP1,
+    UPSTREAM_HTTP2,
+    UPSTREAM_USE_DOWNSTREAM,
+    UPSTREAM_AUTO /* ALPN */
+};
 
 /* EDS health_status, Envoy's numbers. */
 enum endpoint_health {
-    HEALTH_UNKNOWN, HEALTH_HEALTHY, HEALTH_UNHEALTHY, HEALTH_DRAINING, HEALTH_TIMEOUT, HEALTH_DEGRADED,
+    HEALTH_UNKNOWN,
+    HEALTH_HEALTHY,
+    HEALTH_UNHEALTHY,
+    HEALTH_DRAINING,
+    HEALTH_TIMEOUT,
+    HEALTH_DEGRADED,
 };
 
 struct metadata_pair {
-    struct str filter; /* "envoy.lb", "envoy.transport_socket_match", "istio" */
+    struct str filter;     /* "envoy.lb", "envoy.transport_socket_match", "istio" */
     struct str key, value; /* scalars only, as text */
 };
 
 struct endpoint {
-    struct addr addr;     /* len 0: a name to resolve */
-    struct str hostname;  /* the name to resolve, or the endpoint's hostname */
-    uint16_t port;        /* of a name */
+    struct addr addr;    /* len 0: a name to resolve */
+    struct str hostname; /* the name to resolve, or the endpoint's hostname */
+    uint16_t port;       /* of a name */
     enum endpoint_health health;
     uint32_t weight; /* 1 by default */
     struct metadata_pair *metadata;
@@ -47,13 +70,14 @@ struct endpoints_cfg {
     struct str name; /* cluster_name: what EDS calls it */
     struct locality_endpoints *localities;
     unsigned count;
-    uint32_t overprovisioning_factor; /* 140 by default */
+    uint32_t overprovisioning_factor;          /* 140 by default */
     uint32_t drop_numerator, drop_denominator; /* drop_overloads; denominator 0: none */
     bool weighted_priority_health;
 };
 
 struct breaker_thresholds {
-    uint32_t max_connections, max_pending_requests, max_requests, max_retries; /* 1024 1024 1024 3 */
+    uint32_t max_connections, max_pending_requests, max_requests,
+        max_retries;               /* 1024 1024 1024 3 */
     uint32_t max_connection_pools; /* UINT32_MAX: none */
     bool track_remaining;
     bool retry_budget;
@@ -66,18 +90,22 @@ struct outlier_cfg {
     uint32_t consecutive_5xx, consecutive_gateway_failure, consecutive_local_origin_failure;
     uint64_t interval_ms, base_ejection_time_ms, max_ejection_time_ms, max_ejection_time_jitter_ms;
     uint32_t max_ejection_percent;
-    uint32_t enforcing_consecutive_5xx, enforcing_consecutive_gateway_failure, enforcing_consecutive_local_origin_failure;
-    uint32_t enforcing_success_rate, success_rate_minimum_hosts, success_rate_request_volume, success_rate_stdev_factor;
+    uint32_t enforcing_consecutive_5xx, enforcing_consecutive_gateway_failure,
+        enforcing_consecutive_local_origin_failure;
+    uint32_t enforcing_success_rate, success_rate_minimum_hosts, success_rate_request_volume,
+        success_rate_stdev_factor;
     uint32_t enforcing_local_origin_success_rate;
-    uint32_t failure_percentage_threshold, enforcing_failure_percentage, enforcing_failure_percentage_local_origin;
+    uint32_t failure_percentage_threshold, enforcing_failure_percentage,
+        enforcing_failure_percentage_local_origin;
     uint32_t failure_percentage_minimum_hosts, failure_percentage_request_volume;
     bool split_external_local_origin_errors;
     bool successful_active_health_check_uneject_host;
     bool always_eject_one_host;
 };
 
-/* transport_socket_matches: the first entry whose pairs an endpoint's metadata (envoy.transport_socket_match) all has decides
- * its transport. Secure ones are not built yet: such an endpoint is never picked. */
+/* transport_socket_matches: the first entry whose pairs an endpoint's metadata
+ * (envoy.transport_socket_match) all has decides its transport. Secure ones are not built yet: such
+ * an endpoint is never picked. */
 struct transport_match {
     struct str name;
     struct metadata_pair *pairs;
@@ -89,17 +117,17 @@ struct cluster_cfg {
     struct shared shared;
     struct arena *arena;
     struct str name;
-    struct str stat_name; /* alt_stat_name, else name */
-    struct str eds_name;  /* what to subscribe to: service_name, else name */
+    struct str stat_name;          /* alt_stat_name, else name */
+    struct str eds_name;           /* what to subscribe to: service_name, else name */
     uint64_t eds_fetch_timeout_ms; /* how long its first answer may take; 0: forever */
-    uint64_t version_hash; /* of the received bytes: equal means nothing to do */
+    uint64_t version_hash;         /* of the received bytes: equal means nothing to do */
     bool from_xds;
     enum cluster_type type;
     enum lb_policy lb;
     struct {
-        uint32_t choice_count; /* least request: 2 */
+        uint32_t choice_count;       /* least request: 2 */
         uint64_t ring_min, ring_max; /* 1024, 8 Mi */
-        uint64_t maglev_table_size; /* 65537 */
+        uint64_t maglev_table_size;  /* 65537 */
         uint64_t slow_start_window_ms;
         double slow_start_aggression, slow_start_min_percent;
     } lb_options;
@@ -108,12 +136,12 @@ struct cluster_cfg {
     bool close_connections_on_host_removal;
     bool ignore_new_hosts_until_first_hc;
 
-    uint64_t connect_timeout_ms; /* 5000 */
-    uint32_t buffer_limit_bytes; /* 1 MiB */
-    uint64_t cleanup_interval_ms; /* ORIGINAL_DST: 5000 */
-    bool use_http_header; /* ORIGINAL_DST: x-envoy-original-dst-host */
+    uint64_t connect_timeout_ms;     /* 5000 */
+    uint32_t buffer_limit_bytes;     /* 1 MiB */
+    uint64_t cleanup_interval_ms;    /* ORIGINAL_DST: 5000 */
+    bool use_http_header;            /* ORIGINAL_DST: x-envoy-original-dst-host */
     uint32_t upstream_port_override; /* ORIGINAL_DST; 0: none */
-    struct addr bind_source; /* upstream_bind_config; len 0: none */
+    struct addr bind_source;         /* upstream_bind_config; len 0: none */
     bool bind_freebind;
     struct {
         uint32_t probes, time_s, interval_s;
@@ -121,11 +149,11 @@ struct cluster_cfg {
     } keepalive;
 
     enum upstream_protocol protocol;
-    uint64_t idle_timeout_ms; /* 1 h; 0: none */
-    uint64_t max_connection_duration_ms; /* 0: none */
+    uint64_t idle_timeout_ms;             /* 1 h; 0: none */
+    uint64_t max_connection_duration_ms;  /* 0: none */
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint64_t max_stream_duration_ms;
-    uint32_t h2_max_streams; /* 1024 by default */
+    uint32_t h2_max_streams;                                     /* 1024 by default */
     uint32_t h2_stream_window_bytes, h2_connection_window_bytes; /* 0: the codec's defaults */
     uint64_t h2_keepalive_interval_ms, h2_keepalive_timeout_ms;
 
@@ -138,7 +166,8 @@ struct cluster_cfg {
     struct endpoints_cfg *load_assignment; /* inline; NULL: EDS or ORIGINAL_DST */
     struct transport_match *transport_matches;
     unsigned transport_match_count;
-    struct metadata_pair *metadata; /* of the cluster, flattened; "istio" carries the config's name */
+    struct metadata_pair
+        *metadata; /* of the cluster, flattened; "istio" carries the config's name */
     unsigned metadata_count;
 };
 

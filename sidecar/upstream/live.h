@@ -6,6 +6,7 @@
 #ifndef OUTRIGGER_UPSTREAM_LIVE_H
 #define OUTRIGGER_UPSTREAM_LIVE_H
 
+#include "sidecar/balance/hostset.h"
 #include "sidecar/net/dns.h"
 #include "sidecar/net/mailbox.h"
 #include "sidecar/observe/stats.h"
@@ -19,15 +20,17 @@ struct live_options {
     struct mailbox *mailbox; /* main's: hosts that workers let go of come back through it */
     struct dns *dns;         /* NULL: DNS clusters get no hosts */
     struct stats *stats;
-    uint64_t seed; /* of DNS jitter; 0: from the system */
 };
 
 struct live *live_new(const struct live_options *options);
-/* After the workers' upstreams are freed. Sets *l to NULL. */
+/* After every worker was detached. What workers mailed home last may still be in main's mailbox:
+ * mailbox_free comes after this, and stats_free and dns_free after that. Sets *l to NULL. */
 void live_free(struct live **l);
 /* A worker joins, before or after it runs: it hears of all clusters that there are, then of every
  * change. */
 void live_attach(struct live *l, struct upstream *u, struct mailbox *workers_mailbox);
+/* No more mail for it. Before its mailbox is freed, which comes before upstream_free. */
+void live_detach(struct live *l, struct upstream *u);
 
 /* Adds or replaces by name; the caller's reference becomes live's. A replacement with an equal
  * version_hash is dropped: nothing happens. DNS clusters start to resolve, others with a
@@ -58,17 +61,16 @@ void live_collect(struct live *l);
 
 struct live_host_view {
     const struct host *host;
-    const char *region, *zone, *sub_zone;
+    struct str region, zone, sub_zone;
     uint32_t priority, weight;
-    enum endpoint_health health; /* of EDS */
-    bool ejected;
+    enum host_health health; /* as balancing sees it */
 };
 struct live_cluster_view {
     const struct cluster_cfg *cfg;
     const struct endpoints_cfg *endpoints; /* in force; NULL: none */
     unsigned host_count;
 };
-/* Walks clusters by name; *i starts at 0. False: no more. */
+/* Walks clusters in no set order; *i starts at 0. False: no more. */
 bool live_next_cluster(const struct live *l, size_t *i, struct live_cluster_view *view_r);
 /* Walks the hosts of one, in order. */
 bool live_next_host(const struct live *l, struct str cluster, size_t *i,

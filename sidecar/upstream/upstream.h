@@ -11,6 +11,7 @@
 #include "sidecar/base/rng.h"
 #include "sidecar/http/stream.h"
 #include "sidecar/observe/stats.h"
+#include "sidecar/resilience/breaker.h"
 #include "sidecar/upstream/cluster_cfg.h"
 
 struct upstream;
@@ -33,8 +34,14 @@ void upstream_release(struct cluster **c);
 const struct cluster_cfg *cluster_config(const struct cluster *c);
 /* The family is cluster_family of observe/families.h; write it at cluster_row. */
 struct stats_scope *cluster_stats(const struct cluster *c);
+/* Response codes of requests from outside, from inside, and of attempts that were retried:
+ * cluster_external_family and so on. */
+struct stats_scope *cluster_external_stats(const struct cluster *c);
+struct stats_scope *cluster_internal_stats(const struct cluster *c);
+struct stats_scope *cluster_retry_stats(const struct cluster *c);
 unsigned cluster_row(const struct cluster *c);
 struct upstream *cluster_upstream(const struct cluster *c);
+struct breaker *cluster_breaker(struct cluster *c, bool high_priority);
 
 /* ---- The choice of a host. ---- */
 

@@ -25,10 +25,9 @@ struct fixture {
 
 static unsigned unused_hosts;
 
-static inline void on_unused(struct host *h)
+static inline void drop_host(struct host *h)
 {
-    (void)h;
-    unused_hosts++;
+    unused_hosts += host_drop(h);
 }
 
 static inline void fixture_add(struct fixture *f, uint32_t priority, uint32_t weight,
@@ -39,7 +38,7 @@ static inline void fixture_add(struct fixture *f, uint32_t priority, uint32_t we
     snprintf(text, sizeof(text), "127.0.0.1:%u", 11001 + f->count);
     struct addr addr;
     assert_true(addr_parse(str_of(text), &addr));
-    host_init(&f->hosts[f->count], &addr, on_unused);
+    host_init(&f->hosts[f->count], &addr, drop_host);
     f->members[f->count] = (struct hostset_member){
         .host = &f->hosts[f->count], .weight = weight, .priority = priority, .health = health};
     f->count++;

@@ -1,0 +1,211 @@
+/* One cluster as a worker has it: its configuration, its position in the host set, its pools.
+ *
+ * On the worker's loop alone. Counted by uses: being in force is one, each holder, pool and TCP
+ * connection another. Retired, it takes no new hosts; its pools finish what they have. */
+#include "sidecar/upstream/upstream_priv.h"
+
+#include <stdlib.h>
+
+static uint64_t draw(void *ctx)
+{
+    return rng_u64(ctx);
+}
+
+struct cluster *cluster_new(struct upstream *up, struct cluster_cfg *cfg, struct life *life)
+{
+    struct cluster *c = NEW(struct cluster);
+    list_init(&c->link);
+    list_push_back(&up->clusters, &c->link);
+    c->up = up;
+    c->cfg = cfg;
+    c->life = life;
+    c->uses = 1;
+    c->lb = lb_new(draw, &up->rng);
+    list_init(&c->pools);
+    list_init(&c->tcps);
+    original_dst_init(c);
+    return c;
+}
+
+static void cluster_free(void *arg)
+{
+    struct cluster *c = arg;
+    assert(list_is_empty(&c->pools) && list_is_empty(&c->tcps));
+    original_dst_fini(c);
+    table_fini(&c->pools_by_key);
+    lb_free(&c->lb);
+    shared_unref(&c->cfg->shared);
+    life_unref(c->life);
+    free(c);
+}
+
+void cluster_use(struct cluster *c)
+{
+    assert(c->uses > 0);
+    c->uses++;
+}
+
+void cluster_unuse(struct cluster *c)
+{
+    assert(c->uses > 0);
+    if (--c->uses > 0)
+        return;
+    assert(c->is_retired);
+    list_remove(&c->link);
+    cluster_free(c);
+}
+
+void cluster_retire(struct cluster *c)
+{
+    assert(!c->is_retired);
+    c->is_retired = true;
+    LIST_FOREACH (&c->pools, link)
+        pool_drain(pool_of_link(link));
+    cluster_unuse(c);
+}
+
+void cluster_close(struct cluster *c)
+{
+    LIST_FOREACH (&c->pools, link)
+        pool_close(pool_of_link(link));
+    upstream_tcp_close_all(c);
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const struct host *x = *(struct host *const *)a, *y = *(struct host *const *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Pools of hosts that the set does not have take no new request. */
+static void drain_removed(struct cluster *c, const struct hostset *set)
+{
+    if (list_is_empty(&c->pools))
+        return;
+    const struct host **hosts = xcalloc(set->count + 1, sizeof(*hosts));
+    for (unsigned i = 0; i < set->count; i++)
+        hosts[i] = set->members[i].host;
+    qsort(hosts, set->count, sizeof(*hosts), by_address);
+    LIST_FOREACH (&c->pools, link) {
+        struct pool *p = pool_of_link(link);
+        const struct host *h = pool_host(p);
+        if (bsearch(&h, hosts, set->count, sizeof(*hosts), by_address))
+            continue;
+        if (c->cfg->close_connections_on_host_removal)
+            pool_close(p);
+        else
+            pool_drain(p);
+    }
+    free(hosts);
+}
+
+void cluster_set_hosts(struct cluster *c, struct hostset *set)
+{
+    lb_update(c->lb, set);
+    drain_removed(c, set);
+}
+
+struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx)
+{
+    struct host *h;
+    if (c->cfg->type == CLUSTER_ORIGINAL_DST) {
+        h = original_dst_pick(c, ctx);
+    } else {
+        struct lb_ctx lb_ctx = {.has_hash = ctx->has_hash,
+                                .hash = ctx->hash,
+                                .tried = ctx->tried,
+                                .tried_count = ctx->tried_count,
+                                .max_picks = ctx->max_picks};
+        unsigned panic_picks;
+        h = lb_pick(c->lb, &lb_ctx, &panic_picks);
+        if (panic_picks)
+            stats_add(c->life->stats, c->up->row, CLUSTER_LB_HEALTHY_PANIC, panic_picks);
+    }
+    if (!h)
+        cluster_inc(c, CLUSTER_UPSTREAM_CX_NONE_HEALTHY);
+    return h;
+}
+
+bool cluster_drops(struct cluster *c)
+{
+    return c->drop_denominator && rng_below(&c->up->rng, c->drop_denominator) < c->drop_numerator;
+}
+
+const struct cluster_cfg *cluster_config(const struct cluster *c)
+{
+    return c->cfg;
+}
+
+struct stats_scope *cluster_stats(const struct cluster *c)
+{
+    return c->life->stats;
+}
+
+struct stats_scope *cluster_external_stats(const struct cluster *c)
+{
+    return c->life->external;
+}
+
+struct stats_scope *cluster_internal_stats(const struct cluster *c)
+{
+    return c->life->internal;
+}
+
+struct stats_scope *cluster_retry_stats(const struct cluster *c)
+{
+    return c->life->retry;
+}
+
+unsigned cluster_row(const struct cluster *c)
+{
+    return c->up->row;
+}
+
+struct upstream *cluster_upstream(const struct cluster *c)
+{
+    return c->up;
+}
+
+struct breaker *cluster_breaker(struct cluster *c, bool high_priority)
+{
+    return &c->life->breakers[high_priority];
+}
+
+void cluster_inc(struct cluster *c, enum cluster_stat stat)
+{
+    stats_inc(c->life->stats, c->up->row, stat);
+}
+
+void cluster_dec(struct cluster *c, enum cluster_stat stat)
+{
+    stats_dec(c->life->stats, c->up->row, stat);
+}
+
+struct dial_options cluster_dial_options(const struct cluster *c)
+{
+    const struct cluster_cfg *cfg = c->cfg;
+    struct dial_options o = {
+        .conn.high_watermark_bytes = cfg->buffer_limit_bytes,
+        .connect_timeout_ms = cfg->connect_timeout_ms,
+        .source = cfg->bind_source,
+        .freebind = cfg->bind_freebind,
+    };
+    o.keepalive.on = cfg->keepalive.on;
+    o.keepalive.probes = cfg->keepalive.probes;
+    o.keepalive.time_s = cfg->keepalive.time_s;
+    o.keepalive.interval_s = cfg->keepalive.interval_s;
+    return o;
+}
+
+void cluster_count_end(struct cluster *c, uint64_t length_ms, bool is_local, bool with_request)
+{
+    stats_record(c->life->stats, c->up->row, CLUSTER_UPSTREAM_CX_LENGTH_MS, length_ms);
+    cluster_inc(c, CLUSTER_UPSTREAM_CX_DESTROY);
+    cluster_inc(c,
+                is_local ? CLUSTER_UPSTREAM_CX_DESTROY_LOCAL : CLUSTER_UPSTREAM_CX_DESTROY_REMOTE);
+    if (!with_request)
+        return;
+    cluster_inc(c, CLUSTER_UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ);
+    cluster_inc(c, is_local ? CLUSTER_UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ
+                            : CLUSTER_UPSTREAM_CX_DESTROY_REMOTE_WITH_ACTIVE_RQ);
+}

@@ -1,0 +1,94 @@
+/* Clusters and endpoints with Envoy's defaults, and their end. Made on main; freed by whoever holds
+ * the last reference. */
+#include "sidecar/upstream/cluster_cfg.h"
+
+static void cluster_cfg_free(struct shared *shared)
+{
+    struct cluster_cfg *cfg = CONTAINER_OF(shared, struct cluster_cfg, shared);
+    if (cfg->load_assignment)
+        shared_unref(&cfg->load_assignment->shared);
+    struct arena *arena = cfg->arena;
+    arena_free(&arena);
+}
+
+static struct breaker_thresholds default_thresholds(void)
+{
+    return (struct breaker_thresholds){
+        .max_connections = 1024,
+        .max_pending_requests = 1024,
+        .max_requests = 1024,
+        .max_retries = 3,
+        .max_connection_pools = UINT32_MAX,
+        .budget_percent = 20,
+        .min_retry_concurrency = 3,
+    };
+}
+
+static struct outlier_cfg default_outlier(void)
+{
+    return (struct outlier_cfg){
+        .consecutive_5xx = 5,
+        .consecutive_gateway_failure = 5,
+        .consecutive_local_origin_failure = 5,
+        .interval_ms = 10000,
+        .base_ejection_time_ms = 30000,
+        .max_ejection_time_ms = 300000,
+        .max_ejection_percent = 10,
+        .enforcing_consecutive_5xx = 100,
+        .enforcing_consecutive_local_origin_failure = 100,
+        .enforcing_success_rate = 100,
+        .success_rate_minimum_hosts = 5,
+        .success_rate_request_volume = 100,
+        .success_rate_stdev_factor = 1900,
+        .enforcing_local_origin_success_rate = 100,
+        .failure_percentage_threshold = 85,
+        .failure_percentage_minimum_hosts = 5,
+        .failure_percentage_request_volume = 50,
+        .successful_active_health_check_uneject_host = true,
+    };
+}
+
+struct cluster_cfg *cluster_cfg_new(struct str name)
+{
+    struct arena *arena = arena_new(2048);
+    struct cluster_cfg *cfg = ARENA_NEW(arena, struct cluster_cfg);
+    shared_init(&cfg->shared, cluster_cfg_free);
+    cfg->arena = arena;
+    cfg->name = arena_str(arena, name);
+    cfg->stat_name = cfg->name;
+    cfg->eds_name = cfg->name;
+    cfg->lb_options.choice_count = 2;
+    cfg->lb_options.ring_min = 1024;
+    cfg->lb_options.ring_max = 8u << 20;
+    cfg->lb_options.maglev_table_size = 65537;
+    cfg->lb_options.slow_start_aggression = 1.0;
+    cfg->lb_options.slow_start_min_percent = 10;
+    cfg->panic_threshold = 50;
+    cfg->connect_timeout_ms = 5000;
+    cfg->buffer_limit_bytes = 1u << 20;
+    cfg->cleanup_interval_ms = 5000;
+    cfg->idle_timeout_ms = 3600 * 1000;
+    cfg->h2_max_streams = 1024;
+    cfg->thresholds[0] = cfg->thresholds[1] = default_thresholds();
+    cfg->outlier = default_outlier();
+    cfg->dns_family = DNS_AUTO;
+    cfg->dns_refresh_ms = 5000;
+    return cfg;
+}
+
+static void endpoints_cfg_free(struct shared *shared)
+{
+    struct arena *arena = CONTAINER_OF(shared, struct endpoints_cfg, shared)->arena;
+    arena_free(&arena);
+}
+
+struct endpoints_cfg *endpoints_cfg_new(struct str name)
+{
+    struct arena *arena = arena_new(1024);
+    struct endpoints_cfg *e = ARENA_NEW(arena, struct endpoints_cfg);
+    shared_init(&e->shared, endpoints_cfg_free);
+    e->arena = arena;
+    e->name = arena_str(arena, name);
+    e->overprovisioning_factor = 140;
+    return e;
+}

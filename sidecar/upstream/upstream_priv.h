@@ -1,0 +1,89 @@
+/* A worker's upstream, for the files of the room that run on workers. */
+#ifndef OUTRIGGER_UPSTREAM_UPSTREAM_PRIV_H
+#define OUTRIGGER_UPSTREAM_UPSTREAM_PRIV_H
+
+#include "sidecar/balance/lb.h"
+#include "sidecar/base/list.h"
+#include "sidecar/base/table.h"
+#include "sidecar/net/dial.h"
+#include "sidecar/net/timer.h"
+#include "sidecar/observe/families.h"
+#include "sidecar/upstream/life.h"
+#include "sidecar/upstream/pool.h"
+#include "sidecar/upstream/upstream.h"
+
+struct upstream {
+    struct loop *loop;
+    unsigned row;
+    struct rng rng;
+    struct table by_name; /* clusters in force */
+    struct list clusters; /* these, and retired ones that are still used */
+};
+
+struct cluster {
+    struct list link; /* upstream.clusters */
+    struct upstream *up;
+    struct cluster_cfg *cfg; /* counted */
+    struct life *life;       /* counted */
+    struct lb *lb;
+    uint32_t drop_numerator, drop_denominator;
+    uint32_t uses; /* acquired, pools, TCP connections, and 1 while in force */
+    bool is_retired;
+    struct table pools_by_key; /* those that take new requests */
+    struct list pools;         /* all */
+    struct list tcps;
+    /* ORIGINAL_DST. */
+    struct table original_hosts; /* address as text -> struct original_host */
+    struct timer cleanup;
+};
+
+/* ---- What main mails (live.c). ---- */
+
+enum mail_kind { MAIL_PUT, MAIL_HOSTS, MAIL_REMOVE };
+
+struct mail {
+    struct upstream *to;
+    enum mail_kind kind;
+    struct str name;         /* malloc'd */
+    struct cluster_cfg *cfg; /* PUT; counted */
+    struct life *life;       /* PUT; counted */
+    struct hostset *set;     /* PUT (may be NULL), HOSTS; counted */
+    uint32_t drop_numerator, drop_denominator;
+};
+/* Takes a struct mail, on the worker; frees it. */
+void upstream_on_mail(void *mail);
+
+/* ---- cluster.c ---- */
+
+struct cluster *cluster_new(struct upstream *up, struct cluster_cfg *cfg, struct life *life);
+void cluster_use(struct cluster *c);
+void cluster_unuse(struct cluster *c); /* the last use of a retired cluster frees it */
+/* Not in force any more: pools take no new requests and close when idle. */
+void cluster_retire(struct cluster *c);
+void cluster_set_hosts(struct cluster *c, struct hostset *set);
+void cluster_close(struct cluster *c); /* all connections, now */
+struct dial_options cluster_dial_options(const struct cluster *c);
+void cluster_inc(struct cluster *c, enum cluster_stat stat);
+void cluster_dec(struct cluster *c, enum cluster_stat stat);
+/* A connection's end, in numbers: length, destroyed by whom, with a request under way or not. */
+void cluster_count_end(struct cluster *c, uint64_t length_ms, bool is_local, bool with_request);
+
+/* ---- original_dst.c ---- */
+
+struct host *original_dst_pick(struct cluster *c, const struct upstream_ctx *ctx);
+void original_dst_init(struct cluster *c);
+void original_dst_fini(struct cluster *c);
+
+/* ---- pool.c ---- */
+
+void pool_drain(struct pool *p);
+void pool_close(struct pool *p);
+const struct host *pool_host(const struct pool *p);
+/* The pool of a link of cluster.pools. */
+struct pool *pool_of_link(struct list *link);
+
+/* ---- upstream_tcp.c ---- */
+
+void upstream_tcp_close_all(struct cluster *c);
+
+#endif
