@@ -14,6 +14,7 @@
 #define DEFAULT_STREAM_WINDOW (16u * 1024 * 1024)
 #define DEFAULT_CONNECTION_WINDOW (24u * 1024 * 1024)
 #define DEFAULT_BUFFER_LIMIT (1024u * 1024)
+#define DEFAULT_PING_TIMEOUT_MS 20000u
 #define DEFAULT_DELAYED_CLOSE_MS 1000u
 
 static const char *const reset_texts[RESET_COUNT] = {
@@ -60,6 +61,8 @@ void codec_init(struct codec *c, const struct codec_ops *ops, struct conn *conn,
     set_default(&o->stream_window_bytes, DEFAULT_STREAM_WINDOW);
     set_default(&o->connection_window_bytes, DEFAULT_CONNECTION_WINDOW);
     set_default(&o->buffer_limit_bytes, DEFAULT_BUFFER_LIMIT);
+    if (o->ping_timeout_ms == 0)
+        o->ping_timeout_ms = DEFAULT_PING_TIMEOUT_MS;
     if (o->delayed_close_ms == 0)
         o->delayed_close_ms = DEFAULT_DELAYED_CLOSE_MS;
 }

@@ -102,6 +102,8 @@ struct codec_options {
     uint32_t max_streams;        /* concurrent; HTTP/2; 0: server 100, client 1024 */
     uint32_t stream_window_bytes;     /* 0: 16 MiB as Envoy 1.40 (initial_stream_window_size) */
     uint32_t connection_window_bytes; /* 0: 24 MiB as Envoy 1.40 */
+    uint64_t ping_interval_ms;   /* HTTP/2: PING this long after the last answer; 0: none */
+    uint64_t ping_timeout_ms;    /* no answer for so long ends the connection; 0: 20 s */
     uint32_t buffer_limit_bytes; /* a stream's unsent bytes before on_above_high; 0: 1 MiB */
     bool accept_http10;
     bool allow_connect;

@@ -1,0 +1,257 @@
+/* Owns a stream of HTTP/2, from its first frame or codec_open_stream to on_stream_end. On the loop's thread.
+ *
+ * nghttp2 has a stream of its own under the same id. It is born before ours (server) or at send_request (client), and the two
+ * may end in either order: when ours ends first (stream_reset), its RST_STREAM is queued and it forgets us; when
+ * nghttp2's ends first (`gone`), ours waits only for a paused user to take what came before an orderly end.
+ *
+ * h2_stream_finish is the one way out, from every state. */
+#include "sidecar/http/h2_priv.h"
+
+#include "sidecar/base/die.h"
+
+#include <stdlib.h>
+
+#define ARENA_CHUNK_BYTES 2048
+#define PREMATURE_MS 1000 /* overload.premature_reset_min_stream_lifetime_seconds */
+
+static const struct stream_ops ops;
+
+struct h2_stream *h2_stream_find(struct h2_codec *h, int32_t id)
+{
+    struct h2_stream *s = nghttp2_session_get_stream_user_data(h->session, id);
+    assert(!s || s->base.id == (uint32_t)id);
+    return s;
+}
+
+static struct h2_stream *stream_new(struct h2_codec *h, uint32_t id, struct arena *arena, bool owns_arena)
+{
+    struct h2_stream *s = NEW(struct h2_stream);
+    stream_init(&s->base, &ops, &h->base, id, arena, owns_arena);
+    s->born_ms = loop_now_ms(conn_loop(h->base.conn));
+    list_init(&s->link);
+    list_init(&s->ready);
+    list_init(&s->low);
+    list_push_back(&h->streams, &s->link);
+    return s;
+}
+
+struct h2_stream *h2_stream_accept(struct h2_codec *h, int32_t id)
+{
+    struct h2_stream *s = stream_new(h, (uint32_t)id, arena_new(ARENA_CHUNK_BYTES), true);
+    s->submitted = true;
+    if (!h2_check(h, nghttp2_session_set_stream_user_data(h->session, id, s), "stream data"))
+        return NULL;
+    return s;
+}
+
+struct stream *h2_stream_open(struct codec *c, struct arena *arena, const struct stream_handler *handler,
+                              void *ctx)
+{
+    struct h2_codec *h = h2_of(c);
+    struct h2_stream *s = stream_new(h, 0, arena, false);
+    stream_set_handler(&s->base, handler, ctx);
+    s->raised = true;
+    h->active++;
+    return &s->base;
+}
+
+/* ---- The end. ---- */
+
+static void free_stream(void *arg)
+{
+    struct h2_stream *s = arg;
+    assert(s->base.ended && !list_is_linked(&s->link) && !list_is_linked(&s->ready));
+    if (s->base.owns_arena)
+        arena_free(&s->base.arena);
+    buf_fini(&s->in);
+    buf_fini(&s->out);
+    free(s);
+}
+
+static void forget_in_session(struct h2_codec *h, struct h2_stream *s, uint32_t code)
+{
+    int32_t id = (int32_t)s->base.id;
+    if (!s->submitted || s->gone)
+        return;
+    s->gone = true;
+    nghttp2_session_set_stream_user_data(h->session, id, NULL); /* fails when it is closing: then nobody asks */
+    if (h->state < H2_FAILING)
+        h2_check(h, nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, id, code), "RST_STREAM");
+}
+
+static void judge_close(struct h2_codec *h, struct h2_stream *s, enum stream_reset reason)
+{
+    if (!h->base.is_server || h->state >= H2_FAILING)
+        return;
+    bool by_us = s->in_end == IN_OPEN && !s->peer_reset;
+    bool by_peer = s->peer_reset || reason == RESET_PROTOCOL_ERROR;
+    uint64_t age_ms = loop_now_ms(conn_loop(h->base.conn)) - s->born_ms;
+    struct h2_fault fault =
+        h2_gate_stream_closed(h, (int32_t)s->base.id, by_us, by_peer && age_ms < PREMATURE_MS);
+    if (fault.code)
+        h2_fail(h, fault);
+}
+
+void h2_stream_finish(struct h2_stream *s, uint32_t code, enum stream_reset reason, const char *details)
+{
+    struct h2_codec *h = h2_codec_of(s);
+    if (s->base.ended)
+        return;
+    forget_in_session(h, s, code);
+    list_remove(&s->link);
+    list_remove(&s->ready);
+    list_remove(&s->low);
+    size_t left = buf_len(&s->in);
+    if (h->held.stream == s) {
+        left += h->held.n;
+        h->held.stream = NULL;
+    }
+    h2_flow_consume(h, NULL, left);
+    if (s->raised) {
+        assert(h->active > 0);
+        h->active--;
+    }
+    stream_raise_end(&s->base, reason, details);
+    loop_defer(conn_loop(h->base.conn), free_stream, s);
+    judge_close(h, s, reason);
+    h2_room_changed(h);
+    h2_mark_dirty(h);
+}
+
+static enum stream_reset reason_of(const struct h2_stream *s, uint32_t code)
+{
+    if (code == NGHTTP2_REFUSED_STREAM)
+        return RESET_REMOTE_REFUSED; /* RST_STREAM, or above the last id of GOAWAY */
+    if (s->peer_reset)
+        return RESET_REMOTE;
+    return code == NGHTTP2_NO_ERROR ? RESET_NONE : RESET_PROTOCOL_ERROR;
+}
+
+static const char *details_of(const struct h2_stream *s, enum stream_reset reason)
+{
+    if (s->details)
+        return s->details;
+    if (reason == RESET_REMOTE)
+        return "http2.remote_reset";
+    if (reason == RESET_REMOTE_REFUSED)
+        return "http2.remote_refuse";
+    return reason == RESET_PROTOCOL_ERROR ? "http2.violation.of.messaging.rule" : "";
+}
+
+void h2_stream_closed(struct h2_stream *s, uint32_t code)
+{
+    s->gone = true;
+    s->gone_reason = reason_of(s, code);
+    s->details = details_of(s, s->gone_reason);
+    /* An answer that is whole stays good when NO_ERROR follows: it only ends an upload (RFC 9113 8.1). */
+    if (code == NGHTTP2_NO_ERROR && s->in_end != IN_OPEN && h2_flow_waits(s))
+        return;
+    h2_stream_finish(s, code, s->gone_reason, s->details);
+}
+
+/* ---- The verbs. ---- */
+
+static void send_request(struct stream *base, const struct http_request *request, bool end)
+{
+    struct h2_stream *s = h2_stream_of(base);
+    struct h2_codec *h = h2_codec_of(s);
+    if (request->protocol.n > 0) {
+        if (!nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL)) {
+            h2_stream_finish(s, 0, RESET_PROTOCOL_ERROR, "http2.extended_connect_not_offered");
+            return;
+        }
+        s->is_upgrade = true;
+        s->protocol = arena_str(base->arena, request->protocol);
+    }
+    size_t n = h2_head_write_request(h, request);
+    nghttp2_data_provider provider = h2_flow_provider();
+    int32_t id = nghttp2_submit_request(h->session, NULL, h->nv, n, end ? NULL : &provider, s);
+    if (id < 0) {
+        h2_check(h, id == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE ? 0 : id, "request");
+        h2_stream_finish(s, 0, RESET_REMOTE_REFUSED, "");
+        return;
+    }
+    base->id = (uint32_t)id;
+    s->submitted = true;
+    h->gate.streams_opened++;
+    h2_mark_dirty(h);
+}
+
+static void send_interim(struct stream *base, const struct http_response *response)
+{
+    struct h2_stream *s = h2_stream_of(base);
+    struct h2_codec *h = h2_codec_of(s);
+    if (s->gone)
+        return;
+    size_t n = h2_head_write_response(h, response, false);
+    int rc = nghttp2_submit_headers(h->session, NGHTTP2_FLAG_NONE, (int32_t)base->id, NULL, h->nv, n, NULL);
+    h2_check(h, rc, "interim response");
+    h2_mark_dirty(h);
+}
+
+static void send_response(struct stream *base, const struct http_response *response, bool end)
+{
+    struct h2_stream *s = h2_stream_of(base);
+    struct h2_codec *h = h2_codec_of(s);
+    if (s->gone)
+        return;
+    size_t n = h2_head_write_response(h, response, s->is_upgrade);
+    nghttp2_data_provider provider = h2_flow_provider();
+    int rc = nghttp2_submit_response(h->session, (int32_t)base->id, h->nv, n, end ? NULL : &provider);
+    h2_check(h, rc, "response");
+    h2_mark_dirty(h);
+}
+
+static void send_data(struct stream *base, const void *data, size_t n, bool end)
+{
+    struct h2_stream *s = h2_stream_of(base);
+    if (!s->gone)
+        h2_flow_send(s, data, n, end);
+}
+
+static void send_trailers(struct stream *base, const struct headers *trailers)
+{
+    struct h2_stream *s = h2_stream_of(base);
+    if (!s->gone)
+        h2_flow_send_trailers(s, trailers);
+}
+
+static uint32_t code_of(const struct stream *base, enum stream_reset reason)
+{
+    switch (reason) {
+    case RESET_LOCAL_REFUSED:
+        return NGHTTP2_REFUSED_STREAM;
+    case RESET_PROTOCOL_ERROR:
+        return NGHTTP2_PROTOCOL_ERROR;
+    default:
+        if (!base->codec->is_server)
+            return NGHTTP2_CANCEL;
+        return base->sent == STREAM_SENT_ALL ? NGHTTP2_NO_ERROR : NGHTTP2_INTERNAL_ERROR;
+    }
+}
+
+static void reset(struct stream *base, enum stream_reset reason)
+{
+    h2_stream_finish(h2_stream_of(base), code_of(base, reason), reason, "");
+}
+
+static void read_pause(struct stream *base)
+{
+    h2_flow_pause(h2_stream_of(base));
+}
+
+static void read_resume(struct stream *base)
+{
+    h2_flow_resume(h2_stream_of(base));
+}
+
+static const struct stream_ops ops = {
+    .send_request = send_request,
+    .send_interim = send_interim,
+    .send_response = send_response,
+    .send_data = send_data,
+    .send_trailers = send_trailers,
+    .reset = reset,
+    .read_pause = read_pause,
+    .read_resume = read_resume,
+};
