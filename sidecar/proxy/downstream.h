@@ -6,6 +6,7 @@
 #define OUTRIGGER_PROXY_DOWNSTREAM_H
 
 #include "sidecar/net/sniff.h"
+#include "sidecar/net/timer.h"
 #include "sidecar/proxy/proxy.h"
 
 struct tcp; /* proxy/tcp.h */
