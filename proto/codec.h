@@ -27,6 +27,12 @@ ProtobufCMessage *codec_unpack_within(const ProtobufCMessageDescriptor *d, const
 const ProtobufCMessageDescriptor *codec_find_type(struct str name_or_url);
 /* Unpacks an Any's value: NULL with err when the type is unknown to us or the bytes are bad. */
 ProtobufCMessage *codec_unpack_any(struct str type_url, const void *data, size_t n, struct arena *arena, struct err *err);
+/* The name behind the last slash of a type URL. */
+struct str codec_type_name(struct str type_url);
+/* Opens a Google__Protobuf__Any and, where that carries one, its TypedStruct (xds.type.v3 or udpa.type.v1). type_r: the full
+ * name of what it holds in the end. m_r: the content, or NULL where the type is not ours. False with err: bad content. The type
+ * stands in any's or arena's memory. */
+bool codec_any_open(const void *any, struct arena *arena, struct str *type_r, ProtobufCMessage **m_r, struct err *err);
 /* Appends the wire form. */
 void codec_pack(const ProtobufCMessage *m, struct buf *out);
 /* A deep copy in arena. m is one of ours: not bounded. */
@@ -70,7 +76,8 @@ const struct node *node_at_path(const struct node *root, const char *path);
 
 /* Builds a message from a node by the protobuf JSON mapping: lowerCamel and original names, enums by name, wrappers,
  * Duration, Timestamp, Struct, Value, Any with "@type", bytes as base64, maps, null = absent. Every fault becomes a finding
- * with its path under base_path and "did you mean". NULL if any was an error. path_prefix may be "". */
+ * with its path under path_prefix and "did you mean". NULL if any was an error. path_prefix may be "". An Any of a type
+ * that is not ours keeps its type URL and no content: whoever opens it has to refuse or ignore it by that name. */
 ProtobufCMessage *codec_from_node(const ProtobufCMessageDescriptor *d, const struct node *n, const char *path_prefix,
                                   const struct codec_text_options *options, struct arena *arena, struct findings *findings);
 /* Appends the protobuf JSON mapping, as json_format prints it (lowerCamel, no defaults). indent 0: one line. Any of a type that

@@ -5,11 +5,16 @@
 
 #include <string.h>
 
+struct str codec_type_name(struct str type_url)
+{
+    for (ptrdiff_t slash; (slash = str_index(type_url, '/', 0)) >= 0;)
+        type_url = str_sub(type_url, (size_t)slash + 1, type_url.n);
+    return type_url;
+}
+
 const ProtobufCMessageDescriptor *codec_find_type(struct str name_or_url)
 {
-    struct str name = name_or_url;
-    for (ptrdiff_t slash; (slash = str_index(name, '/', 0)) >= 0;)
-        name = str_sub(name, (size_t)slash + 1, name.n);
+    struct str name = codec_type_name(name_or_url);
     unsigned low = 0, high = codec_type_count;
     while (low < high) {
         unsigned middle = low + (high - low) / 2;
