@@ -9,6 +9,7 @@
 #include "proto/matcher.pb-c.h"
 #include "proto/type.pb-c.h"
 #include "sidecar/config/build.h"
+#include "sidecar/filter/build_match.h"
 
 /* ---- Wrappers. ---- */
 static inline uint32_t value_u32(const Google__Protobuf__UInt32Value *w, uint32_t fallback)
@@ -28,28 +29,15 @@ static inline double value_double(const Google__Protobuf__DoubleValue *w, double
     return w ? w->value : fallback;
 }
 
-/* A regex's owner collects them, as they are not in an arena. */
-struct regex_pool {
-    struct regex ***list;
-    unsigned *count;
-};
-
 /* A SocketAddress or Pipe. Where name_r is given a host name is fine too: then addr_r->len is 0 and *name_r and *port_r
  * are set (they point into the message). */
 bool build_address(const Envoy__Config__Core__V3__Address *m, struct addr *addr_r, struct str *name_r, uint16_t *port_r,
                    struct err *err);
 bool build_cidrs(Envoy__Config__Core__V3__CidrRange **m, size_t count, struct arena *a, struct cidr **v_r,
                  unsigned *count_r, const char *path, struct err *err);
-bool build_string_match(const Envoy__Type__Matcher__V3__StringMatcher *m, struct arena *a, struct regex_pool *pool,
-                        struct str_match *match_r, struct err *err);
-struct regex *build_regex(struct str pattern, struct regex_pool *pool, struct err *err);
-bool build_header_match(const Envoy__Config__Route__V3__HeaderMatcher *m, struct arena *a, struct regex_pool *pool,
-                        struct header_match *match_r, struct err *err);
 bool build_header_edits(Envoy__Config__Core__V3__HeaderValueOption **add, size_t add_count, char **remove,
                         size_t remove_count, struct arena *a, struct header_edits *edits_r, const char *path,
                         struct err *err);
-bool build_fraction(const Envoy__Type__V3__FractionalPercent *m, uint32_t *numerator_r, uint32_t *denominator_r,
-                    struct err *err);
 /* Only scalars of the filter metadata are kept. */
 void build_struct_pairs(const Google__Protobuf__Struct *m, struct str filter, struct arena *a,
                         struct metadata_pair **v_r, unsigned *count_r);

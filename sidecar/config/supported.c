@@ -182,6 +182,12 @@ static const struct {
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
      "name typed_config is_optional disabled"},
 
+    {"envoy.extensions.filters.http.fault.v3.HTTPFault",
+     "delay abort upstream_cluster headers downstream_nodes disable_downstream_cluster_stats"},
+    {"envoy.extensions.filters.http.fault.v3.FaultAbort", "http_status grpc_status percentage"},
+    {"envoy.extensions.filters.common.fault.v3.FaultDelay", "fixed_delay percentage"},
+    {"envoy.extensions.filters.http.cors.v3.Cors", "*"},
+    {"envoy.extensions.filters.http.cors.v3.CorsPolicy", "*"},
     {"envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers respect_expected_rq_timeout"},
     {"envoy.extensions.filters.http.fault.v3.HTTPFault", "delay abort headers upstream_cluster max_active_faults"},
     {"envoy.extensions.filters.http.fault.v3.FaultAbort", "http_status grpc_status percentage"},

@@ -2,10 +2,14 @@
 #include "sidecar/filter/filter.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/filter/cors.h"
+#include "sidecar/filter/fault.h"
 #include "sidecar/filter/router.h"
 
 static const struct filter_vtable *const filters[] = {
     &filter_router,
+    &filter_fault,
+    &filter_cors,
 };
 
 unsigned filter_count(void)

@@ -101,6 +101,14 @@ const struct stat_family http_fault_family = {
     .count = HTTP_FAULT_STAT_COUNT,
 };
 
+static const struct stat_def http_cors_defs[] = {HTTP_CORS_STATS(AS_DEF)};
+const struct stat_family http_cors_family = {
+    .prefix = "http",
+    .tag = "envoy_http_conn_manager_prefix",
+    .defs = http_cors_defs,
+    .count = HTTP_CORS_STAT_COUNT,
+};
+
 static const struct stat_def http_tracing_defs[] = {HTTP_TRACING_STATS(AS_DEF)};
 const struct stat_family http_tracing_family = {
     .prefix = "http",

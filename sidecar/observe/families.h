@@ -374,6 +374,13 @@ extern const struct stat_family http_family;
 enum http_fault_stat { HTTP_FAULT_STATS(STAT_PLACE) HTTP_FAULT_STAT_COUNT };
 extern const struct stat_family http_fault_family;
 
+/* The CORS filter of a connection manager. */
+#define HTTP_CORS_STATS(X)                                           \
+    X(COUNTER, HTTP_CORS_CORS_ORIGIN_INVALID, "cors.origin_invalid") \
+    X(COUNTER, HTTP_CORS_CORS_ORIGIN_VALID, "cors.origin_valid")
+enum http_cors_stat { HTTP_CORS_STATS(STAT_PLACE) HTTP_CORS_STAT_COUNT };
+extern const struct stat_family http_cors_family;
+
 /* Tracing decisions of a connection manager. */
 #define HTTP_TRACING_STATS(X)                                                   \
     X(COUNTER, HTTP_TRACING_TRACING_CLIENT_ENABLED, "tracing.client_enabled")   \
