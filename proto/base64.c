@@ -5,10 +5,13 @@
 
 void base64_write(struct buf *out, const uint8_t *p, size_t n)
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < n; i += 3) {
-        uint32_t group = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
-        char four[4] = {alphabet[group >> 18], alphabet[group >> 12 & 63], i + 1 < n ? alphabet[group >> 6 & 63] : '=',
+        uint32_t group = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) |
+                         (i + 2 < n ? p[i + 2] : 0);
+        char four[4] = {alphabet[group >> 18], alphabet[group >> 12 & 63],
+                        i + 1 < n ? alphabet[group >> 6 & 63] : '=',
                         i + 2 < n ? alphabet[group & 63] : '='};
         buf_append(out, four, sizeof(four));
     }

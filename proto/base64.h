@@ -7,7 +7,8 @@
 
 /* Standard alphabet, with padding. */
 void base64_write(struct buf *out, const uint8_t *p, size_t n);
-/* Either alphabet, with or without padding, as protobuf's JSON mapping asks. False on anything else. */
+/* Either alphabet, with or without padding, as protobuf's JSON mapping asks. False on anything
+ * else. */
 bool base64_read(struct str text, struct arena *arena, uint8_t **data_r, size_t *n_r);
 
 #endif

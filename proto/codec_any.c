@@ -1,5 +1,5 @@
-/* Opens Any's, also those that carry their content as a TypedStruct, and turns a Struct back into a node for that.
- * Keeps nothing; any thread. */
+/* Opens Any's, also those that carry their content as a TypedStruct, and turns a Struct back into a
+ * node for that. Keeps nothing; any thread. */
 #include "proto/codec.h"
 
 #include "proto/google_protobuf.pb-c.h"
@@ -18,7 +18,10 @@ static struct node *node_of_value(const Google__Protobuf__Value *v, struct arena
 static struct node *new_node(enum node_kind kind, size_t count, struct arena *arena)
 {
     struct node *n = ARENA_NEW(arena, struct node);
-    *n = (struct node){.kind = kind, .count = (unsigned)count, .file = "", .entries = ARENA_ARRAY(arena, struct node_entry, count)};
+    *n = (struct node){.kind = kind,
+                       .count = (unsigned)count,
+                       .file = "",
+                       .entries = ARENA_ARRAY(arena, struct node_entry, count)};
     return n;
 }
 
@@ -26,7 +29,8 @@ static struct node *node_of_struct(const Google__Protobuf__Struct *s, struct are
 {
     struct node *n = new_node(NODE_MAP, s->n_fields, arena);
     for (size_t i = 0; i < s->n_fields; i++)
-        n->entries[i] = (struct node_entry){.key = str_of(s->fields[i]->key), .value = node_of_value(s->fields[i]->value, arena)};
+        n->entries[i] = (struct node_entry){.key = str_of(s->fields[i]->key),
+                                            .value = node_of_value(s->fields[i]->value, arena)};
     return n;
 }
 
@@ -66,8 +70,8 @@ static struct node *node_of_value(const Google__Protobuf__Value *v, struct arena
 
 /* ---- Any. ---- */
 
-static bool from_struct(const ProtobufCMessageDescriptor *d, const Google__Protobuf__Struct *s, struct arena *arena,
-                        ProtobufCMessage **m_r, struct err *err)
+static bool from_struct(const ProtobufCMessageDescriptor *d, const Google__Protobuf__Struct *s,
+                        struct arena *arena, ProtobufCMessage **m_r, struct err *err)
 {
     static const struct codec_text_options options = {.mode = CODEC_STRICT};
     struct findings findings;
@@ -78,11 +82,12 @@ static bool from_struct(const ProtobufCMessageDescriptor *d, const Google__Proto
         return true;
     assert(findings.errors > 0);
     const struct finding *first = &findings.v[0];
-    return err_set(err, "%s in a TypedStruct: %.*s%s%.*s", d->name, STR_FMT(first->path), first->path.n > 0 ? ": " : "",
-                   STR_FMT(first->message));
+    return err_set(err, "%s in a TypedStruct: %.*s%s%.*s", d->name, STR_FMT(first->path),
+                   first->path.n > 0 ? ": " : "", STR_FMT(first->message));
 }
 
-bool codec_any_open(const void *any, struct arena *arena, struct str *type_r, ProtobufCMessage **m_r, struct err *err)
+bool codec_any_open(const void *any, struct arena *arena, struct str *type_r,
+                    ProtobufCMessage **m_r, struct err *err)
 {
     const Google__Protobuf__Any *a = any;
     assert(a->base.descriptor == &google__protobuf__any__descriptor);

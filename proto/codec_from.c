@@ -1,6 +1,7 @@
-/* Builds messages from nodes: fields, lists, maps, oneofs. One call, one thread; all that it makes lives in the caller's
- * arena. Invariants: a fault never stops the walk at its level, so that one pass finds all of them; a message with a
- * fault in it is not handed out. Depth is bounded by node_parse. */
+/* Builds messages from nodes: fields, lists, maps, oneofs. One call, one thread; all that it makes
+ * lives in the caller's arena. Invariants: a fault never stops the walk at its level, so that one
+ * pass finds all of them; a message with a fault in it is not handed out. Depth is bounded by
+ * node_parse. */
 #include "proto/codec_from_priv.h"
 
 #include "sidecar/base/die.h"
@@ -13,24 +14,31 @@
 
 /* ---- Findings. ---- */
 
-bool codec_from_tell(struct codec_from *c, unsigned code, const struct node *n, const char *fix, const char *fmt, ...)
+bool codec_from_tell(struct codec_from *c, unsigned code, const struct node *n, const char *fix,
+                     const char *fmt, ...)
 {
     char message[400];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
-    findings_add(c->findings, &(struct finding){.level = FINDING_ERROR, .code = code, .file = n->file, .line = n->line,
-                                                .column = n->column, .path = buf_str(&c->path),
-                                                .message = str_of(message), .fix = str_of(fix)});
+    findings_add(c->findings, &(struct finding){.level = FINDING_ERROR,
+                                                .code = code,
+                                                .file = n->file,
+                                                .line = n->line,
+                                                .column = n->column,
+                                                .path = buf_str(&c->path),
+                                                .message = str_of(message),
+                                                .fix = str_of(fix)});
     return false;
 }
 
 static const char *kind_text(const struct node *n)
 {
     static const char *const texts[] = {
-        [NODE_NULL] = "null",      [NODE_BOOL] = "the truth value", [NODE_INT] = "the number", [NODE_DOUBLE] = "the number",
-        [NODE_STRING] = "the text", [NODE_LIST] = "a list",          [NODE_MAP] = "an object",
+        [NODE_NULL] = "null",         [NODE_BOOL] = "the truth value", [NODE_INT] = "the number",
+        [NODE_DOUBLE] = "the number", [NODE_STRING] = "the text",      [NODE_LIST] = "a list",
+        [NODE_MAP] = "an object",
     };
     return texts[n->kind];
 }
@@ -40,8 +48,8 @@ bool codec_from_wrong(struct codec_from *c, const struct node *n, const char *wa
     const char *quote = n->kind == NODE_STRING ? "\"" : "";
     const char *space = n->kind == NODE_NULL || n->kind >= NODE_LIST ? "" : " ";
     struct str text = n->kind == NODE_NULL ? STR_NONE : str_sub(node_text(n), 0, 80);
-    return codec_from_tell(c, OG_WRONG_TYPE, n, fix, "%s belongs here, got %s%s%s%.*s%s", want, kind_text(n), space, quote,
-                           STR_FMT(text), quote);
+    return codec_from_tell(c, OG_WRONG_TYPE, n, fix, "%s belongs here, got %s%s%s%.*s%s", want,
+                           kind_text(n), space, quote, STR_FMT(text), quote);
 }
 
 /* ---- Paths. ---- */
@@ -109,7 +117,8 @@ static const char *field_word(const void *ctx, unsigned at)
     return at < d->n_fields ? d->fields[at].name : NULL;
 }
 
-static bool tell_unknown(struct codec_from *c, const ProtobufCMessageDescriptor *d, const struct node_entry *entry)
+static bool tell_unknown(struct codec_from *c, const ProtobufCMessageDescriptor *d,
+                         const struct node_entry *entry)
 {
     struct node place = *entry->value;
     place.line = entry->line;
@@ -122,8 +131,9 @@ static bool tell_unknown(struct codec_from *c, const ProtobufCMessageDescriptor 
         buf_append_byte(&fix, '?');
     }
     buf_append_byte(&fix, '\0');
-    codec_from_tell(c, OG_UNKNOWN_FIELD, &place, nearest ? (const char *)buf_head(&fix) : NULL, "%s has no field \"%.*s\"",
-                    d->short_name, STR_FMT(str_sub(entry->key, 0, 100)));
+    codec_from_tell(c, OG_UNKNOWN_FIELD, &place, nearest ? (const char *)buf_head(&fix) : NULL,
+                    "%s has no field \"%.*s\"", d->short_name,
+                    STR_FMT(str_sub(entry->key, 0, 100)));
     buf_fini(&fix);
     return false;
 }
@@ -135,7 +145,8 @@ static bool takes_null(const ProtobufCFieldDescriptor *f)
     return f->type == PROTOBUF_C_TYPE_MESSAGE && reflect_known(f->descriptor) == KNOWN_VALUE;
 }
 
-static bool fill_list(struct codec_from *c, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, const struct node *n)
+static bool fill_list(struct codec_from *c, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
+                      const struct node *n)
 {
     if (n->kind != NODE_LIST)
         return codec_from_wrong(c, n, "a list", "write it as a list item: - ...");
@@ -156,17 +167,20 @@ static bool fill_list(struct codec_from *c, ProtobufCMessage *m, const ProtobufC
 
 static bool fill_entry(struct codec_from *c, ProtobufCMessage *entry, const struct node_entry *from)
 {
-    const ProtobufCFieldDescriptor *key = &entry->descriptor->fields[0], *value = &entry->descriptor->fields[1];
+    const ProtobufCFieldDescriptor *key = &entry->descriptor->fields[0],
+                                   *value = &entry->descriptor->fields[1];
     bool good = codec_from_key(c, key, from->key, from->value, reflect_at(entry, key));
     if (from->value->kind == NODE_NULL && !takes_null(value))
-        return codec_from_tell(c, OG_BAD_VALUE, from->value, "take it out, or write \"\"", "null in a map");
+        return codec_from_tell(c, OG_BAD_VALUE, from->value, "take it out, or write \"\"",
+                               "null in a map");
     good &= codec_from_value(c, value, from->value, reflect_at(entry, value));
     reflect_mark(entry, key);
     reflect_mark(entry, value);
     return good;
 }
 
-static bool fill_map(struct codec_from *c, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, const struct node *n)
+static bool fill_map(struct codec_from *c, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
+                     const struct node *n)
 {
     if (n->kind != NODE_MAP)
         return codec_from_wrong(c, n, "an object", "write key: value");
@@ -183,7 +197,8 @@ static bool fill_map(struct codec_from *c, ProtobufCMessage *m, const ProtobufCF
 
 /* ---- Fields. ---- */
 
-bool codec_from_value(struct codec_from *c, const ProtobufCFieldDescriptor *f, const struct node *n, void *slot)
+bool codec_from_value(struct codec_from *c, const ProtobufCFieldDescriptor *f, const struct node *n,
+                      void *slot)
 {
     if (f->type != PROTOBUF_C_TYPE_MESSAGE)
         return codec_from_scalar(c, f, n, slot);
@@ -192,12 +207,14 @@ bool codec_from_value(struct codec_from *c, const ProtobufCFieldDescriptor *f, c
     return codec_from_message(c, m, n);
 }
 
-bool codec_from_repeated(struct codec_from *c, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, const struct node *n)
+bool codec_from_repeated(struct codec_from *c, ProtobufCMessage *m,
+                         const ProtobufCFieldDescriptor *f, const struct node *n)
 {
     return reflect_is_map(m->descriptor, f) ? fill_map(c, m, f, n) : fill_list(c, m, f, n);
 }
 
-static bool fill_field(struct codec_from *c, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, const struct node *n)
+static bool fill_field(struct codec_from *c, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
+                       const struct node *n)
 {
     if (f->label == PROTOBUF_C_LABEL_REPEATED)
         return codec_from_repeated(c, m, f, n);
@@ -208,11 +225,13 @@ static bool fill_field(struct codec_from *c, ProtobufCMessage *m, const Protobuf
 }
 
 /* What was given before for the same field or oneof, or NULL. */
-static const char *given_before(const ProtobufCMessageDescriptor *d, const bool *given, const ProtobufCFieldDescriptor *f)
+static const char *given_before(const ProtobufCMessageDescriptor *d, const bool *given,
+                                const ProtobufCFieldDescriptor *f)
 {
     for (unsigned i = 0; i < d->n_fields; i++) {
         const ProtobufCFieldDescriptor *other = &d->fields[i];
-        bool same_oneof = f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF && other->flags & PROTOBUF_C_FIELD_FLAG_ONEOF &&
+        bool same_oneof = f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF &&
+                          other->flags & PROTOBUF_C_FIELD_FLAG_ONEOF &&
                           other->quantifier_offset == f->quantifier_offset;
         if (given[i] && (other == f || same_oneof))
             return other->name;
@@ -220,19 +239,23 @@ static const char *given_before(const ProtobufCMessageDescriptor *d, const bool 
     return NULL;
 }
 
-static bool fill_entry_field(struct codec_from *c, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, bool *given,
+static bool fill_entry_field(struct codec_from *c, ProtobufCMessage *m,
+                             const ProtobufCFieldDescriptor *f, bool *given,
                              const struct node *value)
 {
     const char *before = given_before(m->descriptor, given, f);
     if (before && strcmp(before, f->name) == 0)
-        return codec_from_tell(c, OG_DUPLICATE_KEY, value, "keep one of the two", "given twice, in both spellings");
+        return codec_from_tell(c, OG_DUPLICATE_KEY, value, "keep one of the two",
+                               "given twice, in both spellings");
     if (before)
-        return codec_from_tell(c, OG_ONEOF_TWICE, value, "keep one of the two", "excludes %s, which is given too", before);
+        return codec_from_tell(c, OG_ONEOF_TWICE, value, "keep one of the two",
+                               "excludes %s, which is given too", before);
     given[f - m->descriptor->fields] = true;
     return fill_field(c, m, f, value);
 }
 
-bool codec_from_fields(struct codec_from *c, ProtobufCMessage *m, const struct node *n, bool skip_type)
+bool codec_from_fields(struct codec_from *c, ProtobufCMessage *m, const struct node *n,
+                       bool skip_type)
 {
     bool given[FIELDS_MAX] = {false}, good = true;
     assert(m->descriptor->n_fields <= FIELDS_MAX);
@@ -258,11 +281,13 @@ bool codec_from_fields(struct codec_from *c, ProtobufCMessage *m, const struct n
 bool codec_from_message(struct codec_from *c, ProtobufCMessage *m, const struct node *n)
 {
     enum known_type known = reflect_known(m->descriptor);
-    return known == KNOWN_NONE ? codec_from_fields(c, m, n, false) : codec_from_known(c, known, m, n);
+    return known == KNOWN_NONE ? codec_from_fields(c, m, n, false)
+                               : codec_from_known(c, known, m, n);
 }
 
-ProtobufCMessage *codec_from_node(const ProtobufCMessageDescriptor *d, const struct node *n, const char *path_prefix,
-                                  const struct codec_text_options *options, struct arena *arena, struct findings *findings)
+ProtobufCMessage *codec_from_node(const ProtobufCMessageDescriptor *d, const struct node *n,
+                                  const char *path_prefix, const struct codec_text_options *options,
+                                  struct arena *arena, struct findings *findings)
 {
     struct codec_from c = {.options = options, .arena = arena, .findings = findings};
     buf_append_c(&c.path, path_prefix);

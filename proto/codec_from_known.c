@@ -1,4 +1,5 @@
-/* Types whose JSON form is their own: Any, Duration, Timestamp, Struct and its kin, wrappers, Kubernetes' IntOrString. */
+/* Types whose JSON form is their own: Any, Duration, Timestamp, Struct and its kin, wrappers,
+ * Kubernetes' IntOrString. */
 #include "proto/codec_from_priv.h"
 
 #include "proto/google_protobuf.pb-c.h"
@@ -28,8 +29,10 @@ static bool fill_duration(struct codec_from *c, ProtobufCMessage *m, const struc
     const char *fix = go ? "write it with a unit: 1m30s, 500ms" : "write seconds: 1.5s, 90s";
     if (n->kind != NODE_STRING)
         return codec_from_wrong(c, n, "a duration", fix);
-    if (!(go ? time_text_go_duration(n->text, &seconds, &nanos) : time_text_duration(n->text, &seconds, &nanos)))
-        return codec_from_tell(c, OG_BAD_VALUE, n, fix, "not a duration, got \"%.*s\"", STR_FMT(str_sub(n->text, 0, 80)));
+    if (!(go ? time_text_go_duration(n->text, &seconds, &nanos)
+             : time_text_duration(n->text, &seconds, &nanos)))
+        return codec_from_tell(c, OG_BAD_VALUE, n, fix, "not a duration, got \"%.*s\"",
+                               STR_FMT(str_sub(n->text, 0, 80)));
     put_time(m, seconds, nanos);
     return true;
 }
@@ -41,7 +44,8 @@ static bool fill_timestamp(struct codec_from *c, ProtobufCMessage *m, const stru
     if (n->kind != NODE_STRING)
         return codec_from_wrong(c, n, "a point in time", "write it as 2026-11-21T09:52:11Z");
     if (!time_text_timestamp(n->text, &seconds, &nanos))
-        return codec_from_tell(c, OG_BAD_VALUE, n, "write it as 2026-11-21T09:52:11Z", "not a point in time, got \"%.*s\"",
+        return codec_from_tell(c, OG_BAD_VALUE, n, "write it as 2026-11-21T09:52:11Z",
+                               "not a point in time, got \"%.*s\"",
                                STR_FMT(str_sub(n->text, 0, 80)));
     put_time(m, seconds, nanos);
     return true;
@@ -49,9 +53,11 @@ static bool fill_timestamp(struct codec_from *c, ProtobufCMessage *m, const stru
 
 /* ---- Struct, Value, ListValue: JSON as itself. ---- */
 
-static bool fill_value_member(struct codec_from *c, Google__Protobuf__Value *v, unsigned number, const struct node *n)
+static bool fill_value_member(struct codec_from *c, Google__Protobuf__Value *v, unsigned number,
+                              const struct node *n)
 {
-    const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(v->base.descriptor, number);
+    const ProtobufCFieldDescriptor *f =
+        protobuf_c_message_descriptor_get_field(v->base.descriptor, number);
     reflect_mark(&v->base, f);
     return codec_from_value(c, f, n, reflect_at(&v->base, f));
 }
@@ -87,7 +93,8 @@ static bool fill_wrapper(struct codec_from *c, ProtobufCMessage *m, const struct
 
 /* ---- Any. ---- */
 
-/* {"@type": URL, fields...}, or {"@type": URL, "value": form} for types with a form of their own. */
+/* {"@type": URL, fields...}, or {"@type": URL, "value": form} for types with a form of their own.
+ */
 static bool fill_any_content(struct codec_from *c, ProtobufCMessage *content, const struct node *n)
 {
     enum known_type known = reflect_known(content->descriptor);
@@ -96,12 +103,13 @@ static bool fill_any_content(struct codec_from *c, ProtobufCMessage *content, co
     const struct node_entry *value = node_find(n, STR("value"));
     for (unsigned i = 0; i < n->count; i++)
         if (!str_eq_c(n->entries[i].key, "@type") && &n->entries[i] != value)
-            return codec_from_tell(c, OG_UNKNOWN_FIELD, n->entries[i].value, "put the content into \"value\"",
-                                   "%s in an Any has no field \"%.*s\"", content->descriptor->short_name,
-                                   STR_FMT(str_sub(n->entries[i].key, 0, 100)));
+            return codec_from_tell(
+                c, OG_UNKNOWN_FIELD, n->entries[i].value, "put the content into \"value\"",
+                "%s in an Any has no field \"%.*s\"", content->descriptor->short_name,
+                STR_FMT(str_sub(n->entries[i].key, 0, 100)));
     if (!value)
-        return codec_from_tell(c, OG_MISSING_FIELD, n, "add \"value\"", "an Any of %s without \"value\"",
-                               content->descriptor->short_name);
+        return codec_from_tell(c, OG_MISSING_FIELD, n, "add \"value\"",
+                               "an Any of %s without \"value\"", content->descriptor->short_name);
     return codec_from_known(c, known, content, value->value);
 }
 
@@ -113,7 +121,8 @@ static bool fill_any(struct codec_from *c, Google__Protobuf__Any *any, const str
         return true;
     const struct node *url = node_get(n, "@type");
     if (!url || url->kind != NODE_STRING || str_index(url->text, '/', 0) < 0)
-        return codec_from_tell(c, OG_MISSING_FIELD, url ? url : n, "add \"@type\": \"" CODEC_TYPE_URL_PREFIX "...\"",
+        return codec_from_tell(c, OG_MISSING_FIELD, url ? url : n,
+                               "add \"@type\": \"" CODEC_TYPE_URL_PREFIX "...\"",
                                "a typed value without the URL of its type");
     const char *copy = arena_str(c->arena, url->text).p;
     any->type_url = (char *)(uintptr_t)copy;
@@ -136,15 +145,18 @@ static bool fill_int_or_string(struct codec_from *c, ProtobufCMessage *m, const 
     bool text = n->kind == NODE_STRING;
     if (!text && n->kind != NODE_INT)
         return codec_from_wrong(c, n, "a number or a text", NULL);
-    const ProtobufCFieldDescriptor *type = protobuf_c_message_descriptor_get_field(m->descriptor, 1);
-    const ProtobufCFieldDescriptor *value = protobuf_c_message_descriptor_get_field(m->descriptor, text ? 3 : 2);
+    const ProtobufCFieldDescriptor *type =
+        protobuf_c_message_descriptor_get_field(m->descriptor, 1);
+    const ProtobufCFieldDescriptor *value =
+        protobuf_c_message_descriptor_get_field(m->descriptor, text ? 3 : 2);
     *(int64_t *)reflect_at(m, type) = text ? 1 : 0;
     reflect_mark(m, type);
     reflect_mark(m, value);
     return codec_from_scalar(c, value, n, reflect_at(m, value));
 }
 
-bool codec_from_known(struct codec_from *c, enum known_type known, ProtobufCMessage *m, const struct node *n)
+bool codec_from_known(struct codec_from *c, enum known_type known, ProtobufCMessage *m,
+                      const struct node *n)
 {
     switch (known) {
     case KNOWN_ANY:

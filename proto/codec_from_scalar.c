@@ -1,4 +1,5 @@
-/* Scalars of protobuf from nodes, by the JSON mapping: numbers also as texts, enums by name, bytes as base64. */
+/* Scalars of protobuf from nodes, by the JSON mapping: numbers also as texts, enums by name, bytes
+ * as base64. */
 #include "proto/codec_from_priv.h"
 
 #include "proto/base64.h"
@@ -37,7 +38,9 @@ static bool parse_int(struct str s, struct whole *out)
         return false;
     for (size_t i = 0; i < s.n; i++) {
         char c = (char)ascii_lower((uint8_t)s.p[i]);
-        unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 99;
+        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+                                                : 99;
         if (digit >= base || __builtin_mul_overflow(out->value, base, &out->value) ||
             __builtin_add_overflow(out->value, digit, &out->value))
             return false;
@@ -51,11 +54,15 @@ static bool parse_special(struct str s, double *out)
     static const struct {
         const char *text;
         double value;
-    } words[] = {{"NaN", (double)NAN}, {".nan", (double)NAN}, {"Infinity", (double)INFINITY}, {".inf", (double)INFINITY}};
+    } words[] = {{"NaN", (double)NAN},
+                 {".nan", (double)NAN},
+                 {"Infinity", (double)INFINITY},
+                 {".inf", (double)INFINITY}};
     bool negative = s.n > 0 && s.p[0] == '-';
     struct str rest = negative || (s.n > 0 && s.p[0] == '+') ? str_sub(s, 1, s.n) : s;
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (!(rest.n > 0 && rest.p[0] == '.' ? str_ieq(rest, str_of(words[i].text)) : str_eq_c(rest, words[i].text)))
+        if (!(rest.n > 0 && rest.p[0] == '.' ? str_ieq(rest, str_of(words[i].text))
+                                             : str_eq_c(rest, words[i].text)))
             continue;
         *out = negative ? -words[i].value : words[i].value;
         return true;
@@ -63,7 +70,8 @@ static bool parse_special(struct str s, double *out)
     return false;
 }
 
-/* Texts of nodes end in NUL, so strtod may read them; the grammar was checked for all but strings. */
+/* Texts of nodes end in NUL, so strtod may read them; the grammar was checked for all but strings.
+ */
 static bool parse_double(const struct node *n, double *out)
 {
     struct whole whole;
@@ -89,8 +97,10 @@ static bool node_whole(const struct node *n, struct whole *out)
     if (n->kind == NODE_INT)
         return parse_int(n->text, out);
     if (n->kind == NODE_STRING) /* JSON's form of 64-bit numbers: digits alone */
-        return n->text.n > 0 && n->text.p[0] != '+' && strspn(n->text.p, "-0123456789") == n->text.n && parse_int(n->text, out);
-    if (n->kind != NODE_DOUBLE || !parse_double(n, &value) || value != floor(value) || fabs(value) >= 0x1p63)
+        return n->text.n > 0 && n->text.p[0] != '+' &&
+               strspn(n->text.p, "-0123456789") == n->text.n && parse_int(n->text, out);
+    if (n->kind != NODE_DOUBLE || !parse_double(n, &value) || value != floor(value) ||
+        fabs(value) >= 0x1p63)
         return false;
     *out = (struct whole){.negative = value < 0, .value = (uint64_t)fabs(value)};
     return true;
@@ -116,11 +126,13 @@ static struct range range_of(ProtobufCType type)
     case PROTOBUF_C_TYPE_FIXED64:
         return (struct range){0, UINT64_MAX, "0 to 18446744073709551615"};
     default:
-        return (struct range){(uint64_t)INT64_MAX + 1, INT64_MAX, "-9223372036854775808 to 9223372036854775807"};
+        return (struct range){(uint64_t)INT64_MAX + 1, INT64_MAX,
+                              "-9223372036854775808 to 9223372036854775807"};
     }
 }
 
-static bool fill_whole(struct codec_from *c, const ProtobufCFieldDescriptor *f, const struct node *n, void *slot)
+static bool fill_whole(struct codec_from *c, const ProtobufCFieldDescriptor *f,
+                       const struct node *n, void *slot)
 {
     struct whole w;
     struct range range = range_of(f->type);
@@ -128,7 +140,8 @@ static bool fill_whole(struct codec_from *c, const ProtobufCFieldDescriptor *f, 
     snprintf(want, sizeof(want), "a whole number from %s", range.text);
     if (!node_whole(n, &w) || w.value > (w.negative ? range.below : range.above))
         return n->kind == NODE_INT || n->kind == NODE_DOUBLE
-                   ? codec_from_tell(c, OG_BAD_VALUE, n, NULL, "%s belongs here, got %.*s", want, STR_FMT(str_sub(n->text, 0, 80)))
+                   ? codec_from_tell(c, OG_BAD_VALUE, n, NULL, "%s belongs here, got %.*s", want,
+                                     STR_FMT(str_sub(n->text, 0, 80)))
                    : codec_from_wrong(c, n, want, NULL);
     uint64_t bits = w.negative ? -w.value : w.value;
     if (reflect_value_size(f) == 4)
@@ -138,17 +151,20 @@ static bool fill_whole(struct codec_from *c, const ProtobufCFieldDescriptor *f, 
     return true;
 }
 
-static bool fill_real(struct codec_from *c, const ProtobufCFieldDescriptor *f, const struct node *n, void *slot)
+static bool fill_real(struct codec_from *c, const ProtobufCFieldDescriptor *f, const struct node *n,
+                      void *slot)
 {
     double value;
-    if ((n->kind != NODE_INT && n->kind != NODE_DOUBLE && n->kind != NODE_STRING) || !parse_double(n, &value))
+    if ((n->kind != NODE_INT && n->kind != NODE_DOUBLE && n->kind != NODE_STRING) ||
+        !parse_double(n, &value))
         return codec_from_wrong(c, n, "a number", NULL);
     if (f->type == PROTOBUF_C_TYPE_DOUBLE) {
         *(double *)slot = value;
         return true;
     }
     if (isfinite(value) && fabs(value) > (double)FLT_MAX)
-        return codec_from_tell(c, OG_BAD_VALUE, n, NULL, "%.*s is too large for a 32-bit number", STR_FMT(str_sub(n->text, 0, 80)));
+        return codec_from_tell(c, OG_BAD_VALUE, n, NULL, "%.*s is too large for a 32-bit number",
+                               STR_FMT(str_sub(n->text, 0, 80)));
     *(float *)slot = (float)value;
     return true;
 }
@@ -161,7 +177,8 @@ static const char *enum_word(const void *ctx, unsigned at)
     return at < d->n_values ? d->values[at].name : NULL;
 }
 
-static bool tell_unknown_name(struct codec_from *c, const ProtobufCEnumDescriptor *d, const struct node *n)
+static bool tell_unknown_name(struct codec_from *c, const ProtobufCEnumDescriptor *d,
+                              const struct node *n)
 {
     char fix[300];
     const char *nearest = codec_nearest(n->text, enum_word, d);
@@ -171,16 +188,20 @@ static bool tell_unknown_name(struct codec_from *c, const ProtobufCEnumDescripto
     } else {
         used = (size_t)snprintf(fix, sizeof(fix), "write one of");
         for (unsigned i = 0; i < d->n_values && used < sizeof(fix); i++)
-            used += (size_t)snprintf(fix + used, sizeof(fix) - used, "%s %s", i > 0 ? "," : "", d->values[i].name);
+            used += (size_t)snprintf(fix + used, sizeof(fix) - used, "%s %s", i > 0 ? "," : "",
+                                     d->values[i].name);
     }
-    return codec_from_tell(c, OG_BAD_VALUE, n, fix, "%s has no value \"%.*s\"", d->short_name, STR_FMT(str_sub(n->text, 0, 80)));
+    return codec_from_tell(c, OG_BAD_VALUE, n, fix, "%s has no value \"%.*s\"", d->short_name,
+                           STR_FMT(str_sub(n->text, 0, 80)));
 }
 
-static bool fill_enum(struct codec_from *c, const ProtobufCFieldDescriptor *f, const struct node *n, void *slot)
+static bool fill_enum(struct codec_from *c, const ProtobufCFieldDescriptor *f, const struct node *n,
+                      void *slot)
 {
     const ProtobufCEnumDescriptor *d = f->descriptor;
     struct whole w;
-    bool number = n->kind == NODE_INT && parse_int(n->text, &w) && !w.negative && w.value <= INT32_MAX;
+    bool number =
+        n->kind == NODE_INT && parse_int(n->text, &w) && !w.negative && w.value <= INT32_MAX;
     if (!number && n->kind != NODE_STRING)
         return codec_from_wrong(c, n, "a name", NULL);
     for (unsigned i = 0; i < d->n_values; i++) {
@@ -197,7 +218,9 @@ static bool fill_enum(struct codec_from *c, const ProtobufCFieldDescriptor *f, c
 static bool fill_string(struct codec_from *c, const struct node *n, void *slot)
 {
     if (n->kind != NODE_STRING)
-        return codec_from_wrong(c, n, "a text", n->kind < NODE_STRING && n->kind != NODE_NULL ? "put it in quotes" : NULL);
+        return codec_from_wrong(c, n, "a text",
+                                n->kind < NODE_STRING && n->kind != NODE_NULL ? "put it in quotes"
+                                                                              : NULL);
     *(const char **)slot = arena_str(c->arena, n->text).p;
     return true;
 }
@@ -220,7 +243,8 @@ static bool fill_bytes(struct codec_from *c, const struct node *n, void *slot)
     return true;
 }
 
-bool codec_from_scalar(struct codec_from *c, const ProtobufCFieldDescriptor *f, const struct node *n, void *slot)
+bool codec_from_scalar(struct codec_from *c, const ProtobufCFieldDescriptor *f,
+                       const struct node *n, void *slot)
 {
     switch (f->type) {
     case PROTOBUF_C_TYPE_STRING:
@@ -240,7 +264,8 @@ bool codec_from_scalar(struct codec_from *c, const ProtobufCFieldDescriptor *f, 
     }
 }
 
-bool codec_from_key(struct codec_from *c, const ProtobufCFieldDescriptor *f, struct str key, const struct node *n, void *slot)
+bool codec_from_key(struct codec_from *c, const ProtobufCFieldDescriptor *f, struct str key,
+                    const struct node *n, void *slot)
 {
     struct node text = *n;
     text.kind = NODE_STRING;

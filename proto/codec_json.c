@@ -1,5 +1,5 @@
-/* Prints messages by protobuf's JSON mapping. Keeps nothing; any thread. Messages come from codec_unpack or from our own
- * builders, so their depth is bounded. */
+/* Prints messages by protobuf's JSON mapping. Keeps nothing; any thread. Messages come from
+ * codec_unpack or from our own builders, so their depth is bounded. */
 #include "proto/codec.h"
 
 #include "proto/base64.h"
@@ -136,7 +136,8 @@ static void write_value(struct writer *w, const ProtobufCFieldDescriptor *f, con
     die("no JSON form for field %s", f->name);
 }
 
-static void write_list(struct writer *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+static void write_list(struct writer *w, const ProtobufCMessage *m,
+                       const ProtobufCFieldDescriptor *f)
 {
     open_bracket(w, '[');
     for (size_t i = 0, n = reflect_count(m, f); i < n; i++) {
@@ -160,14 +161,16 @@ static void write_map_key(struct writer *w, const ProtobufCMessage *entry)
     buf_fini(&text);
 }
 
-static void write_map(struct writer *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+static void write_map(struct writer *w, const ProtobufCMessage *m,
+                      const ProtobufCFieldDescriptor *f)
 {
     open_bracket(w, '{');
     for (size_t i = 0, n = reflect_count(m, f); i < n; i++) {
         const ProtobufCMessage *entry = *(ProtobufCMessage *const *)reflect_value(m, f, i);
         const ProtobufCFieldDescriptor *value = &entry->descriptor->fields[1];
         write_map_key(w, entry);
-        if (value->type == PROTOBUF_C_TYPE_MESSAGE && !*(ProtobufCMessage *const *)reflect_at(entry, value))
+        if (value->type == PROTOBUF_C_TYPE_MESSAGE &&
+            !*(ProtobufCMessage *const *)reflect_at(entry, value))
             buf_append_c(w->out, "{}"); /* the wire may leave an empty message out */
         else
             write_value(w, value, reflect_at(entry, value));
@@ -175,7 +178,8 @@ static void write_map(struct writer *w, const ProtobufCMessage *m, const Protobu
     close_bracket(w, '}');
 }
 
-static void write_repeated(struct writer *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+static void write_repeated(struct writer *w, const ProtobufCMessage *m,
+                           const ProtobufCFieldDescriptor *f)
 {
     if (reflect_is_map(m->descriptor, f))
         write_map(w, m, f);
@@ -233,7 +237,8 @@ static void write_any(struct writer *w, const Google__Protobuf__Any *any)
         write_key(w, STR("@type"));
         json_write_string(w->out, str_of(any->type_url));
     }
-    ProtobufCMessage *m = codec_unpack_any(str_of(any->type_url), any->value.data, any->value.len, arena, &err);
+    ProtobufCMessage *m =
+        codec_unpack_any(str_of(any->type_url), any->value.data, any->value.len, arena, &err);
     if (m && reflect_known(m->descriptor) == KNOWN_NONE) {
         write_fields(w, m);
     } else if (m || any->value.len > 0) {

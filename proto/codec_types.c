@@ -1,5 +1,5 @@
-/* Finds a message type by full name or type URL. Owns nothing: the table is generated and constant, so any thread
- * may ask. */
+/* Finds a message type by full name or type URL. Owns nothing: the table is generated and constant,
+ * so any thread may ask. */
 #include "proto/codec.h"
 #include "proto/types.h"
 

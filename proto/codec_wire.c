@@ -1,5 +1,6 @@
-/* Between wire bytes and message trees: bounded unpacking, packing, Any, unknown fields. Keeps nothing; any thread with
- * 1 MiB of stack. Invariant: protobuf_c_message_unpack sees only bytes that scan_wire has passed. */
+/* Between wire bytes and message trees: bounded unpacking, packing, Any, unknown fields. Keeps
+ * nothing; any thread with 1 MiB of stack. Invariant: protobuf_c_message_unpack sees only bytes
+ * that scan_wire has passed. */
 #include "proto/codec.h"
 
 #include "proto/google_protobuf.pb-c.h"
@@ -32,26 +33,30 @@ static void budget_free(void *data, void *p)
     (void)p;
 }
 
-ProtobufCMessage *codec_unpack_within(const ProtobufCMessageDescriptor *d, const void *data, size_t n, size_t budget_bytes,
-                                      struct arena *arena, struct err *err)
+ProtobufCMessage *codec_unpack_within(const ProtobufCMessageDescriptor *d, const void *data,
+                                      size_t n, size_t budget_bytes, struct arena *arena,
+                                      struct err *err)
 {
     if (!scan_wire(d, data, n, err))
         return NULL;
     struct budget budget = {.arena = arena, .left = budget_bytes};
-    ProtobufCAllocator allocator = {.alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
+    ProtobufCAllocator allocator = {
+        .alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
     ProtobufCMessage *m = protobuf_c_message_unpack(d, &allocator, n, data);
     if (!m)
-        err_set(err, "%s of %zu bytes needs more than %zu bytes of memory", d->short_name, n, budget_bytes);
+        err_set(err, "%s of %zu bytes needs more than %zu bytes of memory", d->short_name, n,
+                budget_bytes);
     return m;
 }
 
-ProtobufCMessage *codec_unpack(const ProtobufCMessageDescriptor *d, const void *data, size_t n, struct arena *arena,
-                               struct err *err)
+ProtobufCMessage *codec_unpack(const ProtobufCMessageDescriptor *d, const void *data, size_t n,
+                               struct arena *arena, struct err *err)
 {
     return codec_unpack_within(d, data, n, CODEC_BUDGET_DEFAULT, arena, err);
 }
 
-ProtobufCMessage *codec_unpack_any(struct str type_url, const void *data, size_t n, struct arena *arena, struct err *err)
+ProtobufCMessage *codec_unpack_any(struct str type_url, const void *data, size_t n,
+                                   struct arena *arena, struct err *err)
 {
     const ProtobufCMessageDescriptor *d = codec_find_type(type_url);
     if (!d) {
@@ -94,9 +99,12 @@ ProtobufCMessage *codec_clone(const ProtobufCMessage *m, struct arena *arena)
 {
     struct buf bytes = {0};
     codec_pack(m, &bytes);
-    ProtobufCAllocator allocator = {.alloc = budget_alloc, .free = budget_free,
-                                    .allocator_data = &(struct budget){.arena = arena, .left = SIZE_MAX}};
-    ProtobufCMessage *copy = protobuf_c_message_unpack(m->descriptor, &allocator, buf_len(&bytes), buf_head(&bytes));
+    ProtobufCAllocator allocator = {.alloc = budget_alloc,
+                                    .free = budget_free,
+                                    .allocator_data =
+                                        &(struct budget){.arena = arena, .left = SIZE_MAX}};
+    ProtobufCMessage *copy =
+        protobuf_c_message_unpack(m->descriptor, &allocator, buf_len(&bytes), buf_head(&bytes));
     assert(copy);
     buf_fini(&bytes);
     return copy;
@@ -122,9 +130,11 @@ static void walk_unknown(struct unknown_walk *w, size_t path_n, const ProtobufCM
             char index[24] = "";
             if (f->label == PROTOBUF_C_LABEL_REPEATED)
                 snprintf(index, sizeof(index), "[%zu]", at);
-            int n = snprintf(w->path + path_n, sizeof(w->path) - path_n, "%s%s%s", path_n > 0 ? "." : "", f->name, index);
+            int n = snprintf(w->path + path_n, sizeof(w->path) - path_n, "%s%s%s",
+                             path_n > 0 ? "." : "", f->name, index);
             assert(n > 0);
-            size_t next_n = path_n + (size_t)n < sizeof(w->path) ? path_n + (size_t)n : sizeof(w->path) - 1;
+            size_t next_n =
+                path_n + (size_t)n < sizeof(w->path) ? path_n + (size_t)n : sizeof(w->path) - 1;
             walk_unknown(w, next_n, *(ProtobufCMessage *const *)reflect_value(m, f, at));
         }
     }

@@ -1,5 +1,6 @@
-/* The list of what a check found. Its owner is one thread; texts live in the list's arena. Findings print in the order
- * of file, line and column, and in the order of discovery where these are equal. */
+/* The list of what a check found. Its owner is one thread; texts live in the list's arena. Findings
+ * print in the order of file, line and column, and in the order of discovery where these are equal.
+ */
 #include "proto/findings.h"
 
 #include "proto/json_write.h"
@@ -62,7 +63,8 @@ void findings_print(const struct finding *finding, struct buf *out)
 
 static int by_place(const void *pa, const void *pb)
 {
-    const struct finding *a = *(const struct finding *const *)pa, *b = *(const struct finding *const *)pb;
+    const struct finding *a = *(const struct finding *const *)pa,
+                         *b = *(const struct finding *const *)pb;
     int order = strcmp(a->file, b->file);
     if (order == 0)
         order = (a->line > b->line) - (a->line < b->line);

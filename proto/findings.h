@@ -12,13 +12,13 @@ const char *finding_level_name(enum finding_level level);
 
 struct finding {
     enum finding_level level;
-    unsigned code;       /* 101 prints as OG0101; the list stands in proto/codes.h */
-    const char *file;    /* "" where there is none */
+    unsigned code;         /* 101 prints as OG0101; the list stands in proto/codes.h */
+    const char *file;      /* "" where there is none */
     unsigned line, column; /* 0: unknown */
-    struct str object;   /* "VirtualService default/reviews", or empty */
-    struct str path;     /* "spec.http[0].timeout", or empty */
-    struct str message;  /* "must be positive, got -1s" */
-    struct str fix;      /* the way out, or empty */
+    struct str object;     /* "VirtualService default/reviews", or empty */
+    struct str path;       /* "spec.http[0].timeout", or empty */
+    struct str message;    /* "must be positive, got -1s" */
+    struct str fix;        /* the way out, or empty */
 };
 
 struct findings {
@@ -33,6 +33,8 @@ void findings_init(struct findings *f, struct arena *arena);
 void findings_add(struct findings *f, const struct finding *finding);
 void findings_print(const struct finding *finding, struct buf *out); /* with line end */
 void findings_print_all(const struct findings *f, struct buf *out);  /* by file, line, column */
-void findings_json(const struct findings *f, struct buf *out); /* [{code, level, message, origin, path, file, line, column, fix}] */
+void findings_json(
+    const struct findings *f,
+    struct buf *out); /* [{code, level, message, origin, path, file, line, column, fix}] */
 
 #endif

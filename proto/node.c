@@ -1,6 +1,7 @@
-/* Parsed YAML and JSON: the tree that both readers build, and its accessors. A tree lives in its arena, is not changed
- * after node_parse, and may be read by any thread. Invariants: no tree is deeper than NODE_DEPTH_MAX or heavier than
- * NODE_COUNT_MAX nodes, aliases counted as often as they are used; keys of a map differ; no text holds a NUL. */
+/* Parsed YAML and JSON: the tree that both readers build, and its accessors. A tree lives in its
+ * arena, is not changed after node_parse, and may be read by any thread. Invariants: no tree is
+ * deeper than NODE_DEPTH_MAX or heavier than NODE_COUNT_MAX nodes, aliases counted as often as they
+ * are used; keys of a map differ; no text holds a NUL. */
 #include "proto/node_priv.h"
 
 #include "proto/codes.h"
@@ -14,25 +15,31 @@
 
 /* ---- Building. ---- */
 
-void node_reader_tell(struct node_reader *r, enum finding_level level, unsigned code, unsigned line, unsigned column,
-                      const char *fix, const char *fmt, ...)
+void node_reader_tell(struct node_reader *r, enum finding_level level, unsigned code, unsigned line,
+                      unsigned column, const char *fix, const char *fmt, ...)
 {
     char message[400];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
-    findings_add(r->findings, &(struct finding){.level = level, .code = code, .file = r->file, .line = line,
-                                                .column = column, .path = buf_str(&r->path),
-                                                .message = str_of(message), .fix = str_of(fix)});
+    findings_add(r->findings, &(struct finding){.level = level,
+                                                .code = code,
+                                                .file = r->file,
+                                                .line = line,
+                                                .column = column,
+                                                .path = buf_str(&r->path),
+                                                .message = str_of(message),
+                                                .fix = str_of(fix)});
     r->stop |= code == OG_TOO_LARGE;
 }
 
-struct node *node_reader_new(struct node_reader *r, enum node_kind kind, unsigned line, unsigned column)
+struct node *node_reader_new(struct node_reader *r, enum node_kind kind, unsigned line,
+                             unsigned column)
 {
     if (++r->nodes > NODE_COUNT_MAX) {
-        node_reader_tell(r, FINDING_ERROR, OG_TOO_LARGE, line, column, "split the file", "more than %u values in one text",
-                         NODE_COUNT_MAX);
+        node_reader_tell(r, FINDING_ERROR, OG_TOO_LARGE, line, column, "split the file",
+                         "more than %u values in one text", NODE_COUNT_MAX);
         return NULL;
     }
     struct node *n = ARENA_NEW(r->arena, struct node);
@@ -56,8 +63,8 @@ size_t node_reader_enter_index(struct node_reader *r, unsigned index)
 
 void node_reader_leave(struct node_reader *r, size_t before)
 {
-    assert(before <= buf_len(&r->path));
-    r->path.end = r->path.off + before;
+    if (before < buf_len(&r->path))
+        r->path.end = r->path.off + before;
 }
 
 void node_reader_push(struct node_reader *r, struct node_entries *list, struct node_entry entry)
@@ -81,8 +88,9 @@ static bool keys_differ(struct node_reader *r, const struct node_entries *list)
         const struct node_entry *e = &list->v[i], *first = table_put(&seen, e->key, &list->v[i]);
         if (!first)
             continue;
-        node_reader_tell(r, FINDING_ERROR, OG_DUPLICATE_KEY, e->line, e->column, "keep one of the two",
-                         "the key \"%.*s\" stands twice, first in line %u", STR_FMT(str_sub(e->key, 0, 100)), first->line);
+        node_reader_tell(r, FINDING_ERROR, OG_DUPLICATE_KEY, e->line, e->column,
+                         "keep one of the two", "the key \"%.*s\" stands twice, first in line %u",
+                         STR_FMT(str_sub(e->key, 0, 100)), first->line);
         fine = false;
     }
     table_fini(&seen);
@@ -100,8 +108,10 @@ bool node_reader_close(struct node_reader *r, struct node *n, struct node_entrie
             n->height = child->height + 1;
     }
     if (n->weight > NODE_COUNT_MAX || n->height > NODE_DEPTH_MAX) {
-        node_reader_tell(r, FINDING_ERROR, OG_TOO_LARGE, n->line, n->column, "write less of it, or without aliases",
-                         "a value that unfolds to more than %u values or %u levels", NODE_COUNT_MAX, NODE_DEPTH_MAX);
+        node_reader_tell(r, FINDING_ERROR, OG_TOO_LARGE, n->line, n->column,
+                         "write less of it, or without aliases",
+                         "a value that unfolds to more than %u values or %u levels", NODE_COUNT_MAX,
+                         NODE_DEPTH_MAX);
         return false;
     }
     return n->kind != NODE_MAP || keys_differ(r, list);
@@ -111,7 +121,8 @@ bool node_reader_text_ok(struct node_reader *r, struct str text, unsigned line, 
 {
     if (text.n == 0 || !memchr(text.p, 0, text.n))
         return true;
-    node_reader_tell(r, FINDING_ERROR, OG_BAD_VALUE, line, column, "take it out", "a text with a NUL character in it");
+    node_reader_tell(r, FINDING_ERROR, OG_BAD_VALUE, line, column, "take it out",
+                     "a text with a NUL character in it");
     return false;
 }
 
@@ -150,14 +161,15 @@ static void tell_bad_utf8(struct node_reader *r, struct str text)
         start = i + 1;
         line++;
     }
-    node_reader_tell(r, FINDING_ERROR, OG_SYNTAX, line, 1, "save the file as UTF-8", "this line is not UTF-8");
+    node_reader_tell(r, FINDING_ERROR, OG_SYNTAX, line, 1, "save the file as UTF-8",
+                     "this line is not UTF-8");
 }
 
 static void read_text(struct node_reader *r, struct str text)
 {
     if (text.n > NODE_TEXT_MAX) {
-        node_reader_tell(r, FINDING_ERROR, OG_TOO_LARGE, 1, 1, "split the file", "%zu bytes, more than the %u that are read",
-                         text.n, NODE_TEXT_MAX);
+        node_reader_tell(r, FINDING_ERROR, OG_TOO_LARGE, 1, 1, "split the file",
+                         "%zu bytes, more than the %u that are read", text.n, NODE_TEXT_MAX);
         return;
     }
     if (!scan_utf8(text)) {
@@ -166,7 +178,8 @@ static void read_text(struct node_reader *r, struct str text)
     }
     unsigned line, column;
     const char *what;
-    /* YAML's flow form begins as JSON does, so a text that is not JSON after all gets its second reading. */
+    /* YAML's flow form begins as JSON does, so a text that is not JSON after all gets its second
+     * reading. */
     if (looks_like_json(text) && node_json_read(r, text, &line, &column, &what))
         return;
     if (looks_like_json(text) && str_has_suffix(str_of(r->file), STR(".json"))) {
@@ -177,9 +190,11 @@ static void read_text(struct node_reader *r, struct str text)
     node_yaml_read(r, text);
 }
 
-unsigned node_parse(struct str text, const char *file, struct arena *arena, struct findings *findings, struct node ***docs_r)
+unsigned node_parse(struct str text, const char *file, struct arena *arena,
+                    struct findings *findings, struct node ***docs_r)
 {
-    struct node_reader r = {.arena = arena, .findings = findings, .file = arena_strdup(arena, file ? file : "")};
+    struct node_reader r = {
+        .arena = arena, .findings = findings, .file = arena_strdup(arena, file ? file : "")};
     read_text(&r, text);
     buf_fini(&r.path);
     *docs_r = r.docs;
@@ -264,7 +279,8 @@ static const struct node *step(const struct node *n, const char **path)
         size_t longest = 0;
         for (unsigned i = 0; i < n->count; i++) {
             struct str key = n->entries[i].key;
-            if (key.n < longest || !str_has_prefix(str_of(p), key) || (p[key.n] != '\0' && !strchr(".[", p[key.n])))
+            if (key.n < longest || !str_has_prefix(str_of(p), key) ||
+                (p[key.n] != '\0' && !strchr(".[", p[key.n])))
                 continue;
             longest = key.n;
             next = n->entries[i].value;

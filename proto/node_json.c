@@ -1,6 +1,7 @@
 /* Reads JSON (RFC 8259, nothing more) into nodes with their places. One call, one thread.
  *
- * libyaml reads most JSON but not all: escaped surrogate pairs and keys past 1024 characters fail there. */
+ * libyaml reads most JSON but not all: escaped surrogate pairs and keys past 1024 characters fail
+ * there. */
 #include "proto/node_priv.h"
 
 #include "proto/codes.h"
@@ -217,7 +218,9 @@ static bool read_list(struct json_reader *j, struct node *list)
         node_reader_leave(j->r, before);
         if (!value)
             return false;
-        node_reader_push(j->r, &entries, (struct node_entry){.line = value->line, .column = value->column, .value = value});
+        node_reader_push(
+            j->r, &entries,
+            (struct node_entry){.line = value->line, .column = value->column, .value = value});
         skip_space(j);
     } while (take(j, ','));
     if (!take(j, ']'))
@@ -230,7 +233,8 @@ static bool read_member(struct json_reader *j, struct node_entry *entry)
     skip_space(j);
     entry->line = j->line;
     entry->column = column_of(j);
-    if (!read_text(j, &entry->key) || !node_reader_text_ok(j->r, entry->key, entry->line, entry->column))
+    if (!read_text(j, &entry->key) ||
+        !node_reader_text_ok(j->r, entry->key, entry->line, entry->column))
         return false;
     skip_space(j);
     if (!take(j, ':'))
@@ -262,8 +266,8 @@ static bool read_map(struct json_reader *j, struct node *map)
 static bool read_collection(struct json_reader *j, struct node *n)
 {
     if (j->depth == NODE_DEPTH_MAX) {
-        node_reader_tell(j->r, FINDING_ERROR, OG_TOO_LARGE, n->line, n->column, NULL, "nested deeper than %u levels",
-                         NODE_DEPTH_MAX);
+        node_reader_tell(j->r, FINDING_ERROR, OG_TOO_LARGE, n->line, n->column, NULL,
+                         "nested deeper than %u levels", NODE_DEPTH_MAX);
         return false;
     }
     n->kind = *j->at == '[' ? NODE_LIST : NODE_MAP;
@@ -293,9 +297,11 @@ static struct node *read_value(struct json_reader *j)
     return good ? n : NULL;
 }
 
-bool node_json_read(struct node_reader *r, struct str text, unsigned *line_r, unsigned *column_r, const char **what_r)
+bool node_json_read(struct node_reader *r, struct str text, unsigned *line_r, unsigned *column_r,
+                    const char **what_r)
 {
-    struct json_reader j = {.r = r, .at = text.p, .end = text.p + text.n, .line_start = text.p, .line = 1};
+    struct json_reader j = {
+        .r = r, .at = text.p, .end = text.p + text.n, .line_start = text.p, .line = 1};
     struct node *root = read_value(&j);
     if (root) {
         skip_space(&j);

@@ -1,7 +1,8 @@
-/* Reads YAML into nodes by libyaml's events, so that aliases stay shared and every place is known. One call, one thread.
+/* Reads YAML into nodes by libyaml's events, so that aliases stay shared and every place is known.
+ * One call, one thread.
  *
- * Plain scalars are resolved by YAML 1.2's core schema alone. YAML 1.1 read yes, on and 010 otherwise; whoever
- * writes them is warned. */
+ * Plain scalars are resolved by YAML 1.2's core schema alone. YAML 1.1 read yes, on and 010
+ * otherwise; whoever writes them is warned. */
 #include "proto/node_priv.h"
 
 #include "proto/codes.h"
@@ -35,8 +36,10 @@ static bool next_event(struct yaml_reader *y, yaml_event_t *event)
         return true;
     const char *problem = y->parser.problem ? y->parser.problem : "unreadable";
     const char *context = y->parser.context ? y->parser.context : "";
-    node_reader_tell(y->r, FINDING_ERROR, OG_SYNTAX, line_of(y->parser.problem_mark), column_of(y->parser.problem_mark), NULL,
-                     "not YAML: %s%s%s", problem, context[0] != '\0' ? " " : "", context);
+    buf_clear(&y->r->path); /* where the parser stumbles is seldom where the fault is */
+    node_reader_tell(y->r, FINDING_ERROR, OG_SYNTAX, line_of(y->parser.problem_mark),
+                     column_of(y->parser.problem_mark), NULL, "not YAML: %s%s%s", problem,
+                     context[0] != '\0' ? " " : "", context);
     return false;
 }
 
@@ -71,8 +74,9 @@ static bool is_based_int(struct str s)
 /* NODE_INT, NODE_DOUBLE, or NODE_STRING when it is no number. */
 static enum node_kind number_kind(struct str s)
 {
-    static const char *const specials[] = {".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf",
-                                           "-.Inf", "-.INF", ".nan", ".NaN", ".NAN", NULL};
+    static const char *const specials[] = {".inf",  ".Inf",  ".INF",  "+.inf", "+.Inf",
+                                           "+.INF", "-.inf", "-.Inf", "-.INF", ".nan",
+                                           ".NaN",  ".NAN",  NULL};
     if (is_based_int(s))
         return NODE_INT;
     if (is_one_of(s, specials))
@@ -110,18 +114,21 @@ static enum node_kind plain_kind(struct str s)
 
 static void warn_of_old_yaml(struct node_reader *r, const struct node *n)
 {
-    static const char *const words[] = {"yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF", NULL};
+    static const char *const words[] = {"yes", "Yes", "YES", "no",  "No",  "NO", "on",
+                                        "On",  "ON",  "off", "Off", "OFF", NULL};
     if (n->kind == NODE_STRING && is_one_of(n->text, words))
         node_reader_tell(r, FINDING_WARNING, OG_AMBIGUOUS_SCALAR, n->line, n->column,
                          "write true or false, or put it in quotes",
                          "%.*s is read as a text, not as a truth value", STR_FMT(n->text));
-    if (n->kind == NODE_INT && n->text.n > 1 && n->text.p[0] == '0' && n->text.p[1] >= '0' && n->text.p[1] <= '9')
+    if (n->kind == NODE_INT && n->text.n > 1 && n->text.p[0] == '0' && n->text.p[1] >= '0' &&
+        n->text.p[1] <= '9')
         node_reader_tell(r, FINDING_WARNING, OG_AMBIGUOUS_SCALAR, n->line, n->column,
                          "leave out the leading zero, or write 0o for octal",
                          "%.*s is read as a decimal number, not as octal", STR_FMT(n->text));
 }
 
-/* The kind that a tag asks for, *plain_r: as the core schema resolves it. False: not a tag that is read. */
+/* The kind that a tag asks for, *plain_r: as the core schema resolves it. False: not a tag that is
+ * read. */
 static bool tag_kind(const char *tag, bool quoted, bool *plain_r)
 {
     static const char core[] = "tag:yaml.org,2002:";
@@ -135,8 +142,8 @@ static bool tag_kind(const char *tag, bool quoted, bool *plain_r)
         return false;
     const char *type = tag + strlen(core);
     *plain_r = strcmp(type, "str") != 0;
-    return !*plain_r || strcmp(type, "int") == 0 || strcmp(type, "float") == 0 || strcmp(type, "bool") == 0 ||
-           strcmp(type, "null") == 0;
+    return !*plain_r || strcmp(type, "int") == 0 || strcmp(type, "float") == 0 ||
+           strcmp(type, "bool") == 0 || strcmp(type, "null") == 0;
 }
 
 static struct node *read_scalar(struct yaml_reader *y, const yaml_event_t *event)
@@ -145,13 +152,15 @@ static struct node *read_scalar(struct yaml_reader *y, const yaml_event_t *event
     const char *tag = (const char *)event->data.scalar.tag;
     bool plain;
     if (!tag_kind(tag, event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE, &plain)) {
-        node_reader_tell(y->r, FINDING_ERROR, OG_SYNTAX, line, column, "leave the tag out", "the YAML tag %s is not read", tag);
+        node_reader_tell(y->r, FINDING_ERROR, OG_SYNTAX, line, column, "leave the tag out",
+                         "the YAML tag %s is not read", tag);
         return NULL;
     }
     struct node *n = node_reader_new(y->r, NODE_STRING, line, column);
     if (!n)
         return NULL;
-    n->text = arena_str(y->r->arena, str_n((const char *)event->data.scalar.value, event->data.scalar.length));
+    n->text = arena_str(y->r->arena,
+                        str_n((const char *)event->data.scalar.value, event->data.scalar.length));
     if (plain)
         n->kind = plain_kind(n->text);
     if (plain && !tag)
@@ -189,7 +198,9 @@ static bool read_list(struct yaml_reader *y, struct node *list)
             return node_reader_close(y->r, list, &entries);
         if (!value)
             return false;
-        node_reader_push(y->r, &entries, (struct node_entry){.line = value->line, .column = value->column, .value = value});
+        node_reader_push(
+            y->r, &entries,
+            (struct node_entry){.line = value->line, .column = value->column, .value = value});
     }
 }
 
@@ -203,10 +214,11 @@ static bool read_key(struct yaml_reader *y, const yaml_event_t *event, struct no
                          "a key that is not a text");
         return false;
     }
-    entry->key = arena_str(y->r->arena, str_n((const char *)event->data.scalar.value, event->data.scalar.length));
+    entry->key = arena_str(
+        y->r->arena, str_n((const char *)event->data.scalar.value, event->data.scalar.length));
     if (str_eq_c(entry->key, "<<") && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
-        node_reader_tell(y->r, FINDING_ERROR, OG_SYNTAX, entry->line, entry->column, "write the fields out",
-                         "YAML's merge key << is not read");
+        node_reader_tell(y->r, FINDING_ERROR, OG_SYNTAX, entry->line, entry->column,
+                         "write the fields out", "YAML's merge key << is not read");
         return false;
     }
     return node_reader_text_ok(y->r, entry->key, entry->line, entry->column);
@@ -236,11 +248,13 @@ static bool read_map(struct yaml_reader *y, struct node *map)
     }
 }
 
-static struct node *read_collection(struct yaml_reader *y, const yaml_event_t *event, enum node_kind kind)
+static struct node *read_collection(struct yaml_reader *y, const yaml_event_t *event,
+                                    enum node_kind kind)
 {
     const unsigned line = line_of(event->start_mark), column = column_of(event->start_mark);
     if (y->depth == NODE_DEPTH_MAX) {
-        node_reader_tell(y->r, FINDING_ERROR, OG_TOO_LARGE, line, column, NULL, "nested deeper than %u levels", NODE_DEPTH_MAX);
+        node_reader_tell(y->r, FINDING_ERROR, OG_TOO_LARGE, line, column, NULL,
+                         "nested deeper than %u levels", NODE_DEPTH_MAX);
         return NULL;
     }
     struct node *n = node_reader_new(y->r, kind, line, column);
@@ -257,7 +271,8 @@ static struct node *read_alias(struct yaml_reader *y, const yaml_event_t *event)
     const char *name = (const char *)event->data.alias.anchor;
     struct node *n = table_get(&y->anchors, str_of(name));
     if (!n)
-        node_reader_tell(y->r, FINDING_ERROR, OG_SYNTAX, line_of(event->start_mark), column_of(event->start_mark), NULL,
+        node_reader_tell(y->r, FINDING_ERROR, OG_SYNTAX, line_of(event->start_mark),
+                         column_of(event->start_mark), NULL,
                          "the alias *%s has no anchor before it", name);
     return n;
 }

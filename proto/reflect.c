@@ -1,7 +1,9 @@
-/* Reading and writing the fields of a protobuf-c message by its descriptor. Keeps nothing; any thread.
+/* Reading and writing the fields of a protobuf-c message by its descriptor. Keeps nothing; any
+ * thread.
  *
- * How protobuf-c lays out a message: a field's value stands at offset. quantifier_offset tells where its
- * count (repeated), its has_ flag (proto2's optional) or its oneof's case stands; other singular fields have none. */
+ * How protobuf-c lays out a message: a field's value stands at offset. quantifier_offset tells
+ * where its count (repeated), its has_ flag (proto2's optional) or its oneof's case stands; other
+ * singular fields have none. */
 #include "proto/reflect.h"
 
 #include "proto/google_protobuf.pb-c.h"
@@ -127,7 +129,8 @@ void reflect_mark(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
         *(protobuf_c_boolean *)quantifier(m, f) = 1;
 }
 
-void *reflect_reserve(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, size_t count, struct arena *arena)
+void *reflect_reserve(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, size_t count,
+                      struct arena *arena)
 {
     assert(f->label == PROTOBUF_C_LABEL_REPEATED);
     void *values = arena_zalloc(arena, count * reflect_value_size(f));
@@ -158,12 +161,13 @@ bool reflect_is_map(const ProtobufCMessageDescriptor *owner, const ProtobufCFiel
     if (f->label != PROTOBUF_C_LABEL_REPEATED || f->type != PROTOBUF_C_TYPE_MESSAGE)
         return false;
     const ProtobufCMessageDescriptor *entry = f->descriptor;
-    if (entry->n_fields != 2 || strcmp(entry->fields[0].name, "key") != 0 || strcmp(entry->fields[1].name, "value") != 0)
+    if (entry->n_fields != 2 || strcmp(entry->fields[0].name, "key") != 0 ||
+        strcmp(entry->fields[1].name, "value") != 0)
         return false;
     /* protoc names the entry after the field, inside the message that has it. */
     struct str name = str_of(entry->name), prefix = str_of(owner->name);
-    if (!str_has_prefix(name, prefix) || name.n < prefix.n + 1 + strlen("Entry") || name.p[prefix.n] != '.' ||
-        !str_has_suffix(name, STR("Entry")))
+    if (!str_has_prefix(name, prefix) || name.n < prefix.n + 1 + strlen("Entry") ||
+        name.p[prefix.n] != '.' || !str_has_suffix(name, STR("Entry")))
         return false;
     struct str camel = str_sub(name, prefix.n + 1, name.n - prefix.n - 1 - strlen("Entry"));
     return is_camel_of(f->name, camel, true);
@@ -179,7 +183,8 @@ void reflect_json_name(const char *field_name, struct buf *out)
     }
 }
 
-const ProtobufCFieldDescriptor *reflect_find_json(const ProtobufCMessageDescriptor *d, struct str key)
+const ProtobufCFieldDescriptor *reflect_find_json(const ProtobufCMessageDescriptor *d,
+                                                  struct str key)
 {
     for (unsigned i = 0; i < d->n_fields; i++)
         if (str_eq_c(key, d->fields[i].name) || is_camel_of(d->fields[i].name, key, false))

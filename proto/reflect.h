@@ -24,7 +24,8 @@ enum known_type reflect_known(const ProtobufCMessageDescriptor *d);
 
 /* The bytes of one value of the field's type, in a message or an array. */
 size_t reflect_value_size(const ProtobufCFieldDescriptor *f);
-/* Where the field's value stands in m; for repeated fields, where the pointer to the array stands. */
+/* Where the field's value stands in m; for repeated fields, where the pointer to the array stands.
+ */
 void *reflect_at(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f);
 /* Elements of a repeated field; 0 or 1 for others: whether it would be written on the wire. */
 size_t reflect_count(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f);
@@ -32,14 +33,18 @@ size_t reflect_count(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *
 const void *reflect_value(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, size_t at);
 /* Marks a singular field as set: its has_ flag or its oneof's case. */
 void reflect_mark(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f);
-/* Gives a repeated field room for count zeroed values in arena, and its count. Returns the first. */
-void *reflect_reserve(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, size_t count, struct arena *arena);
+/* Gives a repeated field room for count zeroed values in arena, and its count. Returns the first.
+ */
+void *reflect_reserve(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, size_t count,
+                      struct arena *arena);
 
-/* Whether a repeated field is a map: protobuf-c shows it as a list of XEntry{key = 1, value = 2}. */
+/* Whether a repeated field is a map: protobuf-c shows it as a list of XEntry{key = 1, value = 2}.
+ */
 bool reflect_is_map(const ProtobufCMessageDescriptor *owner, const ProtobufCFieldDescriptor *f);
 /* protobuf's JSON name, made from the field's name: "lb_policy" gives "lbPolicy". */
 void reflect_json_name(const char *field_name, struct buf *out);
 /* The field of a JSON key, in either spelling, or NULL. */
-const ProtobufCFieldDescriptor *reflect_find_json(const ProtobufCMessageDescriptor *d, struct str key);
+const ProtobufCFieldDescriptor *reflect_find_json(const ProtobufCMessageDescriptor *d,
+                                                  struct str key);
 
 #endif

@@ -1,7 +1,8 @@
-/* The wire pre-scan. Bytes come from a peer; nothing is kept; any thread (it recurses CODEC_DEPTH_MAX deep at most).
+/* The wire pre-scan. Bytes come from a peer; nothing is kept; any thread (it recurses
+ * CODEC_DEPTH_MAX deep at most).
  *
- * protobuf-c alone overruns its stack on deep nesting, cuts strings at a NUL and takes invalid UTF-8; so no byte of a
- * peer reaches it before it passed here. */
+ * protobuf-c alone overruns its stack on deep nesting, cuts strings at a NUL and takes invalid
+ * UTF-8; so no byte of a peer reaches it before it passed here. */
 #include "proto/scan.h"
 
 #include "proto/codec.h"
@@ -17,7 +18,14 @@
 #define LENGTH_BYTES_MAX 5
 #define VARINT_BYTES_MAX 10
 
-enum wire { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_GROUP_START = 3, WIRE_GROUP_END = 4, WIRE_32 = 5 };
+enum wire {
+    WIRE_VARINT = 0,
+    WIRE_64 = 1,
+    WIRE_BYTES = 2,
+    WIRE_GROUP_START = 3,
+    WIRE_GROUP_END = 4,
+    WIRE_32 = 5
+};
 
 /* One message being scanned; the chain of frames is the path of what is at fault. */
 struct frame {
@@ -41,7 +49,8 @@ struct field_head {
 
 static const char *read_head(const uint8_t **at, const uint8_t *end, struct field_head *head);
 
-/* How many values of the frame's current field stand before it: counted only when a fault is told. */
+/* How many values of the frame's current field stand before it: counted only when a fault is told.
+ */
 static unsigned index_of(const struct frame *f)
 {
     unsigned index = 0;
@@ -59,9 +68,10 @@ static size_t path_of(const struct frame *f, char *out, size_t cap)
     size_t n = f->parent ? path_of(f->parent, out, cap) : 0;
     if (!f->field || n + 1 >= cap)
         return n;
-    int more = f->field->label == PROTOBUF_C_LABEL_REPEATED
-                   ? snprintf(out + n, cap - n, "%s%s[%u]", n > 0 ? "." : "", f->field->name, index_of(f))
-                   : snprintf(out + n, cap - n, "%s%s", n > 0 ? "." : "", f->field->name);
+    int more =
+        f->field->label == PROTOBUF_C_LABEL_REPEATED
+            ? snprintf(out + n, cap - n, "%s%s[%u]", n > 0 ? "." : "", f->field->name, index_of(f))
+            : snprintf(out + n, cap - n, "%s%s", n > 0 ? "." : "", f->field->name);
     assert(more >= 0);
     return n + (size_t)more < cap ? n + (size_t)more : cap - 1;
 }
@@ -146,7 +156,11 @@ static const char *read_head(const uint8_t **at, const uint8_t *end, struct fiel
 /* The size of the UTF-8 sequence that begins with these bytes; 0: not UTF-8. */
 static size_t utf8_sequence(const uint8_t *p, size_t n)
 {
-    size_t size = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    size_t size = p[0] < 0x80                   ? 1
+                  : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+                  : (p[0] & 0xf0) == 0xe0       ? 3
+                  : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                                : 0;
     if (size == 0 || size > n)
         return 0;
     for (size_t i = 1; i < size; i++)
@@ -215,10 +229,16 @@ static bool scan_string(const struct frame *f, const uint8_t *p, size_t n)
 
 static bool scan_message(struct frame *f);
 
-static bool scan_child(const struct frame *parent, const ProtobufCMessageDescriptor *type, const uint8_t *p, size_t n)
+static bool scan_child(const struct frame *parent, const ProtobufCMessageDescriptor *type,
+                       const uint8_t *p, size_t n)
 {
-    struct frame f = {.parent = parent, .type = type, .start = p, .at = p, .end = p + n,
-                      .depth = parent->depth + 1, .err = parent->err};
+    struct frame f = {.parent = parent,
+                      .type = type,
+                      .start = p,
+                      .at = p,
+                      .end = p + n,
+                      .depth = parent->depth + 1,
+                      .err = parent->err};
     if (f.depth > CODEC_DEPTH_MAX)
         return fault(parent, "messages nested deeper than 100");
     return scan_message(&f);
@@ -228,7 +248,8 @@ static bool scan_value(const struct frame *f, const struct field_head *head)
 {
     enum wire want = wire_of(f->field->type);
     if (head->wire != want) {
-        if (f->field->label == PROTOBUF_C_LABEL_REPEATED && want != WIRE_BYTES && head->wire == WIRE_BYTES)
+        if (f->field->label == PROTOBUF_C_LABEL_REPEATED && want != WIRE_BYTES &&
+            head->wire == WIRE_BYTES)
             return scan_packed(f, want, head->value, head->size);
         return fault(f, "a value of another wire type than the field's");
     }
@@ -266,7 +287,8 @@ static bool scan_message(struct frame *f)
             continue;
         size_t at = (size_t)(f->field - f->type->fields);
         bool again = seen[at / 64] >> (at % 64) & 1;
-        if (again && f->field->type == PROTOBUF_C_TYPE_MESSAGE && f->field->label != PROTOBUF_C_LABEL_REPEATED)
+        if (again && f->field->type == PROTOBUF_C_TYPE_MESSAGE &&
+            f->field->label != PROTOBUF_C_LABEL_REPEATED)
             return fault(f, "a message that is given twice in a field that holds one");
         seen[at / 64] |= (uint64_t)1 << (at % 64);
         if (!scan_value(f, &head))
@@ -276,11 +298,13 @@ static bool scan_message(struct frame *f)
     }
     if (f->type != &google__protobuf__any__descriptor || !any[0].value)
         return true;
-    return scan_any_content(f, str_n((const char *)any[0].value, any[0].size), any[1].value, any[1].size);
+    return scan_any_content(f, str_n((const char *)any[0].value, any[0].size), any[1].value,
+                            any[1].size);
 }
 
 bool scan_wire(const ProtobufCMessageDescriptor *d, const void *data, size_t n, struct err *err)
 {
-    struct frame f = {.type = d, .start = data, .at = data, .end = (const uint8_t *)data + n, .err = err};
+    struct frame f = {
+        .type = d, .start = data, .at = data, .end = (const uint8_t *)data + n, .err = err};
     return n == 0 || scan_message(&f);
 }

@@ -1,4 +1,5 @@
-/* The check of wire bytes against a descriptor that stands before every protobuf_c_message_unpack. */
+/* The check of wire bytes against a descriptor that stands before every protobuf_c_message_unpack.
+ */
 #ifndef OUTRIGGER_PROTO_SCAN_H
 #define OUTRIGGER_PROTO_SCAN_H
 
@@ -7,10 +8,10 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-/* Whether n bytes are a well-formed message of type d, also inside each Any whose type is ours: depth at most
- * CODEC_DEPTH_MAX, lengths within bounds, the field's own wire type, no group, no field number 0, strings in
- * UTF-8 and without NUL, no singular message given twice (protobuf-c would merge it wrongly). False with err, which
- * names the field's path. */
+/* Whether n bytes are a well-formed message of type d, also inside each Any whose type is ours:
+ * depth at most CODEC_DEPTH_MAX, lengths within bounds, the field's own wire type, no group, no
+ * field number 0, strings in UTF-8 and without NUL, no singular message given twice (protobuf-c
+ * would merge it wrongly). False with err, which names the field's path. */
 bool scan_wire(const ProtobufCMessageDescriptor *d, const void *data, size_t n, struct err *err);
 
 /* Whether s is UTF-8: no overlong form, no surrogate, nothing past U+10FFFF. */

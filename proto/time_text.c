@@ -1,5 +1,5 @@
-/* The texts of durations and points in time. Pure. Durations are reckoned in 128-bit nanoseconds, so that no form
- * overflows before its bound is checked. */
+/* The texts of durations and points in time. Pure. Durations are reckoned in 128-bit nanoseconds,
+ * so that no form overflows before its bound is checked. */
 #include "proto/time_text.h"
 
 #include "sidecar/base/die.h"
@@ -46,7 +46,8 @@ static bool take_char(struct str *rest, char c)
 }
 
 /* "12", "12.5", ".5" in units of unit nanoseconds. */
-static bool take_decimal(struct str *rest, int64_t *whole_r, int64_t *fraction_r, unsigned *fraction_digits_r)
+static bool take_decimal(struct str *rest, int64_t *whole_r, int64_t *fraction_r,
+                         unsigned *fraction_digits_r)
 {
     unsigned digits;
     *fraction_r = 0;
@@ -63,7 +64,8 @@ bool time_text_duration(struct str text, int64_t *seconds_r, int32_t *nanos_r)
     int64_t whole, fraction;
     unsigned digits;
     bool negative = take_char(&text, '-');
-    if (text.n == 0 || text.p[0] == '.' || !take_decimal(&text, &whole, &fraction, &digits) || digits > 9)
+    if (text.n == 0 || text.p[0] == '.' || !take_decimal(&text, &whole, &fraction, &digits) ||
+        digits > 9)
         return false;
     if (!str_eq_c(text, "s"))
         return false;
@@ -79,8 +81,14 @@ static int64_t take_unit(struct str *rest)
         const char *text;
         int64_t nanos;
     } units[] = {
-        {"ns", 1},           {"us", 1000},       {"\xc2\xb5s", 1000}, {"\xce\xbcs", 1000}, {"ms", 1000000}, {"s", NANOS_PER_SECOND},
-        {"m", 60 * NANOS_PER_SECOND}, {"h", 3600 * NANOS_PER_SECOND},
+        {"ns", 1},
+        {"us", 1000},
+        {"\xc2\xb5s", 1000},
+        {"\xce\xbcs", 1000},
+        {"ms", 1000000},
+        {"s", NANOS_PER_SECOND},
+        {"m", 60 * NANOS_PER_SECOND},
+        {"h", 3600 * NANOS_PER_SECOND},
     };
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
         struct str unit = str_of(units[i].text);
@@ -120,14 +128,16 @@ bool time_text_go_duration(struct str text, int64_t *seconds_r, int32_t *nanos_r
     return any && split(negative ? -nanos : nanos, seconds_r, nanos_r);
 }
 
-/* Days from 1970-01-01 in the Gregorian calendar (years count from March, so that the leap day is last). */
+/* Days from 1970-01-01 in the Gregorian calendar (years count from March, so that the leap day is
+ * last). */
 static int64_t days_of(int64_t year, unsigned month, unsigned day)
 {
     year -= month <= 2;
     int64_t era = year / 400;
     int64_t year_of_era = year - era * 400;
     int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
+           719468;
 }
 
 static unsigned month_days(int64_t year, unsigned month)
@@ -137,7 +147,8 @@ static unsigned month_days(int64_t year, unsigned month)
     return month == 2 && leap ? 29 : days[month - 1];
 }
 
-static bool take_fixed(struct str *rest, unsigned digits, int64_t low, int64_t high, int64_t *value_r)
+static bool take_fixed(struct str *rest, unsigned digits, int64_t low, int64_t high,
+                       int64_t *value_r)
 {
     unsigned count;
     struct str field = str_sub(*rest, 0, digits);
@@ -157,7 +168,8 @@ static bool take_offset(struct str *rest, int64_t *seconds_r)
     bool west = take_char(rest, '-');
     if (!west && !take_char(rest, '+'))
         return false;
-    if (!take_fixed(rest, 2, 0, 23, &hours) || !take_char(rest, ':') || !take_fixed(rest, 2, 0, 59, &minutes))
+    if (!take_fixed(rest, 2, 0, 23, &hours) || !take_char(rest, ':') ||
+        !take_fixed(rest, 2, 0, 59, &minutes))
         return false;
     *seconds_r = (hours * 60 + minutes) * (west ? -60 : 60);
     return true;
@@ -167,21 +179,25 @@ bool time_text_timestamp(struct str text, int64_t *seconds_r, int32_t *nanos_r)
 {
     int64_t year, month, day, hour, minute, second, fraction = 0, offset;
     unsigned digits = 0;
-    if (!take_fixed(&text, 4, 1, 9999, &year) || !take_char(&text, '-') || !take_fixed(&text, 2, 1, 12, &month) ||
-        !take_char(&text, '-') || !take_fixed(&text, 2, 1, month_days(year, (unsigned)month), &day))
+    if (!take_fixed(&text, 4, 1, 9999, &year) || !take_char(&text, '-') ||
+        !take_fixed(&text, 2, 1, 12, &month) || !take_char(&text, '-') ||
+        !take_fixed(&text, 2, 1, month_days(year, (unsigned)month), &day))
         return false;
     if (!take_char(&text, 'T') && !take_char(&text, 't'))
         return false;
-    if (!take_fixed(&text, 2, 0, 23, &hour) || !take_char(&text, ':') || !take_fixed(&text, 2, 0, 59, &minute) ||
-        !take_char(&text, ':') || !take_fixed(&text, 2, 0, 59, &second))
+    if (!take_fixed(&text, 2, 0, 23, &hour) || !take_char(&text, ':') ||
+        !take_fixed(&text, 2, 0, 59, &minute) || !take_char(&text, ':') ||
+        !take_fixed(&text, 2, 0, 59, &second))
         return false;
-    if (take_char(&text, '.') && (!take_number(&text, &fraction, &digits) || digits == 0 || digits > 9))
+    if (take_char(&text, '.') &&
+        (!take_number(&text, &fraction, &digits) || digits == 0 || digits > 9))
         return false;
     if (!take_offset(&text, &offset) || text.n > 0)
         return false;
     for (; digits < 9; digits++)
         fraction *= 10;
-    *seconds_r = days_of(year, (unsigned)month, (unsigned)day) * DAY_SECONDS + hour * 3600 + minute * 60 + second - offset;
+    *seconds_r = days_of(year, (unsigned)month, (unsigned)day) * DAY_SECONDS + hour * 3600 +
+                 minute * 60 + second - offset;
     *nanos_r = (int32_t)fraction;
     return true;
 }
@@ -222,14 +238,16 @@ void time_text_write_timestamp(struct buf *out, int64_t seconds, int32_t nanos)
     days += 719468;
     int64_t era = (days >= 0 ? days : days - 146096) / 146097;
     int64_t day_of_era = days - era * 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t shifted = (5 * day_of_year + 2) / 153;
     int64_t day = day_of_year - (153 * shifted + 2) / 5 + 1;
     int64_t month = shifted < 10 ? shifted + 3 : shifted - 9;
     int64_t year = year_of_era + era * 400 + (month <= 2);
-    buf_printf(out, "%04lld-%02lld-%02lldT%02lld:%02lld:%02lld", (long long)year, (long long)month, (long long)day,
-               (long long)(rest / 3600), (long long)(rest / 60 % 60), (long long)(rest % 60));
+    buf_printf(out, "%04lld-%02lld-%02lldT%02lld:%02lld:%02lld", (long long)year, (long long)month,
+               (long long)day, (long long)(rest / 3600), (long long)(rest / 60 % 60),
+               (long long)(rest % 60));
     write_fraction(out, nanos < 0 ? 0 : nanos % (int32_t)NANOS_PER_SECOND);
     buf_append_byte(out, 'Z');
 }

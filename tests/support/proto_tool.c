@@ -1,8 +1,7 @@
-/* The codec behind a pipe, for tests in Python. A request is "OP TYPE LENGTH\n" and LENGTH bytes, an answer is
- * "ok LENGTH\n" or "no LENGTH\n" and as many bytes. OP:
- *   to_json   wire in, JSON out            to_wire  wire in, packed again
- *   from_text YAML or JSON in, wire out    from_go_text  the same with Go's durations
- *   from_open_text  the same in open mode  unknown  wire in, "PATH#NUMBER" lines out
+/* The codec behind a pipe, for tests in Python. A request is "OP TYPE LENGTH\n" and LENGTH bytes,
+ * an answer is "ok LENGTH\n" or "no LENGTH\n" and as many bytes. OP: to_json   wire in, JSON out
+ * to_wire  wire in, packed again from_text YAML or JSON in, wire out    from_go_text  the same with
+ * Go's durations from_open_text  the same in open mode  unknown  wire in, "PATH#NUMBER" lines out
  * TYPE is a full name. A "no" carries the findings or the error. */
 #include "proto/codec.h"
 #include "sidecar/base/die.h"
@@ -18,14 +17,16 @@ struct request {
     size_t n;
 };
 
-static ProtobufCMessage *from_text(const struct request *q, const struct codec_text_options *options, struct arena *arena,
+static ProtobufCMessage *from_text(const struct request *q,
+                                   const struct codec_text_options *options, struct arena *arena,
                                    struct buf *out)
 {
     struct findings findings;
     struct node **docs;
     ProtobufCMessage *m = NULL;
     findings_init(&findings, arena);
-    unsigned count = node_parse(str_n((const char *)q->data, q->n), "stdin", arena, &findings, &docs);
+    unsigned count =
+        node_parse(str_n((const char *)q->data, q->n), "stdin", arena, &findings, &docs);
     if (count == 1)
         m = codec_from_node(q->d, docs[0], "", options, arena, &findings);
     else
@@ -44,10 +45,12 @@ static void on_unknown(void *ctx, const char *path, uint32_t number)
 static bool answer(const struct request *q, struct arena *arena, struct buf *out)
 {
     struct codec_text_options options = {.mode = strstr(q->op, "open") ? CODEC_OPEN : CODEC_STRICT,
-                                         .durations = strstr(q->op, "go") ? DURATIONS_GO : DURATIONS_PROTOBUF};
+                                         .durations = strstr(q->op, "go") ? DURATIONS_GO
+                                                                          : DURATIONS_PROTOBUF};
     struct err err = {0};
     bool text = strncmp(q->op, "from", 4) == 0;
-    ProtobufCMessage *m = text ? from_text(q, &options, arena, out) : codec_unpack(q->d, q->data, q->n, arena, &err);
+    ProtobufCMessage *m =
+        text ? from_text(q, &options, arena, out) : codec_unpack(q->d, q->data, q->n, arena, &err);
     if (err.set)
         buf_append_c(out, err.text);
     if (!m)

@@ -35,10 +35,12 @@ static void names_and_urls(void **state)
         const char *text;
         const ProtobufCMessageDescriptor *want;
     } cases[] = {
-        {"envoy.config.bootstrap.v3.Bootstrap", &envoy__config__bootstrap__v3__bootstrap__descriptor},
+        {"envoy.config.bootstrap.v3.Bootstrap",
+         &envoy__config__bootstrap__v3__bootstrap__descriptor},
         {"type.googleapis.com/envoy.service.discovery.v3.DiscoveryRequest",
          &envoy__service__discovery__v3__discovery_request__descriptor},
-        {"a/b/istio.networking.v1alpha3.VirtualService", &istio__networking__v1alpha3__virtual_service__descriptor},
+        {"a/b/istio.networking.v1alpha3.VirtualService",
+         &istio__networking__v1alpha3__virtual_service__descriptor},
         {"k8s.io.api.core.v1.Pod", &k8s__io__api__core__v1__pod__descriptor},
         {"envoy.config.bootstrap.v3.Bootstra", NULL},
         {"envoy.config.bootstrap.v3.Bootstrapp", NULL},

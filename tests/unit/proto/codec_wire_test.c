@@ -1,4 +1,5 @@
-/* Unpacking of foreign bytes: what is taken, what is refused and how it is told; packing; Any; unknown fields. */
+/* Unpacking of foreign bytes: what is taken, what is refused and how it is told; packing; Any;
+ * unknown fields. */
 #include "proto/codec.h"
 #include "proto/discovery.pb-c.h"
 #include "proto/google_protobuf.pb-c.h"
@@ -13,9 +14,13 @@
 #include <cmocka.h>
 #include <string.h>
 
-#define BYTES(literal) {"" literal, sizeof(literal) - 1}
+#define BYTES(literal)                  \
+    {                                   \
+        "" literal, sizeof(literal) - 1 \
+    }
 
-static const ProtobufCMessageDescriptor *const route_config = &envoy__config__route__v3__route_configuration__descriptor;
+static const ProtobufCMessageDescriptor *const route_config =
+    &envoy__config__route__v3__route_configuration__descriptor;
 static const ProtobufCMessageDescriptor *const any_type = &google__protobuf__any__descriptor;
 static const ProtobufCMessageDescriptor *const value_type = &google__protobuf__value__descriptor;
 
@@ -41,38 +46,50 @@ struct bad_case {
     const char *text;
 };
 
-static const ProtobufCMessageDescriptor *const policy = &envoy__config__route__v3__retry_policy__descriptor;
+static const ProtobufCMessageDescriptor *const policy =
+    &envoy__config__route__v3__retry_policy__descriptor;
 
 static const struct bad_case bad_cases[] = {
     {"a NUL in a text", &route_config, BYTES("\x0a\x03/\0z"), "name: a text with a NUL byte in it"},
-    {"a NUL in a text of a list", &route_config, BYTES("\x2a\x01"
-                                                       "a\x2a\x01\0"),
+    {"a NUL in a text of a list", &route_config,
+     BYTES("\x2a\x01"
+           "a\x2a\x01\0"),
      "response_headers_to_remove[1]: a text with a NUL byte in it"},
     {"invalid UTF-8", &route_config, BYTES("\x0a\x02\xc3\x28"), "name: a text that is not UTF-8"},
-    {"a tag that is cut off", &route_config, BYTES("\x8a"), "a field tag that is cut off or too long"},
-    {"a tag of six bytes", &route_config, BYTES("\x8a\x80\x80\x80\x80\x00"), "a field tag that is cut off or too long"},
+    {"a tag that is cut off", &route_config, BYTES("\x8a"),
+     "a field tag that is cut off or too long"},
+    {"a tag of six bytes", &route_config, BYTES("\x8a\x80\x80\x80\x80\x00"),
+     "a field tag that is cut off or too long"},
     {"field number 0", &route_config, BYTES("\x02\x00"), "a field number that is 0 or too large"},
-    {"field number 2^29", &route_config, BYTES("\x80\x80\x80\x80\x10\x00"), "a field number that is 0 or too large"},
-    {"a length past the end", &route_config, BYTES("\x0a\x05"
-                                                   "ab"),
+    {"field number 2^29", &route_config, BYTES("\x80\x80\x80\x80\x10\x00"),
+     "a field number that is 0 or too large"},
+    {"a length past the end", &route_config,
+     BYTES("\x0a\x05"
+           "ab"),
      "a length that goes past the end of its message"},
-    {"a huge length", &route_config, BYTES("\x0a\xff\xff\xff\xff\x0f"), "a length that goes past the end of its message"},
+    {"a huge length", &route_config, BYTES("\x0a\xff\xff\xff\xff\x0f"),
+     "a length that goes past the end of its message"},
     {"a length of ten bytes", &route_config, BYTES("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
      "a length that is cut off or too long"},
-    {"a length past the end of the inner message", &route_config, BYTES("\x12\x02\x0a\x03"
-                                                                        "abc"),
+    {"a length past the end of the inner message", &route_config,
+     BYTES("\x12\x02\x0a\x03"
+           "abc"),
      "virtual_hosts[0]: a length that goes past the end of its message"},
     {"a group", &route_config, BYTES("\x0b\x0c"), "a group, which proto3 does not have"},
-    {"an unknown field's group", &route_config, BYTES("\xfb\x07\xfc\x07"), "a group, which proto3 does not have"},
+    {"an unknown field's group", &route_config, BYTES("\xfb\x07\xfc\x07"),
+     "a group, which proto3 does not have"},
     {"wire type 7", &route_config, BYTES("\x0f"), "an unknown wire type"},
     {"a cut varint", &route_config, BYTES("\x50\xff"), "a value that is cut off or too long"},
-    {"a varint of eleven bytes", &route_config, BYTES("\x50\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"),
+    {"a varint of eleven bytes", &route_config,
+     BYTES("\x50\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"),
      "a value that is cut off or too long"},
-    {"a cut fixed64", &route_config, BYTES("\x09"
-                                           "1234567"),
+    {"a cut fixed64", &route_config,
+     BYTES("\x09"
+           "1234567"),
      "a value that is cut off or too long"},
-    {"a cut fixed32", &route_config, BYTES("\x0d"
-                                           "123"),
+    {"a cut fixed32", &route_config,
+     BYTES("\x0d"
+           "123"),
      "a value that is cut off or too long"},
     {"a number where a text belongs", &route_config, BYTES("\x08\x01"),
      "name: a value of another wire type than the field's"},
@@ -86,7 +103,8 @@ static const struct bad_case bad_cases[] = {
      "struct_value: a message that is given twice in a field that holds one"},
     {"a packed value that is cut off", &policy, BYTES("\x3a\x02\x01\x80"),
      "retriable_status_codes[0]: a packed value that is cut off or too long"},
-    {"a bad message in the third of a list", &route_config, BYTES("\x12\x00\x12\x00\x12\x02\x1a\x05"),
+    {"a bad message in the third of a list", &route_config,
+     BYTES("\x12\x00\x12\x00\x12\x02\x1a\x05"),
      "virtual_hosts[2]: a length that goes past the end of its message"},
 };
 
@@ -121,7 +139,8 @@ static void an_unknown_any_is_taken_as_it_is(void **state)
     static const char bytes[] = "\x0a\x03"
                                 "a/b\x12\x02\xff\xff";
     struct err err = {0};
-    Google__Protobuf__Any *any = (void *)codec_unpack(any_type, bytes, sizeof(bytes) - 1, *state, &err);
+    Google__Protobuf__Any *any =
+        (void *)codec_unpack(any_type, bytes, sizeof(bytes) - 1, *state, &err);
     assert_non_null(any);
     assert_string_equal(any->type_url, "a/b");
     assert_int_equal(any->value.len, 2);
@@ -163,9 +182,11 @@ static void nesting_of_100_is_taken_and_101_refused(void **state)
 {
     for (unsigned levels = 98; levels <= 102; levels++) {
         struct buf b = nested_lists(levels);
-        const ProtobufCMessageDescriptor *d = levels % 2 ? value_type : &google__protobuf__list_value__descriptor;
+        const ProtobufCMessageDescriptor *d =
+            levels % 2 ? value_type : &google__protobuf__list_value__descriptor;
         struct err err = {0};
-        assert_int_equal(codec_unpack(d, buf_head(&b), buf_len(&b), *state, &err) != NULL, levels <= CODEC_DEPTH_MAX);
+        assert_int_equal(codec_unpack(d, buf_head(&b), buf_len(&b), *state, &err) != NULL,
+                         levels <= CODEC_DEPTH_MAX);
         if (levels > CODEC_DEPTH_MAX)
             assert_non_null(strstr(err.text, "messages nested deeper than 100"));
         buf_fini(&b);
@@ -188,7 +209,8 @@ static void depth_counts_through_nested_any(void **state)
             b = whole;
         }
         struct err err = {0};
-        assert_int_equal(codec_unpack(any_type, buf_head(&b), buf_len(&b), *state, &err) != NULL, levels <= CODEC_DEPTH_MAX);
+        assert_int_equal(codec_unpack(any_type, buf_head(&b), buf_len(&b), *state, &err) != NULL,
+                         levels <= CODEC_DEPTH_MAX);
         buf_fini(&b);
     }
 }
@@ -199,8 +221,10 @@ static void memory_is_bounded(void **state)
     for (unsigned i = 0; i < 20000; i++)
         buf_append(&b, "\x12\x00", 2);
     struct err err = {0};
-    assert_null(codec_unpack_within(route_config, buf_head(&b), buf_len(&b), 1 << 20, *state, &err));
-    assert_string_equal(err.text, "RouteConfiguration of 40000 bytes needs more than 1048576 bytes of memory");
+    assert_null(
+        codec_unpack_within(route_config, buf_head(&b), buf_len(&b), 1 << 20, *state, &err));
+    assert_string_equal(
+        err.text, "RouteConfiguration of 40000 bytes needs more than 1048576 bytes of memory");
     struct err none = {0};
     assert_non_null(codec_unpack(route_config, buf_head(&b), buf_len(&b), *state, &none));
     buf_fini(&b);
@@ -210,11 +234,13 @@ static void memory_is_bounded(void **state)
 
 static void packed_and_unpacked_numbers_are_one(void **state)
 {
-    static const struct str forms[] = {BYTES("\x3a\x04\xf4\x03\xf7\x03"), BYTES("\x38\xf4\x03\x38\xf7\x03"),
+    static const struct str forms[] = {BYTES("\x3a\x04\xf4\x03\xf7\x03"),
+                                       BYTES("\x38\xf4\x03\x38\xf7\x03"),
                                        BYTES("\x3a\x02\xf4\x03\x38\xf7\x03")};
     for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
         struct err err = {0};
-        Envoy__Config__Route__V3__RetryPolicy *m = (void *)codec_unpack(policy, forms[i].p, forms[i].n, *state, &err);
+        Envoy__Config__Route__V3__RetryPolicy *m =
+            (void *)codec_unpack(policy, forms[i].p, forms[i].n, *state, &err);
         assert_non_null(m);
         assert_int_equal(m->n_retriable_status_codes, 2);
         assert_int_equal(m->retriable_status_codes[0], 500);
@@ -225,7 +251,8 @@ static void packed_and_unpacked_numbers_are_one(void **state)
 static void no_bytes_are_an_empty_message(void **state)
 {
     struct err err = {0};
-    Envoy__Config__Route__V3__RouteConfiguration *m = (void *)codec_unpack(route_config, NULL, 0, *state, &err);
+    Envoy__Config__Route__V3__RouteConfiguration *m =
+        (void *)codec_unpack(route_config, NULL, 0, *state, &err);
     assert_non_null(m);
     assert_string_equal(m->name, "");
     assert_int_equal(m->n_virtual_hosts, 0);
@@ -243,8 +270,8 @@ static void a_message_survives_packing_cloning_and_any(void **state)
     Google__Protobuf__Any *any = codec_any_new(&vhost->base, arena);
     assert_string_equal(any->type_url, "type.googleapis.com/envoy.config.route.v3.VirtualHost");
     struct err err = {0};
-    Envoy__Config__Route__V3__VirtualHost *back =
-        (void *)codec_unpack_any(str_of(any->type_url), any->value.data, any->value.len, arena, &err);
+    Envoy__Config__Route__V3__VirtualHost *back = (void *)codec_unpack_any(
+        str_of(any->type_url), any->value.data, any->value.len, arena, &err);
     assert_non_null(back);
     Envoy__Config__Route__V3__VirtualHost *clone = (void *)codec_clone(&back->base, arena);
     assert_ptr_not_equal(clone->domains[1], back->domains[1]);
