@@ -95,6 +95,7 @@ static bool build_upgrades(const HCM_MESSAGE *m, struct hcm_cfg *h, struct err *
 
 static bool build_addressing(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena *a, struct err *err)
 {
+    h->proxy_100_continue = m->proxy_100_continue;
     h->use_remote_address = value_bool(m->use_remote_address, false);
     h->xff_trusted_hops = m->xff_num_trusted_hops;
     h->skip_xff_append = m->skip_xff_append;
@@ -146,7 +147,6 @@ static void build_durations(const HCM_MESSAGE *m, struct hcm_cfg *h)
     h->codec_options.max_header_count = value_u32(common ? common->max_headers_count : NULL, 100);
     h->stream_idle_timeout_ms = codec_duration_ms(m->stream_idle_timeout, 300000);
     h->request_timeout_ms = codec_duration_ms(m->request_timeout, 0);
-    h->request_headers_timeout_ms = codec_duration_ms(m->request_headers_timeout, 0);
     h->drain_timeout_ms = codec_duration_ms(m->drain_timeout, 5000);
     h->delayed_close_ms = codec_duration_ms(m->delayed_close_timeout, 1000);
     h->codec_options.delayed_close_ms = h->delayed_close_ms;

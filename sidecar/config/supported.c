@@ -172,7 +172,7 @@ static const struct {
      "xff_num_trusted_hops skip_xff_append via upgrade_configs stream_idle_timeout internal_address_config "
      "delayed_close_timeout request_timeout max_request_headers_kb normalize_path preserve_external_request_id "
      "merge_slashes server_header_transformation common_http_protocol_options always_set_request_id_in_response "
-     "strip_matching_host_port stream_error_on_invalid_http_message request_headers_timeout strip_any_host_port "
+     "strip_matching_host_port stream_error_on_invalid_http_message strip_any_host_port "
      "path_with_escaped_slashes_action strip_trailing_host_dot"},
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig",
      "cidr_ranges"},

@@ -83,11 +83,12 @@ struct hcm_cfg {
 
     uint64_t idle_timeout_ms;         /* connection; 1 h */
     uint64_t stream_idle_timeout_ms;  /* 5 min; 0: none */
-    uint64_t request_timeout_ms, request_headers_timeout_ms; /* 0: none */
+    uint64_t request_timeout_ms; /* 0: none */
     uint64_t max_connection_duration_ms, max_stream_duration_ms; /* 0: none */
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint64_t drain_timeout_ms;        /* 5000 */
     uint64_t delayed_close_ms;        /* 1000 */
+    bool proxy_100_continue;
     bool websocket; /* upgrade_configs has websocket */
     bool connect;   /* upgrade_configs has CONNECT */
 };

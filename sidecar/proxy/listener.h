@@ -17,6 +17,7 @@
 /* Of one filter chain, by its kind; NULL: the other kind. */
 struct chain_stats {
     struct stats_scope *http;          /* http_family: "http.STAT_PREFIX" */
+    struct stats_scope *fault, *cors;  /* the same prefix; NULL: the chain has no such filter */
     struct stats_scope *listener_http; /* listener_http_family: "listener.ADDRESS.http.STAT_PREFIX" */
     struct stats_scope *tcp;           /* tcp_family: "tcp.STAT_PREFIX" */
 };

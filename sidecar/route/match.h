@@ -25,11 +25,10 @@ bool header_match_response(const struct header_match *m, const struct http_respo
 bool route_query_value(struct str path, struct str name, struct str *value_r);
 
 /* Edits that the choice demands before the request goes upstream: header edits of weighted cluster, route, vhost, table in
- * Envoy's order, then host and path rewrites. keep_original_path: a path that is rewritten leaves x-envoy-original-path (not with
+ * Envoy's order, then host and path rewrites (auto_host_rewrite is the attempt's). keep_original_path: a path that is rewritten leaves x-envoy-original-path (not with
  * suppress_envoy_headers). Strings go to arena. */
 void route_apply_request(const struct route_table *t, const struct route_choice *choice, struct http_request *request,
-                         struct arena *arena, const struct stream_info *info, struct str host_of_upstream,
-                         bool keep_original_path);
+                         struct arena *arena, const struct stream_info *info, bool keep_original_path);
 void route_apply_response(const struct route_table *t, const struct route_choice *choice, const struct http_request *request,
                           struct http_response *response, struct arena *arena, const struct stream_info *info);
 /* Location of a redirect, in arena. */

@@ -140,7 +140,7 @@ static struct str rewritten_path(const struct route *r, struct str path, struct 
     return path;
 }
 
-static void rewrite_host(const struct route_choice *c, struct http_request *request, struct str host_of_upstream)
+static void rewrite_host(const struct route_choice *c, struct http_request *request)
 {
     const struct route_forward *f = &c->route->forward;
     struct str host = STR_NONE;
@@ -150,8 +150,6 @@ static void rewrite_host(const struct route_choice *c, struct http_request *requ
         host = f->host_rewrite_literal;
     else if (f->host_rewrite_header.n > 0)
         host = headers_find(&request->headers, f->host_rewrite_header);
-    else if (f->auto_host_rewrite)
-        host = host_of_upstream;
     if (host.n == 0)
         return;
     if (f->append_x_forwarded_host && request->authority.n > 0)
@@ -160,14 +158,13 @@ static void rewrite_host(const struct route_choice *c, struct http_request *requ
 }
 
 void route_apply_request(const struct route_table *t, const struct route_choice *choice, struct http_request *request,
-                         struct arena *arena, const struct stream_info *info, struct str host_of_upstream,
-                         bool keep_original_path)
+                         struct arena *arena, const struct stream_info *info, bool keep_original_path)
 {
     struct edit_ctx ctx = {request, NULL};
     assert(choice->route && choice->route->kind == ROUTE_FORWARD);
     const struct route_forward *f = &choice->route->forward;
     apply_all(t, choice, &request->headers, &ctx, info, arena);
-    rewrite_host(choice, request, host_of_upstream);
+    rewrite_host(choice, request);
     struct str path = rewritten_path(choice->route, request->path, f->prefix_rewrite, f->regex_rewrite,
                                      f->regex_substitution, arena);
     if (f->prefix_rewrite.p || f->regex_rewrite) {

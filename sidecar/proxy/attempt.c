@@ -1,0 +1,573 @@
+/* One try of a request: a host is picked, its pool gives a stream, the request goes out, its answer is judged. States:
+ * WAITING (for the pool) -> ACTIVE (a stream) -> ENDED. On the worker's loop.
+ *
+ * An attempt lives in the exchange's arena and is the exchange's current one until it ends; what the pool or the stream says
+ * after that is not listened to. Its verdict is one of: committed (the head went downstream), retried, or reported as a
+ * failure. */
+#include "sidecar/proxy/exchange_priv.h"
+
+#include "sidecar/base/die.h"
+#include "sidecar/grpc/grpc.h"
+
+enum attempt_state { ATTEMPT_WAITING, ATTEMPT_ACTIVE, ATTEMPT_ENDED };
+
+struct attempt {
+    struct exchange *x;
+    enum attempt_state state;
+    struct pool_request rq;
+    struct host *host; /* kept by the exchange's tried list, or by the pool */
+    bool has_host_ref;
+    bool request_started, head_received, committed, answer_ended;
+    bool down_paused;  /* downstream is not read because upstream does not take it */
+    bool up_paused;    /* upstream is not read because downstream does not take it */
+    struct timer per_try_timer, per_try_idle_timer, duration_timer;
+};
+
+static void try_again(struct timer *t);
+static void fail(struct attempt *a, const struct retry_facts *facts, enum stream_reset reason, const char *detail);
+
+/* ---- Ending. ---- */
+
+static void disarm(struct attempt *a)
+{
+    timer_disarm(&a->per_try_timer);
+    timer_disarm(&a->per_try_idle_timer);
+    timer_disarm(&a->duration_timer);
+}
+
+/* The attempt is over; its stream is reset where it is still open. */
+static void end_attempt(struct attempt *a, enum stream_reset reason)
+{
+    struct exchange *x = a->x;
+    assert(a->state != ATTEMPT_ENDED && x->attempt == a);
+    bool was_active = a->state == ATTEMPT_ACTIVE;
+    a->state = ATTEMPT_ENDED;
+    x->attempt = NULL;
+    disarm(a);
+    if (was_active && a->rq.stream)
+        stream_reset(a->rq.stream, reason); /* on_stream_end closes the pool's request */
+    else
+        pool_request_close(&a->rq, reason);
+    if (a->down_paused && x->state != EXCHANGE_DONE)
+        stream_read_resume(x->down);
+    a->down_paused = false;
+    if (a->has_host_ref)
+        host_unref(a->host);
+    a->has_host_ref = false;
+}
+
+void attempt_cancel(struct exchange *x, enum stream_reset reason)
+{
+    timer_disarm(&x->backoff_timer);
+    if (x->attempt)
+        end_attempt(x->attempt, reason);
+}
+
+bool attempt_has_stream(const struct exchange *x)
+{
+    return x->attempt && x->attempt->state == ATTEMPT_ACTIVE;
+}
+
+/* ---- Retries. ---- */
+
+static void count_retry(struct exchange *x, enum retry_verdict verdict, bool succeeded)
+{
+    struct stats_scope *stats = cluster_stats(x->cluster);
+    if (succeeded)
+        stats_inc(stats, x->row, CLUSTER_UPSTREAM_RQ_RETRY_SUCCESS);
+    if (verdict == RETRY_VERDICT_YES) {
+        stats_inc(stats, x->row, CLUSTER_UPSTREAM_RQ_RETRY);
+        stats_inc(stats, x->row, CLUSTER_UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL);
+    } else if (verdict == RETRY_VERDICT_LIMIT_EXCEEDED) {
+        stats_inc(stats, x->row, CLUSTER_UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
+        stream_info_flag(&x->info, FLAG_URX);
+    } else if (verdict == RETRY_VERDICT_OVERFLOW) {
+        stats_inc(stats, x->row, CLUSTER_UPSTREAM_RQ_RETRY_OVERFLOW);
+        stream_info_flag(&x->info, FLAG_UO);
+    }
+}
+
+static bool matches_headers(const struct retry_policy *p, const struct http_response *response)
+{
+    for (unsigned i = 0; i < p->retriable_header_count; i++)
+        if (header_match_response(&p->retriable_headers[i], response))
+            return true;
+    return false;
+}
+
+/* Decides; on yes the attempt ends and the next is scheduled. status: counted as a replaced answer. */
+static bool retried(struct attempt *a, const struct retry_facts *facts)
+{
+    struct exchange *x = a->x;
+    bool succeeded = false;
+    if (!x->policy || x->retry.on == 0 || x->is_answering || x->body.dropped)
+        return false;
+    enum retry_verdict verdict = retry_decide(&x->retry, facts, &succeeded);
+    count_retry(x, verdict, succeeded);
+    if (verdict != RETRY_VERDICT_YES)
+        return false;
+    if (facts->event == RETRY_EVENT_RESPONSE)
+        report_upstream_code(x, facts->status, true);
+    if (x->policy->avoid_previous_hosts && a->host)
+        x->tried[x->tried_count++] = host_ref(a->host);
+    end_attempt(a, RESET_LOCAL);
+    timer_arm(&x->backoff_timer, retry_delay_ms(&x->retry, rng_u64(&x->proxy->rng)));
+    return true;
+}
+
+static void try_again(struct timer *t)
+{
+    attempt_start(CONTAINER_OF(t, struct exchange, backoff_timer));
+}
+
+/* ---- Failures. ---- */
+
+static void fail(struct attempt *a, const struct retry_facts *facts, enum stream_reset reason, const char *detail)
+{
+    struct exchange *x = a->x;
+    if (a->host && facts->event != RETRY_EVENT_OVERFLOW)
+        host_add(a->host, HOST_RQ_ERROR, 1);
+    x->info.upstream_failure = arena_str(x->arena, str_of(detail));
+    if (retried(a, facts))
+        return;
+    end_attempt(a, RESET_LOCAL);
+    report_failure(x, reason, detail);
+}
+
+static void on_no_stream(struct pool_request *rq, void *ctx, enum upstream_failure f, const char *detail)
+{
+    struct attempt *a = ctx;
+    struct retry_facts facts = {.event = RETRY_EVENT_CONNECT_FAILURE, .grpc_status = -1};
+    enum stream_reset reason = RESET_CONNECTION_FAILURE;
+    (void)rq;
+    switch (f) {
+    case UPSTREAM_OVERFLOW_CX:
+    case UPSTREAM_OVERFLOW_PENDING:
+    case UPSTREAM_OVERFLOW_RQ:
+        facts.event = RETRY_EVENT_OVERFLOW;
+        reason = RESET_OVERFLOW;
+        break;
+    case UPSTREAM_CONNECT_TIMEOUT:
+        reason = RESET_CONNECTION_TIMEOUT;
+        break;
+    case UPSTREAM_CONNECT_LOCAL:
+        reason = RESET_LOCAL_CONNECTION_FAILURE;
+        break;
+    default:
+        break;
+    }
+    fail(a, &facts, reason, detail);
+}
+
+/* A try that took too long. */
+static void time_out(struct attempt *a, enum response_flag flag, const char *details, struct str body)
+{
+    struct exchange *x = a->x;
+    struct retry_facts facts = {
+        .event = RETRY_EVENT_RESET, .status = 504, .grpc_status = -1, .request_started = a->request_started};
+    host_add(a->host, HOST_RQ_TIMEOUT, 1);
+    host_add(a->host, HOST_RQ_ERROR, 1);
+    if (a->committed) {
+        stream_info_flag(&x->info, flag);
+        x->info.response_code_details = str_of(details);
+        exchange_reset(x);
+        return;
+    }
+    if (retried(a, &facts))
+        return;
+    end_attempt(a, RESET_LOCAL);
+    stream_info_flag(&x->info, flag);
+    report_upstream_code(x, 504, false);
+    report_local_reply(x, 504, body, details);
+}
+
+static void on_per_try_timeout(struct timer *t)
+{
+    struct attempt *a = CONTAINER_OF(t, struct attempt, per_try_timer);
+    stats_inc(cluster_stats(a->x->cluster), a->x->row, CLUSTER_UPSTREAM_RQ_PER_TRY_TIMEOUT);
+    time_out(a, FLAG_UT, "upstream_per_try_timeout", STR("upstream request timeout"));
+}
+
+static void on_per_try_idle_timeout(struct timer *t)
+{
+    struct attempt *a = CONTAINER_OF(t, struct attempt, per_try_idle_timer);
+    stats_inc(cluster_stats(a->x->cluster), a->x->row, CLUSTER_UPSTREAM_RQ_PER_TRY_IDLE_TIMEOUT);
+    time_out(a, FLAG_SI, "upstream_per_try_idle_timeout", STR("upstream request timeout"));
+}
+
+static void on_max_duration(struct timer *t)
+{
+    struct attempt *a = CONTAINER_OF(t, struct attempt, duration_timer);
+    stats_inc(cluster_stats(a->x->cluster), a->x->row, CLUSTER_UPSTREAM_RQ_MAX_DURATION_REACHED);
+    time_out(a, FLAG_UMSDR, "upstream_max_stream_duration_reached", STR("upstream max stream duration reached"));
+}
+
+void attempt_on_route_timeout(struct exchange *x)
+{
+    struct attempt *a = x->attempt;
+    stats_inc(cluster_stats(x->cluster), x->row, CLUSTER_UPSTREAM_RQ_TIMEOUT);
+    stream_info_flag(&x->info, FLAG_UT);
+    if (a && a->state == ATTEMPT_ACTIVE) {
+        host_add(a->host, HOST_RQ_TIMEOUT, 1);
+        host_add(a->host, HOST_RQ_ERROR, 1);
+    }
+    if (x->is_answering) {
+        x->info.response_code_details = STR("response_timeout");
+        exchange_reset(x);
+        return;
+    }
+    attempt_cancel(x, RESET_LOCAL);
+    report_upstream_code(x, 504, false);
+    report_local_reply(x, 504, STR("upstream request timeout"), "response_timeout");
+}
+
+/* ---- The answer. ---- */
+
+static void on_interim(struct stream *s, void *ctx, struct http_response *response)
+{
+    struct attempt *a = ctx;
+    (void)s;
+    if (a->state != ATTEMPT_ACTIVE || a->x->state != EXCHANGE_TRYING ||
+        (response->status == 100 && !a->x->hcm->proxy_100_continue))
+        return;
+    stream_send_interim(a->x->down, response);
+}
+
+static int32_t grpc_status_in(const struct headers *h)
+{
+    uint64_t value;
+    struct str text = headers_get(h, HDR_GRPC_STATUS);
+    return text.p && str_to_u64(text, &value) && value <= INT16_MAX ? (int32_t)value : -1;
+}
+
+static void add_upstream_headers(struct exchange *x, struct http_response *response)
+{
+    uint64_t now = loop_now_ns(x->loop);
+    uint64_t since = x->info.request_end_ns > 0 ? x->info.request_end_ns : now;
+    if (!x->hcm->suppress_envoy_headers)
+        headers_set_id(&response->headers, HDR_X_ENVOY_UPSTREAM_SERVICE_TIME,
+                       arena_printf(x->arena, "%llu", (unsigned long long)((now - since) / 1000000)));
+    route_apply_response(x->table, &x->choice, x->request, response, x->arena, &x->info);
+}
+
+/* From here on the answer is downstream's: no retry, no other try. */
+static void commit(struct attempt *a, struct http_response *response, bool end)
+{
+    struct exchange *x = a->x;
+    struct http_response *r = ARENA_NEW(x->arena, struct http_response);
+    *r = *response;
+    a->committed = true;
+    timer_disarm(&a->per_try_timer);
+    body_drop(&x->body);
+    retry_end(&x->retry);
+    if (r->status == 101)
+        timer_disarm(&x->route_timer); /* a tunnel has no end to wait for */
+    report_upstream_code(x, r->status, false);
+    host_add(a->host, r->status >= 500 ? HOST_RQ_ERROR : HOST_RQ_SUCCESS, 1);
+    x->info.response_code_details = STR("via_upstream");
+    x->info.upstream_protocol = http_version_name(r->version);
+    add_upstream_headers(x, r);
+    exchange_respond(x, r, end);
+}
+
+/* All of the answer came. What is left of the request is not wanted any more. */
+static void on_answer_end(struct attempt *a)
+{
+    struct exchange *x = a->x;
+    a->answer_ended = true;
+    x->info.upstream_last_rx_ns = loop_now_ns(x->loop);
+    if (x->info.request_end_ns > 0)
+        stats_record(cluster_stats(x->cluster), x->row, CLUSTER_UPSTREAM_RQ_TIME,
+                     (x->info.upstream_last_rx_ns - x->info.request_end_ns) / 1000000);
+    timer_disarm(&x->route_timer);
+    if (x->attempt == a && a->state == ATTEMPT_ACTIVE && !x->request_ended)
+        end_attempt(a, RESET_LOCAL);
+}
+
+static void on_response(struct stream *s, void *ctx, struct http_response *response, bool end)
+{
+    struct attempt *a = ctx;
+    struct exchange *x = a->x;
+    (void)s;
+    if (a->state != ATTEMPT_ACTIVE)
+        return;
+    a->head_received = true;
+    if (x->info.upstream_first_rx_ns == 0)
+        x->info.upstream_first_rx_ns = loop_now_ns(x->loop);
+    const struct retry_facts facts = {
+        .event = RETRY_EVENT_RESPONSE,
+        .status = response->status,
+        .grpc_status = x->request->is_grpc ? grpc_status_in(&response->headers) : -1,
+        .ratelimited = headers_find(&response->headers, STR("x-envoy-ratelimited")).p != NULL,
+        .matches_headers = x->policy && matches_headers(x->policy, response),
+        .request_started = true,
+    };
+    x->info.grpc_status = (int16_t)facts.grpc_status;
+    if (retried(a, &facts))
+        return;
+    commit(a, response, end);
+    if (end)
+        on_answer_end(a);
+}
+
+static void on_data(struct stream *s, void *ctx, const uint8_t *data, size_t n, bool end)
+{
+    struct attempt *a = ctx;
+    (void)s;
+    if (a->state != ATTEMPT_ACTIVE || !a->committed)
+        return;
+    if (timer_is_armed(&a->per_try_idle_timer))
+        timer_arm(&a->per_try_idle_timer, a->x->per_try_idle_ms);
+    exchange_send_data(a->x, data, n, end);
+    if (end)
+        on_answer_end(a);
+}
+
+static void on_trailers(struct stream *s, void *ctx, struct headers *trailers)
+{
+    struct attempt *a = ctx;
+    (void)s;
+    if (a->state != ATTEMPT_ACTIVE || !a->committed)
+        return;
+    if (a->x->request->is_grpc)
+        a->x->info.grpc_status = (int16_t)grpc_status_in(trailers);
+    exchange_send_trailers(a->x, trailers);
+    on_answer_end(a);
+}
+
+/* The stream broke after its head went downstream: the client sees a cut answer. */
+static void on_cut_answer(struct attempt *a, enum stream_reset reason)
+{
+    struct exchange *x = a->x;
+    end_attempt(a, RESET_LOCAL);
+    host_add(a->host, HOST_RQ_ERROR, 1);
+    stream_info_flag(&x->info, reason == RESET_PROTOCOL_ERROR          ? FLAG_UPE
+                               : reason == RESET_CONNECTION_TERMINATION ? FLAG_UC
+                                                                         : FLAG_UR);
+    x->info.response_code_details = report_reset_details(x, "upstream_reset_after_response_started", reason, "");
+    stats_inc(x->d->stats->http, x->row, HTTP_RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED);
+    exchange_reset(x);
+}
+
+static void on_up_end(struct stream *s, void *ctx, enum stream_reset reason, const char *details)
+{
+    struct attempt *a = ctx;
+    struct exchange *x = a->x;
+    x->info.upstream_wire_bytes_sent += stream_wire_bytes_sent(s);
+    x->info.upstream_wire_bytes_received += stream_wire_bytes_received(s);
+    pool_request_close(&a->rq, reason);
+    (void)details;
+    if (a->state == ATTEMPT_ENDED)
+        return;
+    if (a->answer_ended) {
+        end_attempt(a, RESET_NONE);
+        return;
+    }
+    if (a->committed) {
+        on_cut_answer(a, reason);
+        return;
+    }
+    struct retry_facts facts = {.event = RETRY_EVENT_RESET, .grpc_status = -1, .request_started = a->request_started};
+    if (reason == RESET_REMOTE_REFUSED)
+        facts.event = RETRY_EVENT_REFUSED_STREAM;
+    fail(a, &facts, reason, "");
+}
+
+/* ---- Sending. ---- */
+
+static void on_up_above_high(struct stream *s, void *ctx)
+{
+    struct attempt *a = ctx;
+    (void)s;
+    if (a->state != ATTEMPT_ACTIVE || a->down_paused)
+        return;
+    a->down_paused = true;
+    stats_inc(cluster_stats(a->x->cluster), a->x->row, CLUSTER_UPSTREAM_FLOW_CONTROL_BACKED_UP_TOTAL);
+    stream_read_pause(a->x->down);
+}
+
+static void on_up_below_low(struct stream *s, void *ctx)
+{
+    struct attempt *a = ctx;
+    (void)s;
+    if (a->state != ATTEMPT_ACTIVE || !a->down_paused)
+        return;
+    a->down_paused = false;
+    stats_inc(cluster_stats(a->x->cluster), a->x->row, CLUSTER_UPSTREAM_FLOW_CONTROL_DRAINED_TOTAL);
+    stream_read_resume(a->x->down);
+}
+
+void attempt_down_above_high(struct exchange *x)
+{
+    struct attempt *a = x->attempt;
+    if (!a || a->state != ATTEMPT_ACTIVE || a->up_paused)
+        return;
+    a->up_paused = true;
+    stats_inc(cluster_stats(x->cluster), x->row, CLUSTER_UPSTREAM_FLOW_CONTROL_PAUSED_READING_TOTAL);
+    stream_read_pause(a->rq.stream);
+}
+
+void attempt_down_below_low(struct exchange *x)
+{
+    struct attempt *a = x->attempt;
+    if (!a || a->state != ATTEMPT_ACTIVE || !a->up_paused)
+        return;
+    a->up_paused = false;
+    stats_inc(cluster_stats(x->cluster), x->row, CLUSTER_UPSTREAM_FLOW_CONTROL_RESUMED_READING_TOTAL);
+    stream_read_resume(a->rq.stream);
+}
+
+void attempt_on_response_hold(struct exchange *x, bool is_held)
+{
+    struct attempt *a = x->attempt;
+    if (!a || a->state != ATTEMPT_ACTIVE)
+        return;
+    if (is_held)
+        stream_read_pause(a->rq.stream);
+    else
+        stream_read_resume(a->rq.stream);
+}
+
+static const struct stream_handler up_handler = {
+    .on_interim = on_interim,
+    .on_response = on_response,
+    .on_data = on_data,
+    .on_trailers = on_trailers,
+    .on_above_high = on_up_above_high,
+    .on_below_low = on_up_below_low,
+    .on_stream_end = on_up_end,
+};
+
+static void arm_timers(struct attempt *a)
+{
+    struct exchange *x = a->x;
+    if (x->request_ended && x->per_try_timeout_ms > 0)
+        timer_arm(&a->per_try_timer, x->per_try_timeout_ms);
+    if (x->request_ended && x->per_try_idle_ms > 0)
+        timer_arm(&a->per_try_idle_timer, x->per_try_idle_ms);
+    if (cluster_config(x->cluster)->max_stream_duration_ms > 0)
+        timer_arm(&a->duration_timer, cluster_config(x->cluster)->max_stream_duration_ms);
+}
+
+/* Sends what there is of the request so far. */
+static void send_request(struct attempt *a)
+{
+    struct exchange *x = a->x;
+    struct stream *s = a->rq.stream;
+    size_t n = buf_len(&x->body.data);
+    bool has_trailers = x->body.trailers != NULL;
+    a->request_started = true;
+    x->info.upstream_first_tx_ns = loop_now_ns(x->loop);
+    stream_send_request(s, x->request, x->body.ended && n == 0 && !has_trailers);
+    if (n > 0 && a->state == ATTEMPT_ACTIVE)
+        stream_send_data(s, buf_head(&x->body.data), n, x->body.ended && !has_trailers);
+    if (has_trailers && x->body.ended && a->state == ATTEMPT_ACTIVE)
+        stream_send_trailers(s, x->body.trailers);
+    if (!x->body.keep && x->state != EXCHANGE_DONE)
+        body_drop(&x->body);
+    if (x->body_paused && x->state != EXCHANGE_DONE) {
+        x->body_paused = false;
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_FLOW_CONTROL_RESUMED_READING_TOTAL);
+        stream_read_resume(x->down);
+    }
+}
+
+static void attach(struct attempt *a)
+{
+    struct exchange *x = a->x;
+    char text[ADDR_TEXT_CAP];
+    a->state = ATTEMPT_ACTIVE;
+    x->info.upstream_local = arena_str(
+        x->arena, str_of(addr_format(conn_local_addr(stream_conn(a->rq.stream)), text, sizeof(text))));
+    arm_timers(a);
+    send_request(a);
+}
+
+static void on_stream(struct pool_request *rq, void *ctx, struct stream *s)
+{
+    struct attempt *a = ctx;
+    (void)rq;
+    (void)s;
+    attach(a);
+}
+
+static const struct pool_request_handler pool_handler = {.on_stream = on_stream, .on_failure = on_no_stream};
+
+void attempt_on_body(struct exchange *x, const uint8_t *data, size_t n, bool end)
+{
+    struct attempt *a = x->attempt;
+    if (!body_add(&x->body, data, n, true)) {
+        stats_inc(cluster_stats(x->cluster), x->row, CLUSTER_RETRY_OR_SHADOW_ABANDONED);
+        body_drop(&x->body);
+    }
+    if (end)
+        arm_timers(a);
+    stream_send_data(a->rq.stream, data, n, end);
+}
+
+void attempt_on_trailers(struct exchange *x)
+{
+    arm_timers(x->attempt);
+    stream_send_trailers(x->attempt->rq.stream, x->body.trailers);
+}
+
+/* ---- Starting. ---- */
+
+static struct host *pick(struct exchange *x)
+{
+    const struct upstream_ctx ctx = {
+        .has_hash = x->has_hash,
+        .hash = x->hash,
+        .original_dst = x->d->is_restored ? conn_destination(x->d->conn) : NULL,
+        .original_dst_header = cluster_config(x->cluster)->use_http_header
+                                   ? headers_find(&x->request->headers, STR("x-envoy-original-dst-host"))
+                                   : STR_NONE,
+        .tried = x->tried,
+        .tried_count = x->tried_count,
+        .max_picks = x->policy && x->tried_count > 0 ? x->policy->host_selection_attempts + 1 : 1,
+    };
+    return cluster_pick(x->cluster, &ctx);
+}
+
+static void set_attempt_headers(struct exchange *x, const struct host *host)
+{
+    if (x->choice.vhost->attempt_count_in_request)
+        headers_set_id(&x->request->headers, HDR_X_ENVOY_ATTEMPT_COUNT, arena_printf(x->arena, "%u", x->info.attempts));
+    if (x->choice.route->forward.auto_host_rewrite && host->hostname && host->hostname[0])
+        x->request->authority = arena_str(x->arena, str_of(host->hostname));
+}
+
+void attempt_start(struct exchange *x)
+{
+    assert(!x->attempt && x->state == EXCHANGE_TRYING);
+    struct attempt *a = ARENA_NEW(x->arena, struct attempt);
+    a->x = x;
+    timer_init(&a->per_try_timer, x->loop, on_per_try_timeout);
+    timer_init(&a->per_try_idle_timer, x->loop, on_per_try_idle_timeout);
+    timer_init(&a->duration_timer, x->loop, on_max_duration);
+    timer_init(&x->backoff_timer, x->loop, try_again);
+    x->info.attempts++;
+    a->host = pick(x);
+    if (!a->host) {
+        stream_info_flag(&x->info, FLAG_UH);
+        report_local_reply(x, 503, STR("no healthy upstream"), "no_healthy_upstream");
+        return;
+    }
+    host_ref(a->host);
+    a->has_host_ref = true;
+    x->info.upstream_host = arena_str(x->arena, str_of(a->host->text));
+    set_attempt_headers(x, a->host);
+    x->attempt = a;
+    const struct pool_options options = {
+        .downstream_version = x->request->version,
+        .high_priority = x->choice.route->forward.high_priority,
+        .arena = x->arena,
+        .stream_handler = &up_handler,
+        .stream_ctx = a,
+    };
+    enum upstream_failure f = pool_request_open(&a->rq, x->cluster, a->host, &options, &pool_handler, a);
+    if (f != UPSTREAM_OK)
+        on_no_stream(&a->rq, a, f, "");
+    else if (a->rq.state == POOL_REQUEST_ACTIVE)
+        attach(a);
+}

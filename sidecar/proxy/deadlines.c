@@ -1,0 +1,141 @@
+/* The timeouts of one exchange (Envoy's FilterUtility::finalTimeout and the connection manager's timers). Each fires into
+ * a local reply, or cuts an answer that has begun. On the worker's loop. */
+#include "sidecar/proxy/exchange_priv.h"
+
+#include "sidecar/base/die.h"
+#include "sidecar/grpc/grpc.h"
+
+static void on_route_timeout(struct timer *t)
+{
+    attempt_on_route_timeout(CONTAINER_OF(t, struct exchange, route_timer));
+}
+
+/* An answer that has begun cannot be replaced. */
+static void reply_or_reset(struct exchange *x, unsigned status, struct str body, const char *details)
+{
+    if (x->is_answering) {
+        x->info.response_code_details = str_of(details);
+        exchange_reset(x);
+    } else {
+        attempt_cancel(x, RESET_LOCAL);
+        report_local_reply(x, status, body, details);
+    }
+}
+
+static void on_idle(struct timer *t)
+{
+    struct exchange *x = CONTAINER_OF(t, struct exchange, idle_timer);
+    stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_IDLE_TIMEOUT);
+    stream_info_flag(&x->info, FLAG_SI);
+    reply_or_reset(x, x->request_ended ? 504 : 408, STR("stream timeout"), "stream_idle_timeout");
+}
+
+static void on_max_duration(struct timer *t)
+{
+    struct exchange *x = CONTAINER_OF(t, struct exchange, duration_timer);
+    stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_MAX_DURATION_REACHED);
+    reply_or_reset(x, 504, STR("downstream duration timeout"), "max_duration_timeout");
+}
+
+static void on_request_timeout(struct timer *t)
+{
+    struct exchange *x = CONTAINER_OF(t, struct exchange, request_timer);
+    stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_TIMEOUT);
+    reply_or_reset(x, 408, STR("request timeout"), "request_overall_timeout");
+}
+
+void deadlines_init(struct exchange *x)
+{
+    timer_init(&x->route_timer, x->loop, on_route_timeout);
+    timer_init(&x->idle_timer, x->loop, on_idle);
+    timer_init(&x->duration_timer, x->loop, on_max_duration);
+    timer_init(&x->request_timer, x->loop, on_request_timeout);
+}
+
+/* A gRPC request's own deadline in ms, rounded up; 0: it has none. */
+static uint64_t grpc_timeout_ms(const struct exchange *x)
+{
+    uint64_t ns;
+    struct str value = headers_get(&x->request->headers, HDR_GRPC_TIMEOUT);
+    return value.p && grpc_timeout_parse(value, &ns) ? (ns + 999999) / 1000000 : 0;
+}
+
+static uint64_t route_timeout(const struct exchange *x, const struct route_forward *f)
+{
+    if (!x->request->is_grpc || !f->max_grpc_timeout_given)
+        return f->timeout_ms;
+    uint64_t ms = grpc_timeout_ms(x);
+    if (ms > 0 && f->grpc_timeout_offset_ms > 0 && (uint64_t)f->grpc_timeout_offset_ms < ms)
+        ms -= (uint64_t)f->grpc_timeout_offset_ms;
+    if (f->max_grpc_timeout_ms > 0 && (ms == 0 || ms > f->max_grpc_timeout_ms))
+        ms = f->max_grpc_timeout_ms;
+    return ms;
+}
+
+static uint64_t stream_duration(const struct exchange *x, const struct route_forward *f)
+{
+    uint64_t ms = f->max_stream_duration_given ? f->max_stream_duration_ms : x->hcm->max_stream_duration_ms;
+    uint64_t grpc_ms = f->grpc_timeout_header_max_given ? grpc_timeout_ms(x) : 0;
+    if (grpc_ms > 0)
+        ms = f->grpc_timeout_header_max_ms > 0 && grpc_ms > f->grpc_timeout_header_max_ms
+                 ? f->grpc_timeout_header_max_ms
+                 : grpc_ms;
+    return ms;
+}
+
+void deadlines_choose(struct exchange *x)
+{
+    const struct route_forward *f = &x->choice.route->forward;
+    x->route_timeout_ms = route_timeout(x, f);
+    if (x->policy) {
+        x->per_try_timeout_ms = x->policy->per_try_timeout_ms;
+        x->per_try_idle_ms = x->policy->per_try_idle_timeout_ms;
+        if (x->route_timeout_ms > 0 && x->per_try_timeout_ms >= x->route_timeout_ms)
+            x->per_try_timeout_ms = 0;
+    }
+    if (f->idle_timeout_given) {
+        x->idle_timeout_ms = f->idle_timeout_ms;
+        if (x->idle_timeout_ms > 0)
+            timer_arm(&x->idle_timer, x->idle_timeout_ms);
+        else
+            timer_disarm(&x->idle_timer);
+    }
+    uint64_t duration_ms = stream_duration(x, f);
+    if (duration_ms > 0)
+        timer_arm(&x->duration_timer, duration_ms);
+    else
+        timer_disarm(&x->duration_timer);
+}
+
+void deadlines_on_request_head(struct exchange *x)
+{
+    x->idle_timeout_ms = x->hcm->stream_idle_timeout_ms;
+    if (x->idle_timeout_ms > 0)
+        timer_arm(&x->idle_timer, x->idle_timeout_ms);
+    if (x->hcm->max_stream_duration_ms > 0)
+        timer_arm(&x->duration_timer, x->hcm->max_stream_duration_ms);
+    if (x->hcm->request_timeout_ms > 0 && !x->request_ended)
+        timer_arm(&x->request_timer, x->hcm->request_timeout_ms);
+}
+
+void deadlines_on_request_end(struct exchange *x)
+{
+    timer_disarm(&x->request_timer);
+    if (x->route_timeout_ms > 0)
+        timer_arm(&x->route_timer, x->route_timeout_ms);
+}
+
+void deadlines_on_activity(struct exchange *x)
+{
+    if (x->idle_timeout_ms > 0 && timer_is_armed(&x->idle_timer))
+        timer_arm(&x->idle_timer, x->idle_timeout_ms);
+}
+
+void deadlines_stop(struct exchange *x)
+{
+    timer_disarm(&x->route_timer);
+    timer_disarm(&x->idle_timer);
+    timer_disarm(&x->duration_timer);
+    timer_disarm(&x->request_timer);
+    timer_disarm(&x->backoff_timer);
+}

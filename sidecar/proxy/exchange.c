@@ -1,0 +1,422 @@
+/* The life of one exchange: NEW -> FILTERING -> TRYING -> RESPONDING -> DONE; a local reply goes from any state to
+ * RESPONDING, and the downstream stream's end from any state to DONE. On the worker's loop.
+ *
+ * Invariants: on_down_end is the only exit, called once; memory goes at the end of that turn, so any callback may end the
+ * exchange under its caller, who then sees EXCHANGE_DONE. While TRYING there is an attempt or an armed back-off. */
+#include "sidecar/proxy/exchange_priv.h"
+
+#include "sidecar/base/die.h"
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+
+static const char *const state_names[EXCHANGE_STATE_COUNT] = {"new", "filtering", "trying", "responding", "done"};
+
+void exchange_set_state(struct exchange *x, enum exchange_state state)
+{
+    assert(state < EXCHANGE_STATE_COUNT && x->state != EXCHANGE_DONE);
+    assert(state > x->state || (state == EXCHANGE_RESPONDING && x->state == EXCHANGE_RESPONDING));
+    log_trace(LOG_ROUTER, "exchange %llu/%u: %s -> %s", (unsigned long long)x->info.connection_id, stream_id(x->down),
+              state_names[x->state], state_names[state]);
+    x->state = state;
+}
+
+/* ---- The route. ---- */
+
+static void choose_route(struct exchange *x)
+{
+    x->table = downstream_routes(x->d, &x->table_holder);
+    if (x->table)
+        route_find(x->table, x->request, x->random, &x->choice);
+    if (x->choice.route)
+        x->info.route_name = x->choice.route->name;
+    if (x->choice.vhost)
+        x->info.virtual_host_name = x->choice.vhost->name;
+}
+
+static void redirect(struct exchange *x)
+{
+    struct http_response *r = ARENA_NEW(x->arena, struct http_response);
+    http_response_init(r, x->arena);
+    r->status = x->choice.route->redirect.code;
+    r->content_length = 0;
+    headers_add_id(&r->headers, HDR_LOCATION, route_redirect_location(x->choice.route, x->request, x->arena));
+    stats_inc(x->d->stats->http, x->row, HTTP_RQ_REDIRECT);
+    x->info.response_code_details = STR("direct_response");
+    exchange_respond(x, r, true);
+}
+
+/* A route that does not forward is answered here; so is none at all. False: answered. */
+static bool wants_upstream(struct exchange *x)
+{
+    const struct route *r = x->choice.route;
+    if (!r || r->kind == ROUTE_NON_FORWARDING) {
+        stream_info_flag(&x->info, FLAG_NR);
+        stats_inc(x->d->stats->http, x->row, HTTP_NO_ROUTE);
+        report_local_reply(x, 404, STR_NONE, "route_not_found");
+        return false;
+    }
+    if (r->kind == ROUTE_REDIRECT) {
+        redirect(x);
+        return false;
+    }
+    if (r->kind == ROUTE_DIRECT) {
+        stats_inc(x->d->stats->http, x->row, HTTP_RQ_DIRECT_RESPONSE);
+        report_local_reply(x, r->direct.status, r->direct.body, "direct_response");
+        return false;
+    }
+    return true;
+}
+
+static bool find_cluster(struct exchange *x)
+{
+    if (x->choice.cluster.n > 0)
+        x->cluster = upstream_acquire(x->proxy->upstream, x->choice.cluster);
+    x->info.upstream_cluster = x->choice.cluster;
+    if (x->cluster)
+        return true;
+    stream_info_flag(&x->info, FLAG_NC);
+    stats_inc(x->d->stats->http, x->row, HTTP_NO_CLUSTER);
+    report_local_reply(x, x->choice.route->forward.cluster_not_found_code, STR_NONE, "cluster_not_found");
+    return false;
+}
+
+static bool policy_applies(const struct retry_policy *p, const struct http_request *request)
+{
+    if (p->retriable_request_header_count == 0)
+        return true;
+    for (unsigned i = 0; i < p->retriable_request_header_count; i++)
+        if (header_match_check(&p->retriable_request_headers[i], request))
+            return true;
+    return false;
+}
+
+static void choose_retries(struct exchange *x)
+{
+    const struct route_forward *f = &x->choice.route->forward;
+    const struct retry_policy *p = f->retry ? f->retry : x->choice.vhost->retry;
+    if (!p || !policy_applies(p, x->request))
+        return;
+    x->policy = p;
+    x->retry.on = p->on;
+    x->retry.remaining = p->num_retries;
+    x->retry.status_codes = p->status_codes;
+    x->retry.status_code_count = p->status_code_count;
+    x->retry.breaker = cluster_breaker(x->cluster, f->high_priority);
+    backoff_init(&x->retry.backoff, p->backoff_base_ms, p->backoff_max_ms);
+    x->tried = ARENA_ARRAY(x->arena, struct host *, (size_t)(p->num_retries < 64 ? p->num_retries : 64) + 1);
+}
+
+static void exchange_start(struct exchange *x)
+{
+    if (!wants_upstream(x) || !find_cluster(x))
+        return;
+    const struct route_forward *f = &x->choice.route->forward;
+    if (cluster_drops(x->cluster)) {
+        stream_info_flag(&x->info, FLAG_DO);
+        report_local_reply(x, 503, STR("drop overload"), "drop_overload");
+        return;
+    }
+    x->has_hash = f->hash_count > 0 && route_hash(f, x->request, x->remote_ip, x->arena, x->random, &x->hash,
+                                                  &x->set_cookie);
+    choose_retries(x);
+    deadlines_choose(x);
+    x->body.keep = x->retry.on != 0 && x->retry.remaining > 0;
+    request_head_finish(x);
+    exchange_set_state(x, EXCHANGE_TRYING);
+    if (x->request_ended)
+        deadlines_on_request_end(x);
+    attempt_start(x);
+}
+
+/* ---- What passed the filters. ---- */
+
+static void on_filtered_head(void *ctx, struct http_request *request, bool end)
+{
+    (void)request; /* it is x->request, changed in place */
+    (void)end;
+    exchange_start(ctx);
+}
+
+/* Bytes that wait for a stream are bounded by not reading more of them. */
+static void pause_for_body(struct exchange *x)
+{
+    if (x->body_paused || x->request_ended)
+        return;
+    x->body_paused = true;
+    stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_FLOW_CONTROL_PAUSED_READING_TOTAL);
+    stream_read_pause(x->down);
+}
+
+static void on_filtered_data(void *ctx, const uint8_t *data, size_t n, bool end)
+{
+    struct exchange *x = ctx;
+    x->body.ended = end;
+    if (attempt_has_stream(x))
+        attempt_on_body(x, data, n, end);
+    else if (!x->is_answering && !body_add(&x->body, data, n, false))
+        pause_for_body(x);
+}
+
+static void on_filtered_trailers(void *ctx, struct headers *trailers)
+{
+    struct exchange *x = ctx;
+    x->body.trailers = trailers;
+    x->body.ended = true;
+    if (attempt_has_stream(x))
+        attempt_on_trailers(x);
+}
+
+static void on_filter_reply(void *ctx, const struct filter_reply *reply)
+{
+    report_filter_reply(ctx, reply);
+}
+
+static void on_request_hold(void *ctx, bool is_held)
+{
+    struct exchange *x = ctx;
+    if (x->state == EXCHANGE_DONE)
+        return;
+    if (is_held)
+        stream_read_pause(x->down);
+    else
+        stream_read_resume(x->down);
+}
+
+static void on_response_hold(void *ctx, bool is_held)
+{
+    attempt_on_response_hold(ctx, is_held);
+}
+
+static void send_head(void *ctx, struct http_response *response, bool end)
+{
+    struct exchange *x = ctx;
+    report_response_head(x, response);
+    exchange_set_state(x, EXCHANGE_RESPONDING);
+    x->response = response;
+    x->response_ended = end;
+    x->info.first_tx_ns = loop_now_ns(x->loop);
+    stream_send_response(x->down, response, end);
+}
+
+static void send_data(void *ctx, const uint8_t *data, size_t n, bool end)
+{
+    struct exchange *x = ctx;
+    if (x->state != EXCHANGE_RESPONDING || x->response_ended)
+        return;
+    x->response_ended = end;
+    x->info.bytes_sent += n;
+    stream_send_data(x->down, data, n, end);
+}
+
+static void send_trailers(void *ctx, struct headers *trailers)
+{
+    struct exchange *x = ctx;
+    if (x->state != EXCHANGE_RESPONDING || x->response_ended)
+        return;
+    x->response_ended = true;
+    stream_send_trailers(x->down, trailers);
+}
+
+static const struct filter_run_handler run_handler = {
+    .on_request_headers = on_filtered_head,
+    .on_request_data = on_filtered_data,
+    .on_request_trailers = on_filtered_trailers,
+    .on_response_headers = send_head,
+    .on_response_data = send_data,
+    .on_response_trailers = send_trailers,
+    .on_reply = on_filter_reply,
+    .on_request_hold = on_request_hold,
+    .on_response_hold = on_response_hold,
+};
+
+static void begin_filters(struct exchange *x)
+{
+    const struct filter_env env = {
+        .loop = x->loop,
+        .arena = x->arena,
+        .rng = &x->proxy->rng,
+        .info = &x->info,
+        .routes = x->table,
+        .choice = &x->choice,
+        .row = x->row,
+        .fault_stats = x->d->stats->fault,
+        .cors_stats = x->d->stats->cors,
+    };
+    filter_run_begin(&x->run, x->hcm, &env, &run_handler, x);
+}
+
+void exchange_respond(struct exchange *x, struct http_response *response, bool end)
+{
+    assert(!x->is_answering && x->state < EXCHANGE_RESPONDING);
+    x->is_answering = true;
+    if (x->run.handler)
+        filter_run_response_headers(&x->run, response, end);
+    else
+        send_head(x, response, end); /* refused before there was a route, and so filters */
+}
+
+void exchange_send_data(struct exchange *x, const void *data, size_t n, bool end)
+{
+    if (!x->is_answering || x->state == EXCHANGE_DONE)
+        return;
+    deadlines_on_activity(x);
+    if (x->run.handler)
+        filter_run_response_data(&x->run, data, n, end);
+    else
+        send_data(x, data, n, end);
+}
+
+void exchange_send_trailers(struct exchange *x, struct headers *trailers)
+{
+    if (x->is_answering && x->state != EXCHANGE_DONE)
+        filter_run_response_trailers(&x->run, trailers);
+}
+
+void exchange_reset(struct exchange *x)
+{
+    if (x->state != EXCHANGE_DONE)
+        stream_reset(x->down, RESET_LOCAL);
+}
+
+/* ---- Downstream's side. ---- */
+
+/* Envoy answers Expect itself, unless proxy_100_continue leaves that to upstream. */
+static void answer_expect(struct exchange *x)
+{
+    struct http_response r;
+    if (!x->request->expect_continue || x->hcm->proxy_100_continue)
+        return;
+    x->request->expect_continue = false;
+    http_response_init(&r, x->arena);
+    r.status = 100;
+    stream_send_interim(x->down, &r);
+}
+
+static void on_request(struct stream *s, void *ctx, struct http_request *request, bool end)
+{
+    struct exchange *x = ctx;
+    x->request = ARENA_NEW(x->arena, struct http_request);
+    *x->request = *request;
+    x->request_ended = x->body.ended = end;
+    x->info.protocol = http_version_name(request->version);
+    if (end)
+        x->info.request_end_ns = loop_now_ns(x->loop);
+    exchange_set_state(x, EXCHANGE_FILTERING);
+    deadlines_on_request_head(x);
+    if (!request_head_prepare(x))
+        return;
+    answer_expect(x);
+    choose_route(x);
+    begin_filters(x);
+    filter_run_request_headers(&x->run, x->request, end);
+    (void)s;
+}
+
+static void on_request_end(struct exchange *x)
+{
+    x->request_ended = true;
+    x->info.request_end_ns = loop_now_ns(x->loop);
+    if (x->state == EXCHANGE_TRYING)
+        deadlines_on_request_end(x);
+}
+
+static void on_data(struct stream *s, void *ctx, const uint8_t *data, size_t n, bool end)
+{
+    struct exchange *x = ctx;
+    (void)s;
+    x->info.bytes_received += n;
+    deadlines_on_activity(x);
+    if (end)
+        on_request_end(x);
+    if (!x->is_answering || attempt_has_stream(x))
+        filter_run_request_data(&x->run, data, n, end);
+}
+
+static void on_trailers(struct stream *s, void *ctx, struct headers *trailers)
+{
+    struct exchange *x = ctx;
+    struct headers *kept = ARENA_NEW(x->arena, struct headers);
+    (void)s;
+    *kept = *trailers;
+    deadlines_on_activity(x);
+    on_request_end(x);
+    if (!x->is_answering || attempt_has_stream(x))
+        filter_run_request_trailers(&x->run, kept);
+}
+
+static void on_above_high(struct stream *s, void *ctx)
+{
+    (void)s;
+    attempt_down_above_high(ctx);
+}
+
+static void on_below_low(struct stream *s, void *ctx)
+{
+    (void)s;
+    attempt_down_below_low(ctx);
+}
+
+static void free_exchange(void *arg)
+{
+    struct exchange *x = arg;
+    struct arena *a = x->arena;
+    for (unsigned i = 0; i < x->tried_count; i++)
+        host_unref(x->tried[i]);
+    if (x->cluster)
+        upstream_release(&x->cluster);
+    holder_release(&x->table_holder);
+    arena_free(&a);
+}
+
+static void on_down_end(struct stream *s, void *ctx, enum stream_reset reason, const char *details)
+{
+    struct exchange *x = ctx;
+    assert(s == x->down && x->state != EXCHANGE_DONE);
+    report_finish(x, reason, details);
+    attempt_cancel(x, RESET_LOCAL);
+    deadlines_stop(x);
+    retry_end(&x->retry);
+    filter_run_end(&x->run);
+    exchange_set_state(x, EXCHANGE_DONE);
+    body_fini(&x->body);
+    loop_defer(x->loop, free_exchange, x);
+    downstream_exchange_ended(x->d, reason);
+}
+
+static const struct stream_handler down_handler = {
+    .on_request = on_request,
+    .on_data = on_data,
+    .on_trailers = on_trailers,
+    .on_above_high = on_above_high,
+    .on_below_low = on_below_low,
+    .on_stream_end = on_down_end,
+};
+
+void exchange_open(struct downstream *d, struct stream *s)
+{
+    struct arena *a = stream_take_arena(s);
+    struct exchange *x = ARENA_NEW(a, struct exchange);
+    x->arena = a;
+    x->d = d;
+    x->proxy = d->proxy;
+    x->loop = d->proxy->loop;
+    x->row = d->proxy->row;
+    x->hcm = d->chain->hcm;
+    x->down = s;
+    x->random = rng_u64(&d->proxy->rng);
+    x->info.start_wall_us = clock_wall_us();
+    x->info.start_ns = loop_now_ns(x->loop);
+    x->info.grpc_status = -1;
+    x->info.downstream_remote = x->info.downstream_direct_remote = d->remote;
+    x->remote_ip = d->remote_ip;
+    x->info.downstream_local = d->local;
+    x->info.requested_server_name = d->server_name;
+    x->info.connection_id = d->connection_id;
+    body_init(&x->body, d->chain->listener->buffer_limit_bytes, false);
+    deadlines_init(x);
+    stats_inc(d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_TOTAL);
+    stats_inc(d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_ACTIVE);
+    stats_inc(d->stats->http, x->row,
+              codec_version(stream_codec(s)) == HTTP_2 ? HTTP_DOWNSTREAM_RQ_HTTP2_TOTAL : HTTP_DOWNSTREAM_RQ_HTTP1_TOTAL);
+    stream_set_handler(s, &down_handler, x);
+}

@@ -1,0 +1,126 @@
+/* What the files of an exchange share: exchange.c (its life), request_head.c, attempt.c, body.c, deadlines.c, report.c. For
+ * siblings only. */
+#ifndef OUTRIGGER_PROXY_EXCHANGE_PRIV_H
+#define OUTRIGGER_PROXY_EXCHANGE_PRIV_H
+
+#include "sidecar/base/shared.h"
+#include "sidecar/filter/filter_run.h"
+#include "sidecar/filter/listener_cfg.h"
+#include "sidecar/net/timer.h"
+#include "sidecar/observe/families.h"
+#include "sidecar/observe/stream_info.h"
+#include "sidecar/proxy/body.h"
+#include "sidecar/proxy/downstream.h"
+#include "sidecar/proxy/exchange.h"
+#include "sidecar/proxy/proxy.h"
+#include "sidecar/resilience/retry.h"
+#include "sidecar/route/match.h"
+#include "sidecar/upstream/pool.h"
+#include "sidecar/upstream/upstream.h"
+
+enum exchange_state {
+    EXCHANGE_NEW,        /* no head yet */
+    EXCHANGE_FILTERING,  /* filters look at the request */
+    EXCHANGE_TRYING,     /* an attempt is under way, or its back-off */
+    EXCHANGE_RESPONDING, /* the response head went downstream */
+    EXCHANGE_DONE,
+    EXCHANGE_STATE_COUNT,
+};
+
+struct attempt;
+
+struct exchange {
+    struct downstream *d;
+    struct proxy *proxy;
+    struct loop *loop;
+    unsigned row;
+    const struct hcm_cfg *hcm;
+    struct stream *down;
+    struct arena *arena; /* all below lives in it */
+    enum exchange_state state;
+
+    struct http_request *request; /* as filters and routes have changed it */
+    bool request_ended;           /* its last byte or trailers came */
+    bool is_internal;             /* internal_address_config has its source */
+    struct str remote_ip;         /* whose request it is, without port */
+    struct body body;
+    bool body_paused; /* downstream is not read because the body is at its limit */
+    struct filter_run run; /* begun once the route is chosen */
+
+    struct holder *table_holder; /* of a table by name; NULL: the inline one */
+    const struct route_table *table;
+    struct route_choice choice;
+    uint64_t random; /* one draw for split and fractions */
+    struct cluster *cluster;
+    const struct retry_policy *policy; /* NULL: none */
+    struct retry retry;
+    bool has_hash;
+    uint64_t hash;
+    struct str set_cookie;
+    struct host **tried; /* each referenced */
+    unsigned tried_count;
+    struct attempt *attempt; /* under way; NULL: none, or waiting for the back-off */
+
+    uint64_t route_timeout_ms, per_try_timeout_ms, per_try_idle_ms, idle_timeout_ms; /* 0: none */
+    struct timer route_timer, idle_timer, duration_timer, request_timer, backoff_timer;
+
+    bool is_answering;              /* an answer is on its way through the filters, or sent */
+    struct http_response *response; /* NULL: none sent */
+    bool response_ended;
+    struct stream_info info;
+};
+
+/* ---- exchange.c ---- */
+void exchange_set_state(struct exchange *x, enum exchange_state state);
+/* Once: the head that an attempt or a local reply made goes through the filters and the connection manager's changes
+ * downstream; then data and trailers. */
+void exchange_respond(struct exchange *x, struct http_response *response, bool end);
+void exchange_send_data(struct exchange *x, const void *data, size_t n, bool end);
+void exchange_send_trailers(struct exchange *x, struct headers *trailers);
+/* Cuts the downstream stream off: nothing proper can be said any more. */
+void exchange_reset(struct exchange *x);
+
+/* ---- request_head.c ---- */
+/* What the connection manager does to a request head: false: it answered already. */
+bool request_head_prepare(struct exchange *x);
+/* The router's headers towards upstream. */
+void request_head_finish(struct exchange *x);
+
+/* ---- attempt.c ---- */
+void attempt_start(struct exchange *x);
+/* Ends the one under way, if any, without a verdict on it. */
+void attempt_cancel(struct exchange *x, enum stream_reset reason);
+void attempt_on_body(struct exchange *x, const uint8_t *data, size_t n, bool end);
+void attempt_on_trailers(struct exchange *x);
+void attempt_down_above_high(struct exchange *x);
+void attempt_down_below_low(struct exchange *x);
+/* The route timeout fired while it was under way. */
+void attempt_on_route_timeout(struct exchange *x);
+bool attempt_has_stream(const struct exchange *x);
+/* A filter holds the answer, or lets it go on. */
+void attempt_on_response_hold(struct exchange *x, bool is_held);
+
+/* ---- deadlines.c ---- */
+/* From the route: which timeouts this request has. */
+void deadlines_choose(struct exchange *x);
+void deadlines_init(struct exchange *x);
+void deadlines_on_request_head(struct exchange *x);
+void deadlines_on_request_end(struct exchange *x);
+void deadlines_on_activity(struct exchange *x);
+void deadlines_stop(struct exchange *x);
+
+/* ---- report.c ---- */
+/* Answers for ourselves. body and details must be literals or live in the arena. */
+void report_local_reply(struct exchange *x, unsigned status, struct str body, const char *details);
+void report_filter_reply(struct exchange *x, const struct filter_reply *reply);
+/* The reply for an attempt that ended without a response head. */
+void report_failure(struct exchange *x, enum stream_reset reason, const char *transport_failure);
+/* An attempt's answer: counted for the cluster. replaced: a retry follows. */
+void report_upstream_code(struct exchange *x, unsigned status, bool replaced);
+/* "WHAT{REASON|TRANSPORT}" with underscores, in the arena. */
+struct str report_reset_details(struct exchange *x, const char *what, enum stream_reset reason, const char *transport_failure);
+void report_response_head(struct exchange *x, struct http_response *response);
+void report_finish(struct exchange *x, enum stream_reset reason, const char *details);
+struct str report_header(void *ctx, char which, struct str name);
+
+#endif

@@ -1,0 +1,236 @@
+/* The one place that turns what happened to an exchange into what others see of it: local replies with Envoy's bodies and
+ * details, response flags, headers of the answer, counters, the access log. On the worker's loop. */
+#include "sidecar/proxy/exchange_priv.h"
+
+#include "sidecar/base/clock.h"
+#include "sidecar/base/die.h"
+#include "sidecar/grpc/grpc.h"
+#include "sidecar/proxy/log_access.h"
+
+#include <time.h>
+
+/* ---- Local replies. ---- */
+
+static void add_grpc_status(struct exchange *x, struct http_response *r, int32_t grpc, struct str body)
+{
+    headers_add_id(&r->headers, HDR_CONTENT_TYPE, STR("application/grpc"));
+    headers_add_id(&r->headers, HDR_GRPC_STATUS, arena_printf(x->arena, "%d", grpc));
+    if (body.n > 0)
+        headers_add_id(&r->headers, HDR_GRPC_MESSAGE, grpc_message_encode(x->arena, body));
+    x->info.grpc_status = (int16_t)grpc;
+}
+
+/* grpc_status: -1: by the status. */
+static struct http_response *make_reply(struct exchange *x, unsigned status, int32_t grpc_status, struct str body)
+{
+    struct http_response *r = ARENA_NEW(x->arena, struct http_response);
+    bool grpc = x->request && x->request->is_grpc;
+    http_response_init(r, x->arena);
+    r->status = grpc ? 200 : (uint16_t)status;
+    if (grpc) {
+        add_grpc_status(x, r, grpc_status >= 0 ? grpc_status : (int32_t)grpc_status_of_http(status), body);
+        return r;
+    }
+    r->content_length = (int64_t)body.n;
+    if (body.n > 0)
+        headers_add_id(&r->headers, HDR_CONTENT_TYPE, STR("text/plain"));
+    return r;
+}
+
+static void send_reply(struct exchange *x, struct http_response *r, struct str body)
+{
+    bool has_body = body.n > 0 && !x->request->is_grpc && !x->request->is_head;
+    exchange_respond(x, r, !has_body);
+    if (has_body)
+        exchange_send_data(x, body.p, body.n, true);
+}
+
+void report_local_reply(struct exchange *x, unsigned status, struct str body, const char *details)
+{
+    if (x->is_answering)
+        return;
+    struct http_response *r = make_reply(x, status, -1, body);
+    x->info.response_code_details = str_of(details);
+    if (x->choice.route && x->choice.route->kind == ROUTE_DIRECT)
+        route_apply_response(x->table, &x->choice, x->request, r, x->arena, &x->info);
+    send_reply(x, r, body);
+}
+
+void report_filter_reply(struct exchange *x, const struct filter_reply *reply)
+{
+    if (x->is_answering)
+        return;
+    x->info.response_code_details = reply->details;
+    if (reply->response)
+        exchange_respond(x, reply->response, true);
+    else
+        send_reply(x, make_reply(x, reply->status, reply->grpc_status, reply->body), reply->body);
+}
+
+/* ---- Failures of an attempt. ---- */
+
+struct str report_reset_details(struct exchange *x, const char *what, enum stream_reset reason, const char *transport_failure)
+{
+    struct str text = arena_printf(x->arena, "%s{%s%s%s}", what, stream_reset_text(reason), transport_failure[0] ? "|" : "",
+                                   transport_failure);
+    for (char *p = (char *)(uintptr_t)text.p; *p; p++)
+        if (*p == ' ')
+            *p = '_';
+    return text;
+}
+
+static enum response_flag flag_of(enum stream_reset reason)
+{
+    switch (reason) {
+    case RESET_OVERFLOW:
+        return FLAG_UO;
+    case RESET_CONNECTION_FAILURE:
+    case RESET_CONNECTION_TIMEOUT:
+    case RESET_LOCAL_CONNECTION_FAILURE:
+        return FLAG_UF;
+    case RESET_CONNECTION_TERMINATION:
+        return FLAG_UC;
+    case RESET_PROTOCOL_ERROR:
+        return FLAG_UPE;
+    case RESET_LOCAL:
+    case RESET_LOCAL_REFUSED:
+        return FLAG_LR;
+    default:
+        return FLAG_UR;
+    }
+}
+
+void report_failure(struct exchange *x, enum stream_reset reason, const char *transport_failure)
+{
+    unsigned status = reason == RESET_PROTOCOL_ERROR ? 502 : 503;
+    if (x->is_answering)
+        return;
+    stream_info_flag(&x->info, flag_of(reason));
+    x->info.response_code_details =
+        report_reset_details(x, "upstream_reset_before_response_started", reason, transport_failure);
+    struct str body =
+        arena_printf(x->arena, "upstream connect error or disconnect/reset before headers. %sreset reason: %s",
+                     x->info.attempts > 1 ? "retried and the latest " : "", stream_reset_text(reason));
+    struct http_response *r = make_reply(x, status, -1, body);
+    if (reason == RESET_OVERFLOW)
+        headers_add_id(&r->headers, HDR_X_ENVOY_OVERLOADED, STR("true"));
+    report_upstream_code(x, status, false);
+    send_reply(x, r, body);
+}
+
+void report_upstream_code(struct exchange *x, unsigned status, bool replaced)
+{
+    stats_code(replaced ? cluster_retry_stats(x->cluster) : cluster_stats(x->cluster), x->row, status);
+    if (!replaced)
+        stats_code(x->is_internal ? cluster_internal_stats(x->cluster) : cluster_external_stats(x->cluster), x->row,
+                   status);
+}
+
+/* ---- The head of the answer. ---- */
+
+/* RFC 9110 5.6.7, made once a second. */
+static struct str date_text(void)
+{
+    static _Thread_local char text[32];
+    static _Thread_local time_t made_for;
+    static _Thread_local size_t n;
+    time_t now = (time_t)(clock_wall_us() / 1000000);
+    if (now != made_for || n == 0) {
+        struct tm tm;
+        gmtime_r(&now, &tm);
+        n = strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        made_for = now;
+    }
+    return str_n(text, n);
+}
+
+static void count_class(struct exchange *x, unsigned status)
+{
+    static const unsigned places[] = {HTTP_DOWNSTREAM_RQ_1XX, HTTP_DOWNSTREAM_RQ_2XX, HTTP_DOWNSTREAM_RQ_3XX,
+                                      HTTP_DOWNSTREAM_RQ_4XX, HTTP_DOWNSTREAM_RQ_5XX};
+    stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_COMPLETED);
+    if (status >= 100 && status <= 599)
+        stats_inc(x->d->stats->http, x->row, places[status / 100 - 1]);
+}
+
+void report_response_head(struct exchange *x, struct http_response *response)
+{
+    struct headers *h = &response->headers;
+    const struct hcm_cfg *hcm = x->hcm;
+    x->info.response_code = response->status;
+    if (x->set_cookie.n > 0)
+        headers_add(h, STR("set-cookie"), x->set_cookie);
+    if (x->choice.vhost && x->choice.vhost->attempt_count_in_response && x->info.attempts > 0)
+        headers_set_id(h, HDR_X_ENVOY_ATTEMPT_COUNT, arena_printf(x->arena, "%u", x->info.attempts));
+    if (!headers_has(h, HDR_DATE))
+        headers_add_id(h, HDR_DATE, arena_str(x->arena, date_text()));
+    if (hcm->server_header == SERVER_OVERWRITE ||
+        (hcm->server_header == SERVER_APPEND_IF_ABSENT && !headers_has(h, HDR_SERVER)))
+        headers_set_id(h, HDR_SERVER, hcm->server_name);
+    if (hcm->via.n > 0)
+        headers_add_id(h, HDR_VIA, hcm->via);
+    if (hcm->always_set_request_id_in_response && x->info.request_id.n > 0)
+        headers_set_id(h, HDR_X_REQUEST_ID, x->info.request_id);
+    downstream_on_answer(x->d);
+}
+
+/* ---- The end. ---- */
+
+struct str report_header(void *ctx, char which, struct str name)
+{
+    const struct exchange *x = ctx;
+    if (which == 'r')
+        return x->response ? headers_find(&x->response->headers, name) : STR_NONE;
+    if (which != 'q' || !x->request)
+        return STR_NONE;
+    if (name.n > 0 && name.p[0] == ':') {
+        if (str_eq(name, STR(":method")))
+            return x->request->method;
+        if (str_eq(name, STR(":path")))
+            return x->request->path;
+        if (str_eq(name, STR(":authority")))
+            return x->request->authority;
+        if (str_eq(name, STR(":scheme")))
+            return x->request->scheme;
+    }
+    if (str_eq(name, STR("host")))
+        return x->request->authority;
+    return headers_find(&x->request->headers, name);
+}
+
+/* Downstream went away, or its stream broke the protocol. */
+static void note_break(struct exchange *x, enum stream_reset reason, const char *details)
+{
+    if (reason == RESET_NONE || x->info.response_code_details.n > 0)
+        return;
+    if (reason == RESET_PROTOCOL_ERROR) {
+        stream_info_flag(&x->info, FLAG_DPE);
+        x->info.response_code_details = str_of(details);
+    } else {
+        stream_info_flag(&x->info, FLAG_DC);
+        x->info.response_code_details = STR("downstream_remote_disconnect");
+    }
+}
+
+void report_finish(struct exchange *x, enum stream_reset reason, const char *details)
+{
+    struct stats_scope *http = x->d->stats->http;
+    bool cut = reason != RESET_NONE && !x->response_ended;
+    x->info.end_ns = loop_now_ns(x->loop);
+    if (cut && reason != RESET_LOCAL && x->state == EXCHANGE_RESPONDING) {
+        stream_info_flag(&x->info, FLAG_DC);
+        x->info.response_code_details = STR("downstream_remote_disconnect");
+    }
+    note_break(x, reason, details);
+    if (reason == RESET_REMOTE || reason == RESET_REMOTE_REFUSED)
+        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_RX_RESET);
+    else if (reason == RESET_LOCAL)
+        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_TX_RESET);
+    stats_dec(http, x->row, HTTP_DOWNSTREAM_RQ_ACTIVE);
+    stats_record(http, x->row, HTTP_DOWNSTREAM_RQ_TIME, (x->info.end_ns - x->info.start_ns) / 1000000);
+    count_class(x, x->info.response_code);
+    x->info.downstream_wire_bytes_received = stream_wire_bytes_received(x->down);
+    x->info.downstream_wire_bytes_sent = stream_wire_bytes_sent(x->down);
+    if (x->request)
+        log_access(x->hcm->access_logs, x->hcm->access_log_count, &x->info, report_header, x, x->row);
+}

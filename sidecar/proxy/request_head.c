@@ -1,0 +1,233 @@
+/* What the connection manager and the router do to a request head, in Envoy's order (ConnectionManagerUtility, Router): its
+ * path and host in one form, who sent it, which headers may be believed, its id, and what upstream is told. */
+#include "sidecar/proxy/exchange_priv.h"
+
+#include "sidecar/base/die.h"
+#include "sidecar/http/path.h"
+
+#include <string.h>
+
+/* ---- Path and host. ---- */
+
+static bool canonical_path(struct exchange *x)
+{
+    const struct hcm_cfg *h = x->hcm;
+    static const enum path_escaped_slashes slashes[] = {
+        [ESCAPED_KEEP] = PATH_SLASHES_KEEP,
+        [ESCAPED_REJECT] = PATH_SLASHES_REJECT,
+        [ESCAPED_UNESCAPE_REDIRECT] = PATH_SLASHES_REDIRECT,
+        [ESCAPED_UNESCAPE_FORWARD] = PATH_SLASHES_FORWARD,
+    };
+    const struct path_options options = {h->normalize_path, h->merge_slashes, slashes[h->escaped_slashes]};
+    struct str path;
+    switch (path_canonical(x->request->path, &options, x->arena, &path)) {
+    case PATH_OK:
+        x->request->path = path;
+        return true;
+    case PATH_REDIRECT: {
+        struct http_response *r = ARENA_NEW(x->arena, struct http_response);
+        http_response_init(r, x->arena);
+        r->status = 307;
+        r->content_length = 0;
+        headers_add_id(&r->headers, HDR_LOCATION, path);
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_REDIRECTED_WITH_NORMALIZED_PATH);
+        x->info.response_code_details = STR("path_normalization_failed");
+        exchange_respond(x, r, true);
+        return false;
+    }
+    default:
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_FAILED_PATH_NORMALIZATION);
+        report_local_reply(x, 400, STR_NONE, "path_normalization_failed");
+        return false;
+    }
+}
+
+static void canonical_host(struct exchange *x)
+{
+    struct str host = x->request->authority;
+    if (x->hcm->strip_any_host_port || x->hcm->strip_matching_host_port) {
+        size_t at = host.n;
+        uint64_t port;
+        while (at > 0 && host.p[at - 1] != ':' && host.p[at - 1] != ']')
+            at--;
+        if (at > 0 && host.p[at - 1] == ':' && str_to_u64(str_sub(host, at, SIZE_MAX), &port) &&
+            (x->hcm->strip_any_host_port || port == addr_port(conn_destination(x->d->conn))))
+            host = str_sub(host, 0, at - 1);
+    }
+    if (x->hcm->strip_trailing_host_dot && host.n > 1 && host.p[host.n - 1] == '.')
+        host.n--;
+    x->request->authority = host;
+}
+
+/* ---- Who sent it. ---- */
+
+/* The hops-th address from the right of X-Forwarded-For (0: the last), or STR_NONE. *single_r: it is the only one. */
+static struct str forwarded_address(const struct headers *h, uint32_t hops, bool *single_r)
+{
+    struct str list = headers_find_joined(h, STR("x-forwarded-for")), part, rest = list;
+    unsigned count = 0;
+    while (str_next(&rest, ',', &part))
+        count++;
+    *single_r = count == 1;
+    if (count == 0 || hops >= count)
+        return STR_NONE;
+    rest = list;
+    for (unsigned i = 0; i + hops < count; i++)
+        str_next(&rest, ',', &part);
+    return str_trim(part);
+}
+
+static bool is_internal_address(const struct hcm_cfg *h, const struct addr *a)
+{
+    for (unsigned i = 0; i < h->internal_range_count; i++)
+        if (cidr_has(&h->internal_ranges[i], a))
+            return true;
+    return false;
+}
+
+static void set_remote(struct exchange *x, const struct addr *a)
+{
+    char text[ADDR_TEXT_CAP];
+    x->info.downstream_remote = arena_str(x->arena, str_of(addr_format(a, text, sizeof(text))));
+    x->remote_ip = arena_str(x->arena, str_of(addr_format_ip(a, text, sizeof(text))));
+}
+
+static void append_forwarded_for(struct exchange *x)
+{
+    struct str ip = x->d->remote_ip;
+    struct str before = headers_find_joined(&x->request->headers, STR("x-forwarded-for"));
+    struct str after = before.n > 0 ? arena_printf(x->arena, "%.*s,%.*s", STR_FMT(before), STR_FMT(ip))
+                                    : ip;
+    headers_set_id(&x->request->headers, HDR_X_FORWARDED_FOR, after);
+}
+
+/* use_remote_address: we are the edge and believe only the hops we were told to. Otherwise what came before us did this. */
+static void find_remote(struct exchange *x)
+{
+    const struct hcm_cfg *h = x->hcm;
+    struct headers *headers = &x->request->headers;
+    struct addr a = *conn_peer_addr(x->d->conn), from;
+    bool single = false, has_forwarded = headers_has(headers, HDR_X_FORWARDED_FOR);
+    struct str forwarded;
+    if (h->use_remote_address) {
+        if (h->xff_trusted_hops > 0) {
+            forwarded = forwarded_address(headers, h->xff_trusted_hops - 1, &single);
+            if (forwarded.p && addr_from_ip(forwarded, 0, &from))
+                set_remote(x, (a = from, &a));
+        }
+        x->is_internal = !has_forwarded && is_internal_address(h, &a);
+        if (!h->skip_xff_append)
+            append_forwarded_for(x);
+        if (h->xff_trusted_hops == 0 || !headers_has(headers, HDR_X_FORWARDED_PROTO))
+            headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
+        return;
+    }
+    forwarded = forwarded_address(headers, h->xff_trusted_hops, &single);
+    if (forwarded.p && addr_from_ip(forwarded, 0, &from)) {
+        set_remote(x, &from);
+        x->is_internal = single && is_internal_address(h, &from);
+    }
+    if (!headers_has(headers, HDR_X_FORWARDED_PROTO))
+        headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
+}
+
+/* ---- Headers that are ours to give. ---- */
+
+static const char *const internal_headers[] = {
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retry-on",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-max-retries",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-force-trace",
+    "x-envoy-ip-tags",
+    "x-envoy-original-url",
+    "x-envoy-hedge-on-per-try-timeout",
+};
+static const char *const edge_headers[] = {
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-original-path",
+};
+
+static void clean_headers(struct exchange *x, bool edge)
+{
+    struct headers *h = &x->request->headers;
+    headers_remove(h, STR("x-envoy-internal"));
+    if (x->is_internal)
+        headers_add(h, STR("x-envoy-internal"), STR("true"));
+    if (edge)
+        for (unsigned i = 0; i < ARRAY_LEN(edge_headers); i++)
+            headers_remove(h, str_of(edge_headers[i]));
+    for (unsigned i = 0; !x->is_internal && i < ARRAY_LEN(internal_headers); i++)
+        headers_remove(h, str_of(internal_headers[i]));
+    if (x->hcm->xfcc != XFCC_ALWAYS_FORWARD_ONLY)
+        headers_remove(h, STR("x-forwarded-client-cert")); /* a plain connection proves no identity */
+}
+
+/* RFC 9562 version 4. */
+static struct str make_uuid(struct exchange *x)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t bits[2] = {rng_u64(&x->proxy->rng), rng_u64(&x->proxy->rng)};
+    uint8_t bytes[16];
+    memcpy(bytes, bits, sizeof(bytes));
+    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
+    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+    char *text = arena_alloc(x->arena, 37);
+    unsigned at = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            text[at++] = '-';
+        text[at++] = digits[bytes[i] >> 4];
+        text[at++] = digits[bytes[i] & 15];
+    }
+    text[at] = '\0';
+    return str_n(text, at);
+}
+
+static void request_id(struct exchange *x, bool edge)
+{
+    struct headers *h = &x->request->headers;
+    bool keep = headers_has(h, HDR_X_REQUEST_ID) && (!edge || x->hcm->preserve_external_request_id);
+    if (x->hcm->generate_request_id && !keep)
+        headers_set_id(h, HDR_X_REQUEST_ID, make_uuid(x));
+    x->info.request_id = headers_get(h, HDR_X_REQUEST_ID);
+}
+
+bool request_head_prepare(struct exchange *x)
+{
+    if (!x->request->is_connect && !canonical_path(x))
+        return false;
+    canonical_host(x);
+    if (x->request->scheme.n == 0)
+        x->request->scheme = STR("http");
+    find_remote(x);
+    bool edge = x->hcm->use_remote_address && !x->is_internal;
+    clean_headers(x, edge);
+    request_id(x, edge);
+    if (x->hcm->via.n > 0)
+        headers_add_id(&x->request->headers, HDR_VIA, x->hcm->via);
+    return true;
+}
+
+/* ---- The router's. ---- */
+
+void request_head_finish(struct exchange *x)
+{
+    struct headers *h = &x->request->headers;
+    bool envoy_headers = !x->hcm->suppress_envoy_headers;
+    uint64_t timeout_ms = x->per_try_timeout_ms > 0 ? x->per_try_timeout_ms : x->route_timeout_ms;
+    if (envoy_headers && timeout_ms > 0)
+        headers_set_id(h, HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
+                       arena_printf(x->arena, "%llu", (unsigned long long)timeout_ms));
+    headers_remove_id(h, HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS);
+    headers_remove_id(h, HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS);
+    route_apply_request(x->table, &x->choice, x->request, x->arena, &x->info, envoy_headers);
+}
