@@ -1,0 +1,37 @@
+/* From the registry and the rules to Envoy's resources, laid out as Istio lays them out. Everything is built in the view's arena,
+ * to be packed and forgotten. */
+#ifndef OUTRIGGER_CONTROL_COMPILE_COMPILE_H
+#define OUTRIGGER_CONTROL_COMPILE_COMPILE_H
+
+#include "control/compile/emit.h"
+#include "control/compile/view.h"
+
+/* A growing list of named messages of one type. */
+struct compiled {
+    struct arena *arena;
+    struct compiled_resource {
+        struct str name;
+        const ProtobufCMessage *message;
+    } *v;
+    unsigned count, cap;
+};
+void compiled_add(struct compiled *out, struct str name, const void *message);
+
+/* ---- Shared by all clients of a view. ---- */
+void compile_outbound_clusters(struct view *v, struct compiled *out);
+void compile_endpoints(struct view *v, struct compiled *out);
+/* Also the names of the route tables that the listeners ask for: route_names_r, NULL-terminated, in the view's arena. */
+void compile_outbound_listeners(struct view *v, struct compiled *out, char ***route_names_r);
+void compile_routes(struct view *v, char *const *route_names, struct compiled *out);
+
+/* ---- Of one pod. pod NULL: only what every sidecar has. ---- */
+void compile_inbound_clusters(struct view *v, const struct pod *pod, struct compiled *out);
+void compile_inbound_listener(struct view *v, const struct pod *pod, struct compiled *out);
+
+/* ---- For gRPC libraries: a listener "HOST:PORT" with its route table inside. False: nobody has that host and port. ---- */
+bool compile_api_listener(struct view *v, struct str name, struct compiled *out);
+
+/* "outbound|PORT|SUBSET|HOST" */
+char *compile_cluster_name(struct arena *a, uint32_t port, const char *subset, struct str host);
+
+#endif

@@ -1,0 +1,123 @@
+/* What is said of objects together. */
+#include "control/check/check.h"
+#include "sidecar/base/die.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define SERVICE                                                                                                          \
+    "apiVersion: v1\nkind: Service\nmetadata: {name: reviews, namespace: shop}\n"                                        \
+    "spec: {selector: {app: reviews}, ports: [{name: http, port: 80}]}\n---\n"
+#define POD(name, version)                                                                                               \
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: " name ", namespace: shop, labels: {app: reviews, version: " version        \
+    "}}\n---\n"
+#define DEPLOYMENT(replicas)                                                                                             \
+    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: reviews, namespace: shop}\n"                                \
+    "spec: {replicas: " replicas ", template: {metadata: {labels: {app: reviews, version: v1}}}}\n---\n"
+#define VS_NAMED(name, rules)                                                                                            \
+    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: " name ", namespace: shop}\n"             \
+    "spec:\n  hosts: [reviews]\n  http:\n" rules "---\n"
+#define VS(rules) VS_NAMED("v", rules)
+#define DR(spec)                                                                                                         \
+    "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: shop}\nspec:\n" spec "---\n"
+#define TO(destination) "  - route: [{destination: {" destination "}}]\n"
+
+static void run(const char *name, const char *yaml, const char *expected)
+{
+    struct arena *arena = arena_new(4096);
+    struct findings own, findings;
+    struct buf said = {0}, full = {0};
+    findings_init(&own, arena);
+    findings_init(&findings, arena);
+    struct check_objects objects = check_text(str_of(yaml), "x.yaml", arena, &own);
+    assert_int_equal(own.errors, 0);
+    check_references(&(struct check_world){objects.v, objects.count, STR("cluster.local")}, &findings);
+    for (unsigned i = 0; i < findings.count; i++) {
+        const struct finding *f = &findings.v[i];
+        buf_printf(&said, "%s OG%04u %.*s\n", finding_level_name(f->level), f->code, STR_FMT(f->path));
+        findings_print(f, &full);
+        assert_true(f->line > 0);
+    }
+    if (!str_eq_c(buf_str(&said), expected))
+        fail_msg("%s:\n%.*swhere this was expected:\n%s", name, STR_FMT(buf_str(&full)), expected);
+    buf_fini(&said);
+    buf_fini(&full);
+    arena_free(&arena);
+}
+
+static void references(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *yaml, *findings;
+    } rows[] = {
+        {"all is well", SERVICE POD("a", "v1") VS(TO("host: reviews")), ""},
+        {"a destination that nobody has", SERVICE VS(TO("host: ratings")),
+         "warning OG0201 spec.http[0].route[0].destination.host\n"},
+        {"a rule for a host that nobody has", VS(TO("host: reviews")),
+         "warning OG0201 spec.hosts[0]\nwarning OG0201 spec.http[0].route[0].destination.host\n"},
+        {"a name of two words is no short name", SERVICE VS(TO("host: reviews.shop")),
+         "warning OG0201 spec.http[0].route[0].destination.host\n"},
+        {"a full name", SERVICE VS(TO("host: reviews.shop.svc.cluster.local")), ""},
+        {"a port that the host lacks", SERVICE VS(TO("host: reviews, port: {number: 81}")),
+         "warning OG0203 spec.http[0].route[0].destination.port.number\n"},
+        {"a subset that nobody defines", SERVICE VS(TO("host: reviews, subset: v1")),
+         "warning OG0202 spec.http[0].route[0].destination.subset\n"},
+        {"a subset without pods",
+         SERVICE POD("a", "v1") DR("  host: reviews\n  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]\n"),
+         "warning OG0204 spec.subsets[1].labels\n"},
+        {"a subset of a Deployment that sleeps",
+         SERVICE DEPLOYMENT("0") DR("  host: reviews\n  subsets: [{name: v1, labels: {version: v1}}]\n"), ""},
+        {"a selector that selects nothing",
+         SERVICE "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop, labels: {app: review}}\n",
+         "warning OG0205 spec.selector\n"},
+        {"10 % of two hosts is nobody",
+         SERVICE DEPLOYMENT("2") DR("  host: reviews\n  trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}\n"),
+         "warning OG0401 spec.trafficPolicy.outlierDetection\n"},
+        {"50 % of two hosts is one",
+         SERVICE DEPLOYMENT("2")
+             DR("  host: reviews\n  trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1, maxEjectionPercent: 50}}\n"),
+         ""},
+        {"settings of a port that is not there",
+         SERVICE DR("  host: reviews\n  trafficPolicy: {portLevelSettings: [{port: {number: 81}, loadBalancer: {simple: RANDOM}}]}\n"),
+         "warning OG0203 spec.trafficPolicy.portLevelSettings[0].port.number\n"},
+        {"a policy for a host that nobody has", DR("  host: nobody\n"), "warning OG0201 spec.host\n"},
+        {"a rule behind one that takes all",
+         SERVICE VS(TO("host: reviews") "  - match: [{uri: {prefix: /a}}]\n    route: [{destination: {host: reviews}}]\n"),
+         "warning OG0301 spec.http[1].match[0]\n"},
+        {"a rule behind a shorter prefix",
+         SERVICE VS("  - match: [{uri: {prefix: /a}}]\n    route: [{destination: {host: reviews}}]\n"
+                    "  - match: [{uri: {exact: /a/b}}, {uri: {exact: /b}}]\n    route: [{destination: {host: reviews}}]\n"),
+         "warning OG0301 spec.http[1].match[0]\n"},
+        {"a rule behind one for some clients",
+         SERVICE VS("  - match: [{sourceLabels: {a: b}}]\n    route: [{destination: {host: reviews}}]\n" TO("host: reviews")), ""},
+        {"two rules for one host", SERVICE VS(TO("host: reviews")) VS_NAMED("w", TO("host: reviews")),
+         "warning OG0303 spec.hosts[0]\n"},
+        {"a subset defined twice",
+         SERVICE DR("  host: reviews\n  subsets: [{name: v1}]\n")
+             "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: e, namespace: shop}\n"
+             "spec:\n  host: reviews.shop.svc.cluster.local\n  subsets: [{name: v1}]\n",
+         "warning OG0304 spec.subsets[0].name\n"},
+        {"several ports and none named",
+         "apiVersion: v1\nkind: Service\nmetadata: {name: reviews, namespace: shop}\n"
+         "spec: {ports: [{name: a, port: 80}, {name: b, port: 81}]}\n---\n" VS(TO("host: reviews")),
+         "info OG0207 spec.http[0].route[0].destination\n"},
+        {"a wildcard of a ServiceEntry",
+         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: s, namespace: shop}\n"
+         "spec: {hosts: ['*.example.com'], ports: [{number: 80, name: http, protocol: HTTP}]}\n---\n" SERVICE
+             VS(TO("host: www.example.com")),
+         ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        run(rows[i].name, rows[i].yaml, rows[i].findings);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(references)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
