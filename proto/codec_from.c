@@ -19,9 +19,17 @@ bool codec_from_tell(struct codec_from *c, unsigned code, const struct node *n, 
 {
     char message[400];
     va_list ap;
+    if (c->told++ > FAULTS_MAX)
+        return false;
     va_start(ap, fmt);
     vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
+    if (c->told > FAULTS_MAX) {
+        code = OG_TOO_LARGE;
+        fix = NULL;
+        snprintf(message, sizeof(message), "more than %u faults; the rest is not listed",
+                 FAULTS_MAX);
+    }
     findings_add(c->findings, &(struct finding){.level = FINDING_ERROR,
                                                 .code = code,
                                                 .file = n->file,
@@ -179,6 +187,20 @@ static bool fill_entry(struct codec_from *c, ProtobufCMessage *entry, const stru
     return good;
 }
 
+bool codec_from_enter(struct codec_from *c, const struct node *n)
+{
+    if (++c->depth <= CODEC_DEPTH_MAX)
+        return true;
+    return codec_from_tell(c, OG_TOO_LARGE, n, NULL, "messages nested deeper than %d",
+                           CODEC_DEPTH_MAX);
+}
+
+void codec_from_leave(struct codec_from *c)
+{
+    assert(c->depth > 0);
+    c->depth--;
+}
+
 static bool fill_map(struct codec_from *c, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
                      const struct node *n)
 {
@@ -189,7 +211,8 @@ static bool fill_map(struct codec_from *c, ProtobufCMessage *m, const ProtobufCF
     for (unsigned i = 0; i < n->count; i++) {
         size_t before = enter_key(c, n->entries[i].key);
         slot[i] = codec_new(f->descriptor, c->arena);
-        good &= fill_entry(c, slot[i], &n->entries[i]);
+        good &= codec_from_enter(c, n) && fill_entry(c, slot[i], &n->entries[i]);
+        codec_from_leave(c);
         leave(c, before);
     }
     return good;
@@ -204,7 +227,9 @@ bool codec_from_value(struct codec_from *c, const ProtobufCFieldDescriptor *f, c
         return codec_from_scalar(c, f, n, slot);
     ProtobufCMessage *m = codec_new(f->descriptor, c->arena);
     *(ProtobufCMessage **)slot = m;
-    return codec_from_message(c, m, n);
+    bool good = codec_from_enter(c, n) && codec_from_message(c, m, n);
+    codec_from_leave(c);
+    return good;
 }
 
 bool codec_from_repeated(struct codec_from *c, ProtobufCMessage *m,

@@ -130,7 +130,9 @@ static bool fill_any(struct codec_from *c, Google__Protobuf__Any *any, const str
     if (!type)
         return true; /* of no type of ours: named, and without content */
     ProtobufCMessage *content = codec_new(type, c->arena);
-    if (!fill_any_content(c, content, n))
+    bool good = codec_from_enter(c, n) && fill_any_content(c, content, n);
+    codec_from_leave(c);
+    if (!good)
         return false;
     any->value.len = protobuf_c_message_get_packed_size(content);
     any->value.data = arena_alloc(c->arena, any->value.len);

@@ -7,21 +7,29 @@
 #include "proto/node_priv.h"
 #include "proto/reflect.h"
 
+#define FAULTS_MAX 100u /* that one call lists */
+
 /* One call of codec_from_node. */
 struct codec_from {
     const struct codec_text_options *options;
     struct arena *arena;
     struct findings *findings;
     struct buf path; /* of the node at hand, as its writer spelled it */
+    unsigned depth;  /* of the message at hand */
+    unsigned told;   /* findings so far */
 };
 
-/* A finding of level error at a node. Returns false. */
+/* A finding of level error at a node; past FAULTS_MAX they are no longer listed. Returns false. */
 bool codec_from_tell(struct codec_from *c, unsigned code, const struct node *n, const char *fix,
                      const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* "WANT belongs here, got the number 5". Returns false. */
 bool codec_from_wrong(struct codec_from *c, const struct node *n, const char *want,
                       const char *fix);
 
+/* One message deeper; false, told, past the depth that codec_unpack takes. codec_from_leave in
+ * either case. */
+bool codec_from_enter(struct codec_from *c, const struct node *n);
+void codec_from_leave(struct codec_from *c);
 /* Fills an initialised message from a node, by its type's own form where it has one. False: told.
  */
 bool codec_from_message(struct codec_from *c, ProtobufCMessage *m, const struct node *n);

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define WARNINGS_MAX 100u /* that one text gets */
+
 /* ---- Building. ---- */
 
 void node_reader_tell(struct node_reader *r, enum finding_level level, unsigned code, unsigned line,
@@ -20,6 +22,9 @@ void node_reader_tell(struct node_reader *r, enum finding_level level, unsigned 
 {
     char message[400];
     va_list ap;
+    r->stop |= code == OG_TOO_LARGE;
+    if (level == FINDING_WARNING && ++r->warned > WARNINGS_MAX)
+        return;
     va_start(ap, fmt);
     vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
@@ -31,7 +36,6 @@ void node_reader_tell(struct node_reader *r, enum finding_level level, unsigned 
                                                 .path = buf_str(&r->path),
                                                 .message = str_of(message),
                                                 .fix = str_of(fix)});
-    r->stop |= code == OG_TOO_LARGE;
 }
 
 struct node *node_reader_new(struct node_reader *r, enum node_kind kind, unsigned line,
@@ -146,7 +150,7 @@ static bool looks_like_json(struct str text)
     size_t i = 0;
     while (i < text.n && strchr(" \t\r\n", text.p[i]) && text.p[i] != '\0')
         i++;
-    return i < text.n && (text.p[i] == '{' || text.p[i] == '[');
+    return i < text.n && (text.p[i] == '{' || text.p[i] == '[' || text.p[i] == '"');
 }
 
 static void tell_bad_utf8(struct node_reader *r, struct str text)

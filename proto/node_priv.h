@@ -32,6 +32,7 @@ struct node_reader {
     const char *file;
     struct buf path; /* of the node being read */
     uint64_t nodes;  /* made so far in this text */
+    unsigned warned;   /* so far in this text */
     bool stop;       /* too large: what follows is not read */
     struct node **docs;
     unsigned doc_count, doc_cap;

@@ -296,7 +296,7 @@ static bool scan_message(struct frame *f)
         if (head.number <= 2)
             any[head.number - 1] = head;
     }
-    if (f->type != &google__protobuf__any__descriptor || !any[0].value)
+    if (f->type != &google__protobuf__any__descriptor || !any[0].value || !any[1].value)
         return true;
     return scan_any_content(f, str_n((const char *)any[0].value, any[0].size), any[1].value,
                             any[1].size);
@@ -304,7 +304,9 @@ static bool scan_message(struct frame *f)
 
 bool scan_wire(const ProtobufCMessageDescriptor *d, const void *data, size_t n, struct err *err)
 {
+    if (n == 0)
+        return true;
     struct frame f = {
         .type = d, .start = data, .at = data, .end = (const uint8_t *)data + n, .err = err};
-    return n == 0 || scan_message(&f);
+    return scan_message(&f);
 }

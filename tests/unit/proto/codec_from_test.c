@@ -336,12 +336,52 @@ static void the_path_begins_with_the_prefix(void **state)
     assert_int_equal(findings.v[0].column, 5);
 }
 
+/* ---- Bounds. ---- */
+
+static void many_faults_are_told_up_to_a_bound(void **state)
+{
+    struct findings findings;
+    struct node **docs;
+    struct codec_text_options options = {.mode = CODEC_STRICT};
+    struct buf text = {0};
+    for (unsigned i = 0; i < 1000; i++)
+        buf_printf(&text, "zzz%u: yes\n", i);
+    findings_init(&findings, *state);
+    assert_int_equal(node_parse(buf_str(&text), "f", *state, &findings, &docs), 1);
+    assert_int_equal(findings.warnings, 100);
+    assert_null(
+        codec_from_node(codec_find_type(STR(CLUSTER)), docs[0], "", &options, *state, &findings));
+    assert_int_equal(findings.errors, 101);
+    assert_true(str_eq_c(findings.v[200].message, "more than 100 faults; the rest is not listed"));
+    buf_fini(&text);
+}
+
+/* JSON's objects are three messages a level: Value, Struct, its entry. */
+static void nesting_is_bounded_as_on_the_wire(void **state)
+{
+    for (unsigned levels = 32; levels <= 36; levels++) {
+        struct buf text = {0};
+        for (unsigned i = 0; i < levels; i++)
+            buf_append_c(&text, "{a: ");
+        buf_append_c(&text, "b");
+        for (unsigned i = 0; i < levels; i++)
+            buf_append_byte(&text, '}');
+        buf_append_byte(&text, '\0');
+        const char *got = read_as(*state, "google.protobuf.Struct", (const char *)buf_head(&text),
+                                  (struct codec_text_options){.mode = CODEC_STRICT});
+        assert_int_equal(strstr(got, "OG0103") != NULL, 3 * (levels - 1) + 2 > CODEC_DEPTH_MAX);
+        buf_fini(&text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_texts_become_messages),
         cmocka_unit_test(bad_texts_are_told_with_place_path_and_way_out),
         cmocka_unit_test(the_path_begins_with_the_prefix),
+        cmocka_unit_test(many_faults_are_told_up_to_a_bound),
+        cmocka_unit_test(nesting_is_bounded_as_on_the_wire),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
