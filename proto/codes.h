@@ -1,5 +1,5 @@
 /* The codes of findings. A number is never reused. 01xx: text and schema; 02xx: references; 03xx: rules that
- * contradict or shadow; 04xx: resilience settings without effect. */
+ * contradict or shadow; 04xx: resilience settings without effect; 05xx: injection. */
 #ifndef OUTRIGGER_PROTO_CODES_H
 #define OUTRIGGER_PROTO_CODES_H
 
@@ -39,6 +39,10 @@ enum finding_code {
     OG_ZERO_MEANS_DEFAULT = 403,   /* 0 in a limit is "not set" */
     OG_TRY_LONGER_THAN_ROUTE = 404, /* perTryTimeout above the route's timeout */
     OG_RETRIES_CUT = 405,          /* attempts x perTryTimeout above the route's timeout */
+
+    OG_INJECTED = 501,     /* a workload got its sidecar */
+    OG_NOT_INJECTED = 502, /* and why not */
+    OG_INJECT_MARKS = 503, /* there is no way, or no way back, in this text */
 };
 
 #endif

@@ -1,4 +1,6 @@
 /* outrigger: the program's entry. */
+#include "control/inject/inject.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +10,8 @@ int main(int argc, char **argv)
         puts("outrigger " OUTRIGGER_VERSION);
         return 0;
     }
-    fputs("usage: outrigger --version\n", stderr);
+    if (argc >= 2 && (strcmp(argv[1], "inject") == 0 || strcmp(argv[1], "uninject") == 0))
+        return inject_main(argc - 1, argv + 1);
+    fputs("usage: outrigger --version | inject ... | uninject ...\n", stderr);
     return 2;
 }
