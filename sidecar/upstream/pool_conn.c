@@ -100,12 +100,12 @@ static void on_connecting_end(struct conn *conn, void *ctx, enum conn_end end, i
 
 static void on_codec_end(struct codec *codec, void *ctx, enum conn_end end, const char *details)
 {
-    (void)codec;
     struct pool_conn *pc = ctx;
     struct pool *p = pc->pool;
     if (details[0] != '\0')
         cluster_inc(p->cluster, CLUSTER_UPSTREAM_CX_PROTOCOL_ERROR);
-    pc->closed_by_us |= end == CONN_END_LOCAL;
+    /* A codec closes after the peer's FIN: that is the peer's doing. */
+    pc->closed_by_us |= end == CONN_END_LOCAL && !conn_is_eof(codec_conn(codec));
     leave(pc);
     pool_replace(p);
 }
