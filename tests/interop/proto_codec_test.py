@@ -124,9 +124,9 @@ def scalar(draw, field):
     if kind == field.CPPTYPE_ENUM:
         return draw(st.sampled_from([v.number for v in field.enum_type.values]))
     if kind == field.CPPTYPE_DOUBLE:
-        return draw(st.floats(allow_nan=False, allow_infinity=False))
+        return draw(st.floats(allow_nan=False, allow_infinity=False)) + 0.0  # protobuf-c does not pack -0.0
     if kind == field.CPPTYPE_FLOAT:
-        return draw(st.floats(width=32, allow_nan=False, allow_infinity=False))
+        return draw(st.floats(width=32, allow_nan=False, allow_infinity=False)) + 0.0
     low, high = {field.CPPTYPE_INT32: (-2**31, 2**31 - 1), field.CPPTYPE_UINT32: (0, 2**32 - 1),
                  field.CPPTYPE_INT64: (-2**63, 2**63 - 1), field.CPPTYPE_UINT64: (0, 2**64 - 1)}[kind]
     return draw(st.sampled_from([0, 1, low, high]) | st.integers(low, high))
