@@ -3,7 +3,9 @@
 
 #include "sidecar/base/die.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static const char *const version_names[HTTP_VERSION_COUNT] = {"HTTP/1.0", "HTTP/1.1", "HTTP/2"};
 
@@ -112,6 +114,20 @@ bool http_content_type_is_grpc(struct str content_type)
     if (!str_ihas_prefix(content_type, grpc))
         return false;
     return content_type.n == grpc.n || content_type.p[grpc.n] == '+' || content_type.p[grpc.n] == ';';
+}
+
+char *http_date(uint64_t wall_us, char text[HTTP_DATE_CAP])
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t seconds = (time_t)(wall_us / 1000000);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    /* Not strftime, whose names follow the locale. */
+    snprintf(text, HTTP_DATE_CAP, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + tm.tm_wday * 3,
+             (unsigned)tm.tm_mday % 100, months + tm.tm_mon * 3, (unsigned)(tm.tm_year + 1900) % 10000,
+             (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
+    return text;
 }
 
 struct str http_path_only(struct str path)

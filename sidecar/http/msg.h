@@ -38,6 +38,9 @@ void http_response_init(struct http_response *r, struct arena *arena);
 void http_request_copy(struct http_request *to, const struct http_request *from, struct arena *arena);
 bool http_content_type_is_grpc(struct str content_type);
 const char *http_status_reason(unsigned status); /* "OK"; "Unknown" as Envoy for codes without one */
+/* "Sat, 21 Nov 2026 10:21:29 GMT" (RFC 9110 5.6.7). Returns text. */
+#define HTTP_DATE_CAP 32
+char *http_date(uint64_t wall_us, char text[HTTP_DATE_CAP]);
 /* The path without query and fragment. */
 struct str http_path_only(struct str path);
 

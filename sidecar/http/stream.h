@@ -90,7 +90,9 @@ struct codec_handler {
     void (*on_drain)(struct codec *c, void *ctx);
     /* Client: how many streams may be open changed (SETTINGS), or a stream ended: see codec_room. */
     void (*on_room)(struct codec *c, void *ctx);
-    /* Client: bytes came on an HTTP/1 connection with no stream open. The codec closes it. */
+    /* Server: a request broke the protocol before it became a stream; the codec has answered it with status and
+     * closes. details as in on_codec_end. */
+    void (*on_refused)(struct codec *c, void *ctx, unsigned status, const char *details);
     /* The connection is gone; every stream has had its on_stream_end. The codec is freed when this returns. details:
      * Envoy's name for a protocol fault, or "". */
     void (*on_codec_end)(struct codec *c, void *ctx, enum conn_end end, const char *details);
@@ -111,6 +113,7 @@ struct codec_options {
     bool proper_case;           /* HTTP/1 writes Header-Names in this form */
     uint64_t delayed_close_ms;  /* 0: 1000 */
     const char *http10_default_host; /* NULL: none */
+    const char *server_name;    /* in answers that the codec gives by itself; NULL: none. Must outlive the codec */
 };
 
 /* The conn is the codec's from here on: it sets the conn's handler and closes it. options are copied. */

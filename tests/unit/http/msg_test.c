@@ -33,6 +33,14 @@ static void grpc_is_known_by_its_content_type(void **state)
     assert_false(http_content_type_is_grpc(STR_NONE));
 }
 
+static void dates_have_the_form_of_rfc_9110(void **state)
+{
+    (void)state;
+    char text[HTTP_DATE_CAP];
+    assert_string_equal(http_date(784111777000000, text), "Sun, 06 Nov 1994 08:49:37 GMT");
+    assert_string_equal(http_date(0, text), "Thu, 01 Jan 1970 00:00:00 GMT");
+}
+
 static void a_path_ends_at_query_or_fragment(void **state)
 {
     (void)state;
@@ -69,6 +77,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reasons_are_envoys),
         cmocka_unit_test(grpc_is_known_by_its_content_type),
+        cmocka_unit_test(dates_have_the_form_of_rfc_9110),
         cmocka_unit_test(a_path_ends_at_query_or_fragment),
         cmocka_unit_test(a_copied_request_outlives_its_source),
     };

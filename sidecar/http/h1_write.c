@@ -1,0 +1,473 @@
+/* Owns what HTTP/1 puts on the wire (RFC 9112): the one place where heads become text, and the framing of what we
+ * send. On the loop's thread.
+ *
+ * A head is put together on the stack and queued; the connection sends it with the body's first bytes in one
+ * system call. Nothing that could end a line early is ever written: a field that holds such a byte is left out, a
+ * request line that does is not sent. */
+#include "sidecar/base/clock.h"
+#include "sidecar/base/die.h"
+#include "sidecar/base/log.h"
+#include "sidecar/http/h1_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct out {
+    struct h1 *codec;
+    uint64_t total;
+    size_t n;
+    char bytes[4096];
+};
+
+static void out_init(struct out *o, struct h1 *c)
+{
+    o->codec = c;
+    o->total = 0;
+    o->n = 0;
+}
+
+static void out_flush(struct out *o)
+{
+    if (o->n > 0)
+        conn_write(o->codec->base.conn, o->bytes, o->n);
+    o->total += o->n;
+    o->n = 0;
+}
+
+static void put(struct out *o, const char *p, size_t n)
+{
+    while (n > 0) {
+        size_t room = sizeof(o->bytes) - o->n;
+        size_t part = n < room ? n : room;
+        memcpy(o->bytes + o->n, p, part);
+        o->n += part;
+        p += part;
+        n -= part;
+        if (o->n == sizeof(o->bytes))
+            out_flush(o);
+    }
+}
+
+static void put_str(struct out *o, struct str s)
+{
+    put(o, s.p, s.n);
+}
+
+#define PUT(o, literal) put((o), "" literal, sizeof(literal) - 1)
+
+static void put_u64(struct out *o, uint64_t value)
+{
+    char digits[20];
+    size_t n = sizeof(digits);
+    do {
+        digits[--n] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    put(o, digits + n, sizeof(digits) - n);
+}
+
+/* Sends it, and counts it for the stream. */
+static void out_done(struct out *o, struct stream *s)
+{
+    out_flush(o);
+    s->wire_bytes_sent += o->total;
+}
+
+/* ---- Fields. ---- */
+
+/* Looks at eight bytes at a time: values pass here on every request. */
+static bool has_control(struct str s)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        uint64_t x;
+        memcpy(&x, s.p + i, 8);
+        if ((x - ones * 0x20) & ~x & (ones * 0x80))
+            return !guard_is_field_value(s);
+    }
+    for (; i < s.n; i++)
+        if ((uint8_t)s.p[i] < 0x20)
+            return !guard_is_field_value(s);
+    return false;
+}
+
+/* Envoy's form: the first letter and each behind another character than a letter or digit in upper case. */
+static void put_proper_case(struct out *o, struct str name)
+{
+    bool up = true;
+    for (size_t i = 0; i < name.n; i++) {
+        char ch = name.p[i];
+        bool letter = ch >= 'a' && ch <= 'z';
+        char proper = up && letter ? (char)(ch - 'a' + 'A') : ch;
+        put(o, &proper, 1);
+        up = !letter && !(ch >= '0' && ch <= '9');
+    }
+}
+
+static void put_name(struct out *o, struct str name)
+{
+    if (o->codec->base.options.proper_case)
+        put_proper_case(o, name);
+    else
+        put_str(o, name);
+    PUT(o, ": ");
+}
+
+static void put_field(struct out *o, struct str name, struct str value)
+{
+    put_name(o, name);
+    put_str(o, value);
+    PUT(o, "\r\n");
+}
+
+static void put_length(struct out *o, int64_t length)
+{
+    put_name(o, STR("content-length"));
+    put_u64(o, (uint64_t)length);
+    PUT(o, "\r\n");
+}
+
+/* Framing and the connection are the codec's own affair. */
+static bool is_own(uint8_t id)
+{
+    switch (id) {
+    case HDR_CONNECTION:
+    case HDR_CONTENT_LENGTH:
+    case HDR_HOST:
+    case HDR_KEEP_ALIVE:
+    case HDR_PROXY_CONNECTION:
+    case HDR_TRANSFER_ENCODING:
+    case HDR_UPGRADE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void put_fields(struct out *o, const struct headers *h)
+{
+    for (uint32_t i = 0; i < h->count; i++) {
+        const struct header *e = &h->v[i];
+        if (is_own(e->id))
+            continue;
+        bool good_name = e->id != HDR_OTHER || guard_is_token(e->name);
+        if (good_name && !has_control(e->value))
+            put_field(o, e->name, e->value);
+        else
+            log_warn(LOG_HTTP,
+                     "field \"%.*s\" left out of an HTTP/1 message: its name or value holds a "
+                     "character that no field may hold",
+                     STR_FMT(good_name ? e->name : STR("?")));
+    }
+}
+
+static void put_framing(struct out *o, const struct h1_stream *s)
+{
+    if (s->out == H1_OUT_LENGTH)
+        put_length(o, s->out_left);
+    else if (s->out == H1_OUT_CHUNKED)
+        put_field(o, STR("transfer-encoding"), STR("chunked"));
+}
+
+static void put_upgrade(struct out *o, struct str protocol)
+{
+    put_field(o, STR("connection"), STR("upgrade"));
+    put_field(o, STR("upgrade"), protocol);
+}
+
+/* ---- The end of our side. ---- */
+
+static void our_side_done(struct h1 *c, struct h1_stream *s)
+{
+    s->out_done = true;
+    if (c->state == H1_TUNNEL)
+        conn_shutdown(c->base.conn);
+    h1_settle(c);
+}
+
+/* ---- Requests. ---- */
+
+static bool is_sendable(const struct http_request *r)
+{
+    if (!guard_is_token(r->method) || !guard_is_authority(r->authority))
+        return false;
+    return r->is_connect ? r->authority.n > 0 : guard_is_path(r->path);
+}
+
+/* As Envoy: these are sent without "content-length: 0". */
+static bool is_bodiless(struct str method)
+{
+    return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) ||
+           str_eq(method, STR("DELETE")) || str_eq(method, STR("TRACE"));
+}
+
+static void choose_request_framing(struct h1_stream *s, const struct http_request *r, bool end)
+{
+    s->out_left = r->content_length;
+    if (r->is_connect || r->protocol.n > 0)
+        s->out = H1_OUT_TUNNEL;
+    else if (r->content_length >= 0)
+        s->out = H1_OUT_LENGTH;
+    else if (!end)
+        s->out = H1_OUT_CHUNKED;
+    else if (!is_bodiless(r->method))
+        s->out = H1_OUT_LENGTH, s->out_left = 0;
+}
+
+static void put_request_line(struct out *o, const struct http_request *r)
+{
+    put_str(o, r->method);
+    PUT(o, " ");
+    if (r->is_connect)
+        put_str(o, r->authority);
+    else
+        put_str(o, r->path.n > 0 ? r->path : STR("/"));
+    PUT(o, " HTTP/1.1\r\n");
+    put_field(o, STR("host"), r->authority);
+}
+
+void h1_send_request(struct stream *base, const struct http_request *r, bool end)
+{
+    struct h1 *c = h1_of(base);
+    struct h1_stream *s = c->stream;
+    struct out o;
+    if (!is_sendable(r) || (end && r->content_length > 0)) {
+        log_warn(LOG_HTTP, "request not sent: its method, path, authority or length cannot be written");
+        h1_reset(base, RESET_LOCAL);
+        return;
+    }
+    choose_request_framing(s, r, end);
+    s->head_sent = true;
+    s->asked.head = r->is_head;
+    s->asked.connect = r->is_connect;
+    s->asked.protocol = r->protocol.n > 0 ? arena_str(base->arena, r->protocol) : STR_NONE;
+    out_init(&o, c);
+    put_request_line(&o, r);
+    put_fields(&o, &r->headers);
+    put_framing(&o, s);
+    if (r->expect_continue)
+        put_field(&o, STR("expect"), STR("100-continue"));
+    if (r->protocol.n > 0)
+        put_upgrade(&o, r->protocol);
+    PUT(&o, "\r\n");
+    out_done(&o, base);
+    if (end)
+        our_side_done(c, s);
+}
+
+void h1_tunnel_answered(struct h1 *c, struct h1_stream *s, bool open)
+{
+    if (open && buf_len(&s->held) > 0) {
+        conn_write(c->base.conn, buf_head(&s->held), buf_len(&s->held));
+        s->base.wire_bytes_sent += buf_len(&s->held);
+    }
+    buf_fini(&s->held);
+    if (open && s->out_done)
+        conn_shutdown(c->base.conn);
+    if (!open) {
+        /* What we have to say was for the tunnel. */
+        s->out = H1_OUT_NONE;
+        s->out_done = true;
+    }
+    stream_raise_watermark(&s->base, conn_is_above_high(c->base.conn));
+}
+
+/* ---- Answers. ---- */
+
+static void put_status_line(struct out *o, bool http10, unsigned status)
+{
+    if (http10)
+        PUT(o, "HTTP/1.0 ");
+    else
+        PUT(o, "HTTP/1.1 ");
+    put_u64(o, status);
+    PUT(o, " ");
+    put_str(o, str_of(http_status_reason(status)));
+    PUT(o, "\r\n");
+}
+
+void h1_send_interim(struct stream *base, const struct http_response *r)
+{
+    struct h1 *c = h1_of(base);
+    struct out o;
+    if (c->stream->http10)
+        return; /* RFC 9110 15.2 */
+    out_init(&o, c);
+    put_status_line(&o, false, r->status);
+    put_fields(&o, &r->headers);
+    PUT(&o, "\r\n");
+    out_done(&o, base);
+}
+
+static void choose_response_framing(struct h1_stream *s, const struct http_response *r, bool end)
+{
+    bool success = r->status >= 200 && r->status < 300;
+    s->out_left = r->content_length;
+    if (r->status == 101 || (s->asked.connect && success))
+        s->out = H1_OUT_TUNNEL;
+    else if (s->asked.head || r->status == 204 || r->status == 304)
+        s->out = H1_OUT_NONE;
+    else if (r->content_length >= 0)
+        s->out = H1_OUT_LENGTH;
+    else if (end)
+        s->out = H1_OUT_LENGTH, s->out_left = 0;
+    else if (s->http10)
+        s->out = H1_OUT_UNTIL_CLOSE;
+    else
+        s->out = H1_OUT_CHUNKED;
+}
+
+/* A body that there will not be still tells its length (RFC 9110 8.6). */
+static void put_bodiless_framing(struct out *o, const struct h1_stream *s,
+                                 const struct http_response *r)
+{
+    if (r->status == 204)
+        return;
+    if (r->content_length >= 0)
+        put_length(o, r->content_length);
+    else if (r->status != 304 && !s->http10)
+        put_field(o, STR("transfer-encoding"), STR("chunked"));
+}
+
+void h1_send_response(struct stream *base, const struct http_response *r, bool end)
+{
+    struct h1 *c = h1_of(base);
+    struct h1_stream *s = c->stream;
+    struct out o;
+    choose_response_framing(s, r, end);
+    bool is_tunnel = s->out == H1_OUT_TUNNEL;
+    if ((r->status == 101 && s->asked.protocol.n == 0) || (s->out == H1_OUT_LENGTH && end && s->out_left > 0)) {
+        log_warn(LOG_HTTP, "answer %u not sent: %s", r->status,
+                 r->status == 101 ? "nobody asked to switch protocols"
+                                  : "its body is shorter than its content-length");
+        s->out = H1_OUT_NONE;
+        h1_reset(base, RESET_LOCAL);
+        return;
+    }
+    if (!is_tunnel)
+        s->closes |= c->draining || r->close || !s->in_done;
+    s->head_sent = true;
+    out_init(&o, c);
+    put_status_line(&o, s->http10, r->status);
+    put_fields(&o, &r->headers);
+    put_framing(&o, s);
+    if (s->out == H1_OUT_NONE)
+        put_bodiless_framing(&o, s, r);
+    if (r->status == 101)
+        put_upgrade(&o, s->asked.protocol);
+    else if (!is_tunnel && s->closes)
+        put_field(&o, STR("connection"), STR("close"));
+    PUT(&o, "\r\n");
+    out_done(&o, base);
+    if (is_tunnel) {
+        h1_set_state(c, H1_TUNNEL);
+        h1_wake(c);
+    }
+    if (end)
+        our_side_done(c, s);
+}
+
+void h1_send_refusal(struct h1 *c, enum guard_verdict v)
+{
+    char date[HTTP_DATE_CAP];
+    struct out o;
+    unsigned status = guard_status(v);
+    struct str reason = str_of(http_status_reason(status));
+    bool body = guard_answers_with_body(v);
+    out_init(&o, c);
+    put_status_line(&o, false, status);
+    put_length(&o, body ? (int64_t)reason.n : 0);
+    if (body)
+        put_field(&o, STR("content-type"), STR("text/plain"));
+    put_field(&o, STR("date"), str_of(http_date(clock_wall_us(), date)));
+    if (c->base.options.server_name)
+        put_field(&o, STR("server"), str_of(c->base.options.server_name));
+    put_field(&o, STR("connection"), STR("close"));
+    PUT(&o, "\r\n");
+    if (body)
+        put_str(&o, reason);
+    out_flush(&o);
+}
+
+/* ---- Bodies. ---- */
+
+static void send_chunk(struct h1 *c, struct stream *base, const void *data, size_t n, bool end)
+{
+    char head[24];
+    static const char tail[] = "\r\n0\r\n\r\n";
+    struct iovec iov[3];
+    unsigned count = 0;
+    if (n > 0) {
+        iov[count++] = (struct iovec){head, (size_t)snprintf(head, sizeof(head), "%zx\r\n", n)};
+        memcpy(&iov[count].iov_base, &data, sizeof(data));
+        iov[count++].iov_len = n;
+    }
+    const char *from = n > 0 ? tail : tail + 2;
+    memcpy(&iov[count].iov_base, &from, sizeof(from)); /* iovec has no const; nobody writes through it */
+    iov[count].iov_len = end ? strlen(from) : 2;
+    if (n > 0 || end)
+        count++;
+    for (unsigned i = 0; i < count; i++)
+        base->wire_bytes_sent += iov[i].iov_len;
+    conn_writev(c->base.conn, iov, count);
+}
+
+static void hold(struct h1 *c, struct h1_stream *s, const void *data, size_t n)
+{
+    buf_append(&s->held, data, n);
+    if (buf_len(&s->held) > c->base.options.buffer_limit_bytes)
+        stream_raise_watermark(&s->base, true);
+}
+
+/* The user sends another number of bytes than it promised: what follows would be read as another message. */
+static bool breaks_promise(struct h1_stream *s, size_t n, bool end)
+{
+    if (s->out != H1_OUT_LENGTH)
+        return false;
+    if (n > (uint64_t)s->out_left)
+        return true;
+    s->out_left -= (int64_t)n;
+    return end && s->out_left > 0;
+}
+
+void h1_send_data(struct stream *base, const void *data, size_t n, bool end)
+{
+    struct h1 *c = h1_of(base);
+    struct h1_stream *s = c->stream;
+    if (breaks_promise(s, n, end)) {
+        log_warn(LOG_HTTP, "a body does not have the length that its head promised");
+        h1_reset(base, RESET_LOCAL);
+        return;
+    }
+    bool waits = s->out == H1_OUT_TUNNEL && c->state == H1_HEAD;
+    if (s->out == H1_OUT_CHUNKED) {
+        send_chunk(c, base, data, n, end);
+    } else if (waits) {
+        hold(c, s, data, n);
+    } else if (s->out != H1_OUT_NONE) {
+        base->wire_bytes_sent += n;
+        conn_write(c->base.conn, data, n);
+    }
+    if (end && !base->ended)
+        our_side_done(c, s);
+}
+
+void h1_send_trailers(struct stream *base, const struct headers *trailers)
+{
+    struct h1 *c = h1_of(base);
+    struct h1_stream *s = c->stream;
+    if (breaks_promise(s, 0, true)) {
+        h1_reset(base, RESET_LOCAL);
+        return;
+    }
+    if (s->out == H1_OUT_CHUNKED) {
+        struct out o;
+        out_init(&o, c);
+        PUT(&o, "0\r\n");
+        put_fields(&o, trailers);
+        PUT(&o, "\r\n");
+        out_done(&o, base);
+    }
+    our_side_done(c, s);
+}
