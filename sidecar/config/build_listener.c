@@ -1,6 +1,7 @@
 /* Envoy's Listener, checked and turned into a listener_cfg: address, listener filters, chains and their matches. What a chain
  * runs is in build_hcm.c and build_tcp.c. Main thread. */
 #include "sidecar/config/build_chain.h"
+#include "sidecar/base/hash.h"
 #include "sidecar/config/supported.h"
 
 #include "proto/http_inspector.pb-c.h"
@@ -151,10 +152,17 @@ static bool build_transport_socket(const Envoy__Config__Listener__V3__FilterChai
     return true;
 }
 
+static uint64_t hash_of(const Envoy__Config__Listener__V3__FilterChain *m, struct arena *scratch)
+{
+    uint8_t *bytes = arena_alloc(scratch, protobuf_c_message_get_packed_size(&m->base));
+    return hash_xx64(bytes, protobuf_c_message_pack(&m->base, bytes), 0);
+}
+
 static bool build_chain(const Envoy__Config__Listener__V3__FilterChain *m, struct filter_chain *c,
                         struct listener_cfg *l, struct arena *scratch, struct err *err)
 {
     c->name = arena_str(l->arena, str_of(m->name));
+    c->version_hash = hash_of(m, scratch);
     c->listener = l;
     if (!build_chain_match(m->filter_chain_match, &c->match, l->arena, err))
         return err_prefix(err, "filter_chain_match");

@@ -120,6 +120,7 @@ enum chain_kind { CHAIN_HTTP, CHAIN_TCP, CHAIN_EMPTY /* no filters: close, as En
 
 struct filter_chain {
     struct str name;
+    uint64_t version_hash; /* of the chain alone: connections of an equal one outlive a push of their listener */
     struct chain_match match;
     enum chain_kind kind;
     struct hcm_cfg *hcm;

@@ -13,10 +13,12 @@ enum sniff_kind {
     SNIFF_HELLO_TOO_LARGE, /* a ClientHello above SNIFF_HELLO_LIMIT_BYTES: Envoy closes */
 };
 
+#define SNIFF_NAME_CAP 256
+
 struct sniff_result {
     enum sniff_kind kind;
     bool http10;           /* the version in the line is not 1.1 */
-    char server_name[256]; /* SNI, lower case, "" when absent */
+    char server_name[SNIFF_NAME_CAP]; /* SNI, lower case, "" when absent */
     uint8_t alpn_count;
     char alpn[8][32]; /* offered protocols, the first eight that fit */
     size_t scanned;   /* of the request line, so that a trickling peer costs no more than another */

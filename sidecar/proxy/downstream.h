@@ -25,7 +25,7 @@ enum downstream_state {
 struct downstream {
     struct list link; /* proxy->downstreams */
     struct proxy *proxy;
-    struct conn *conn;
+    struct conn *conn; /* NULL: ended (TCP may go on towards upstream) */
     enum downstream_state state;
 
     struct holder *holder;           /* of the listener, used */
@@ -49,18 +49,23 @@ struct downstream {
     bool is_retired;         /* its listener or chain was replaced or removed */
     bool ended_with_requests; /* the connection broke under an open request */
 
-    struct permit permit; /* the listener's max_connections */
-    struct timer sniff_timer, idle_timer, duration_timer;
-    struct buf early; /* bytes read before the codec or tcp was there */
-    struct sniff_result *sniffed;
-    struct stream_info *info; /* for the listener's access log; NULL: it has none */
-    char text[2 * ADDR_TEXT_CAP];
+    bool is_counted;         /* in the listener's downstream_cx_* */
+    bool is_ending;          /* HTTP: idle or too old; closed after the drain timeout */
+
+    struct permit permit;      /* the listener's max_connections */
+    struct timer idle_timer;   /* sniffing: listener_filters_timeout */
+    struct timer duration_timer; /* max_connection_duration; retired: the drain time */
+    struct buf early;          /* bytes read before the codec or tcp was there */
+    struct sniff_result *sniffed; /* NULL once server_name was taken from it and the chain is chosen */
+    uint64_t bytes_read, bytes_written; /* HTTP: so far counted; TCP: of the conn, when it is gone */
+    char text[2 * ADDR_TEXT_CAP + SNIFF_NAME_CAP];
 };
 
-/* A new connection of an installed listener (listen_accept_fn's part): owns fd from here. */
-void downstream_accept(struct proxy *p, struct holder *listener, int fd, const struct addr *peer);
-/* Its chain is gone or it must go: drain; close at once. Fine in any state. */
+/* A new connection of an installed listener: fd is its own from here. */
+void downstream_accept(struct proxy *p, struct holder *listener, int fd);
+/* Tells the peer to go with the next answer (Connection: close) or at once (GOAWAY); TCP goes on. Fine in any state. */
 void downstream_drain(struct downstream *d);
+/* Its listener or chain was replaced or removed: drains, and is closed after the drain time. */
 void downstream_retire(struct downstream *d);
 void downstream_close(struct downstream *d);
 

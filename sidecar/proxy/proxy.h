@@ -38,7 +38,7 @@ struct proxy {
     struct table listeners;    /* name -> struct installed (proxy.c) */
     struct table route_tables; /* name -> struct holder of a struct route_table */
     struct list downstreams;   /* every accepted connection */
-    struct list retired;       /* listeners whose connections drain */
+    struct table addresses;    /* "ip:port" -> struct installed, for restored destinations */
     unsigned downstream_count;
 
     /* Draining on request (proxy_drain_listeners), by direction: outbound, inbound. */

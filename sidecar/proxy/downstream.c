@@ -1,0 +1,398 @@
+/* Owns an accepted connection up to the choice of its filter chain, and its end. On the worker's loop. States:
+ *
+ *   SNIFFING -> CODEC -> HTTP -> ENDED      (SNIFFING and CODEC only where bytes must be seen first)
+ *            -> TCP -> ENDED
+ *
+ * A connection is counted by its listener when a chain was found, as in Envoy; what comes before is a "pre-connection". Whatever
+ * ends it, downstream_finish runs once and frees it at the end of the turn. The listener it belongs to may be replaced
+ * meanwhile: it keeps the one it began with. */
+#include "sidecar/proxy/downstream_priv.h"
+
+#include "sidecar/base/clock.h"
+#include "sidecar/base/log.h"
+#include "sidecar/net/origdst.h"
+#include "sidecar/proxy/log_access.h"
+#include "sidecar/proxy/tcp.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const state_names[DOWNSTREAM_STATE_COUNT] = {"sniffing", "codec", "http", "tcp", "ended"};
+
+#define FROM(s) (1u << (s))
+static const unsigned state_from[DOWNSTREAM_STATE_COUNT] = {
+    [DOWNSTREAM_CODEC] = FROM(DOWNSTREAM_SNIFFING),
+    [DOWNSTREAM_HTTP] = FROM(DOWNSTREAM_SNIFFING) | FROM(DOWNSTREAM_CODEC),
+    [DOWNSTREAM_TCP] = FROM(DOWNSTREAM_SNIFFING),
+    [DOWNSTREAM_ENDED] =
+        FROM(DOWNSTREAM_SNIFFING) | FROM(DOWNSTREAM_CODEC) | FROM(DOWNSTREAM_HTTP) | FROM(DOWNSTREAM_TCP),
+};
+
+void downstream_set_state(struct downstream *d, enum downstream_state state)
+{
+    if (!(state_from[state] & FROM(d->state)))
+        die("connection %llu: %s cannot follow %s", (unsigned long long)d->connection_id, state_names[state],
+            state_names[d->state]);
+    d->state = state;
+}
+
+/* ---- The end. ---- */
+
+/* What the connection itself knows; the rest stays zero. */
+static void fill_info(const struct downstream *d, struct stream_info *info)
+{
+    *info = (struct stream_info){
+        .start_wall_us = d->born_wall_us,
+        .start_ns = d->born_ns,
+        .end_ns = loop_now_ns(d->proxy->loop),
+        .grpc_status = -1,
+        .bytes_received = d->conn ? conn_bytes_read(d->conn) : d->bytes_read,
+        .bytes_sent = d->conn ? conn_bytes_written(d->conn) : d->bytes_written,
+        .downstream_remote = d->remote,
+        .downstream_direct_remote = d->remote,
+        .downstream_local = d->local,
+        .requested_server_name = d->server_name,
+        .connection_id = d->connection_id,
+    };
+}
+
+static void log_connection(struct downstream *d, bool has_chain)
+{
+    struct stream_info info;
+    if (d->cfg->access_log_count == 0)
+        return;
+    fill_info(d, &info);
+    if (!has_chain) {
+        stream_info_flag(&info, FLAG_NR);
+        info.response_code_details = STR("filter_chain_not_found");
+    }
+    log_access(d->cfg->access_logs, d->cfg->access_log_count, &info, NULL, NULL, d->proxy->row);
+}
+
+static void count_end(struct downstream *d)
+{
+    unsigned row = d->proxy->row;
+    stats_dec(d->listener->stats, row, LISTENER_DOWNSTREAM_CX_ACTIVE);
+    stats_inc(d->listener->stats, row, LISTENER_DOWNSTREAM_CX_DESTROY);
+    stats_record(d->listener->stats, row, LISTENER_DOWNSTREAM_CX_LENGTH_MS,
+                 (loop_now_ns(d->proxy->loop) - d->born_ns) / 1000000);
+    stats_dec(d->listener->worker[d->proxy->worker], row, LISTENER_WORKER_DOWNSTREAM_CX_ACTIVE);
+}
+
+static void free_downstream(void *arg)
+{
+    struct downstream *d = arg;
+    buf_fini(&d->early);
+    free(d->sniffed);
+    free(d);
+}
+
+void downstream_finish(struct downstream *d)
+{
+    assert(d->active_requests == 0 && !d->tcp);
+    if (d->state == DOWNSTREAM_SNIFFING && d->sniffed)
+        stats_dec(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_PRE_CX_ACTIVE);
+    if (d->is_counted) {
+        count_end(d);
+        log_connection(d, true);
+    }
+    downstream_set_state(d, DOWNSTREAM_ENDED);
+    timer_disarm(&d->idle_timer);
+    timer_disarm(&d->duration_timer);
+    permit_release(&d->permit);
+    list_remove(&d->link);
+    d->proxy->downstream_count--;
+    d->conn = NULL;
+    d->codec = NULL;
+    holder_release(&d->holder);
+    loop_defer(d->proxy->loop, free_downstream, d);
+}
+
+/* ---- The choice of the chain. ---- */
+
+static void on_refused_end(struct conn *c, void *ctx, enum conn_end end, int error)
+{
+    (void)c;
+    (void)end;
+    (void)error;
+    downstream_finish(ctx);
+}
+
+static void refuse(struct downstream *d)
+{
+    static const struct conn_handler refused = {.on_end = on_refused_end};
+    conn_set_handler(d->conn, &refused, d);
+    conn_close(d->conn);
+}
+
+static void begin_chain(struct downstream *d)
+{
+    unsigned row = d->proxy->row;
+    d->is_counted = true;
+    stats_inc(d->listener->stats, row, LISTENER_DOWNSTREAM_CX_TOTAL);
+    stats_inc(d->listener->stats, row, LISTENER_DOWNSTREAM_CX_ACTIVE);
+    stats_inc(d->listener->worker[d->proxy->worker], row, LISTENER_WORKER_DOWNSTREAM_CX_TOTAL);
+    stats_inc(d->listener->worker[d->proxy->worker], row, LISTENER_WORKER_DOWNSTREAM_CX_ACTIVE);
+    d->stats = listener_chain_stats(d->listener, d->chain);
+    if (d->chain->kind == CHAIN_HTTP)
+        downstream_http_begin(d);
+    else
+        tcp_begin(d);
+}
+
+static const struct filter_chain *find_chain(const struct downstream *d)
+{
+    struct str alpn[ARRAY_LEN(((struct sniff_result *)NULL)->alpn)];
+    struct chain_facts facts = {
+        .destination = conn_destination(d->conn),
+        .source = conn_peer_addr(d->conn),
+        .server_name = d->server_name,
+        .transport = CHAIN_TRANSPORT_RAW,
+        .alpn = alpn,
+    };
+    const struct sniff_result *s = d->sniffed;
+    if (s && s->kind == SNIFF_TLS) {
+        facts.transport = CHAIN_TRANSPORT_TLS;
+        for (unsigned i = 0; i < s->alpn_count; i++)
+            alpn[facts.alpn_count++] = str_of(s->alpn[i]);
+    } else if (s && s->kind == SNIFF_HTTP2) {
+        alpn[facts.alpn_count++] = STR("h2c");
+    } else if (s && s->kind == SNIFF_HTTP1) {
+        alpn[facts.alpn_count++] = s->http10 ? STR("http/1.0") : STR("http/1.1");
+    }
+    return filter_chain_find(d->cfg, &facts);
+}
+
+static void choose_chain(struct downstream *d)
+{
+    const struct filter_chain *chain = find_chain(d);
+    if (!chain) {
+        stats_inc(d->listener->stats, d->proxy->row, LISTENER_NO_FILTER_CHAIN_MATCH);
+        log_debug(LOG_CONNECTION, "%.*s: no filter chain matches a connection from %.*s to %.*s", STR_FMT(d->cfg->name),
+                  STR_FMT(d->remote), STR_FMT(d->local));
+        log_connection(d, false);
+        refuse(d);
+    } else if (chain->tls) {
+        log_debug(LOG_CONNECTION, "%.*s: filter chain %.*s terminates TLS, which is not built yet: connection from %.*s closed",
+                  STR_FMT(d->cfg->name), STR_FMT(chain->name), STR_FMT(d->remote));
+        refuse(d);
+    } else if (chain->kind == CHAIN_EMPTY) {
+        log_debug(LOG_CONNECTION, "%.*s: filter chain %.*s has no filters: connection from %.*s closed",
+                  STR_FMT(d->cfg->name), STR_FMT(chain->name), STR_FMT(d->remote));
+        refuse(d);
+    } else {
+        d->chain = chain;
+        begin_chain(d);
+    }
+}
+
+/* ---- The look at the first bytes. ---- */
+
+static void end_sniffing(struct downstream *d)
+{
+    timer_disarm(&d->idle_timer);
+    stats_dec(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_PRE_CX_ACTIVE);
+    if (d->sniffed->kind == SNIFF_TLS && d->sniffed->server_name[0]) {
+        strcpy(d->text + 2 * ADDR_TEXT_CAP, d->sniffed->server_name);
+        d->server_name = str_of(d->text + 2 * ADDR_TEXT_CAP);
+    }
+    struct sniff_result *was = d->sniffed;
+    choose_chain(d);
+    d->sniffed = NULL;
+    free(was);
+}
+
+static void abandon(struct downstream *d, enum listener_stat why)
+{
+    stats_inc(d->listener->stats, d->proxy->row, why);
+    refuse(d);
+}
+
+static bool looks_for_http(const struct downstream *d)
+{
+    unsigned port = addr_port(conn_destination(d->conn));
+    for (unsigned i = 0; i < d->cfg->http_inspector_off_count; i++)
+        if (port >= d->cfg->http_inspector_off[i].start && port < d->cfg->http_inspector_off[i].end)
+            return false;
+    return d->cfg->http_inspector;
+}
+
+static void on_first_bytes(struct conn *c, void *ctx, uint8_t *data, size_t n)
+{
+    struct downstream *d = ctx;
+    (void)c;
+    buf_append(&d->early, data, n);
+    sniff(buf_head(&d->early), buf_len(&d->early), d->cfg->tls_inspector, looks_for_http(d), d->sniffed);
+    if (d->sniffed->kind == SNIFF_HELLO_TOO_LARGE)
+        abandon(d, LISTENER_DOWNSTREAM_LISTENER_FILTER_ERROR);
+    else if (d->sniffed->kind != SNIFF_MORE)
+        end_sniffing(d);
+}
+
+static void on_first_eof(struct conn *c, void *ctx)
+{
+    (void)c;
+    abandon(ctx, LISTENER_DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
+}
+
+static void on_sniffing_end(struct conn *c, void *ctx, enum conn_end end, int error)
+{
+    struct downstream *d = ctx;
+    (void)c;
+    (void)error;
+    if (end == CONN_END_RESET)
+        stats_inc(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
+    downstream_finish(d);
+}
+
+static void on_sniff_timeout(struct timer *t)
+{
+    struct downstream *d = CONTAINER_OF(t, struct downstream, idle_timer);
+    stats_inc(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_PRE_CX_TIMEOUT);
+    if (d->cfg->continue_on_sniff_timeout)
+        end_sniffing(d);
+    else
+        refuse(d);
+}
+
+static void begin_sniffing(struct downstream *d)
+{
+    static const struct conn_handler handler = {
+        .on_data = on_first_bytes, .on_eof = on_first_eof, .on_end = on_sniffing_end};
+    d->sniffed = NEW(struct sniff_result);
+    stats_inc(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_PRE_CX_ACTIVE);
+    timer_init(&d->idle_timer, d->proxy->loop, on_sniff_timeout);
+    if (d->cfg->sniff_timeout_ms > 0)
+        timer_arm(&d->idle_timer, d->cfg->sniff_timeout_ms);
+    conn_set_handler(d->conn, &handler, d);
+}
+
+/* ---- Accepting. ---- */
+
+static void set_listener(struct downstream *d, struct holder *used)
+{
+    d->holder = used;
+    d->listener = CONTAINER_OF(used->what, struct listener, shared);
+    d->cfg = d->listener->cfg;
+}
+
+/* Envoy's use_original_dst: the listener of the restored destination takes over, and does not hand over again. */
+static void hand_over(struct downstream *d)
+{
+    struct holder *other = proxy_find_listener_at(d->proxy, conn_destination(d->conn));
+    if (!other)
+        return;
+    holder_release(&d->holder);
+    permit_release(&d->permit);
+    set_listener(d, other);
+    if (d->cfg->max_connections > 0)
+        permit_force(&d->permit, &CONTAINER_OF(other->what, struct listener, shared)->limit, BREAKER_CX);
+}
+
+static void restore_destination(struct downstream *d)
+{
+    struct addr original;
+    if (!d->cfg->original_dst && !d->cfg->use_original_dst)
+        return;
+    if (!origdst_get(conn_fd(d->conn), &original))
+        return;
+    conn_set_destination(d->conn, &original);
+    d->is_restored = true;
+    if (d->cfg->use_original_dst)
+        hand_over(d);
+}
+
+static void write_addresses(struct downstream *d)
+{
+    char *remote = d->text, *local = d->text + ADDR_TEXT_CAP;
+    d->remote = str_of(addr_format(conn_peer_addr(d->conn), remote, ADDR_TEXT_CAP));
+    d->local = str_of(addr_format(conn_destination(d->conn), local, ADDR_TEXT_CAP));
+    d->remote_ip = d->remote;
+    if (d->remote.n == 0 || conn_peer_addr(d->conn)->sa.sa_family == AF_UNIX)
+        return;
+    size_t end = d->remote.n;
+    while (d->remote.p[--end] != ':')
+        ;
+    d->remote_ip = str_sub(d->remote, 0, end);
+    if (d->remote.p[0] == '[')
+        d->remote_ip = str_sub(d->remote, 1, end - 2);
+}
+
+static struct downstream *downstream_new(struct proxy *p, struct holder *listener, struct conn *c)
+{
+    struct downstream *d = NEW(struct downstream);
+    d->proxy = p;
+    d->conn = c;
+    d->connection_id = conn_id(c);
+    d->born_wall_us = clock_wall_us();
+    d->born_ns = loop_now_ns(p->loop);
+    set_listener(d, holder_use(listener));
+    list_init(&d->link);
+    list_push_back(&p->downstreams, &d->link);
+    p->downstream_count++;
+    return d;
+}
+
+void downstream_accept(struct proxy *p, struct holder *listener, int fd)
+{
+    struct listener *l = CONTAINER_OF(listener->what, struct listener, shared);
+    struct permit permit = {0};
+    struct conn *c;
+    if (l->cfg->max_connections > 0 && !permit_admit(&permit, &l->limit, BREAKER_CX)) {
+        stats_inc(l->stats, p->row, LISTENER_DOWNSTREAM_CX_OVERFLOW);
+        close(fd);
+        return;
+    }
+    struct conn_options options = {.high_watermark_bytes = l->cfg->buffer_limit_bytes};
+    if (conn_adopt(p->loop, fd, &options, &c) != 0) {
+        permit_release(&permit);
+        return;
+    }
+    struct downstream *d = downstream_new(p, listener, c);
+    d->permit = permit;
+    restore_destination(d);
+    write_addresses(d);
+    if (d->cfg->tls_inspector || looks_for_http(d))
+        begin_sniffing(d);
+    else
+        choose_chain(d);
+}
+
+/* ---- From outside. ---- */
+
+void downstream_drain(struct downstream *d)
+{
+    if (d->is_draining || d->state == DOWNSTREAM_ENDED)
+        return;
+    d->is_draining = true; /* a codec that comes later drains at once */
+    if (d->state == DOWNSTREAM_HTTP)
+        codec_drain(d->codec);
+}
+
+static void on_drain_time_over(struct timer *t)
+{
+    struct downstream *d = CONTAINER_OF(t, struct downstream, duration_timer);
+    if (d->state == DOWNSTREAM_TCP)
+        stats_inc(d->stats->tcp, d->proxy->row, TCP_DOWNSTREAM_CX_DRAIN_CLOSE);
+    downstream_close(d);
+}
+
+void downstream_retire(struct downstream *d)
+{
+    if (d->is_retired || d->state == DOWNSTREAM_ENDED)
+        return;
+    d->is_retired = true;
+    downstream_drain(d);
+    timer_disarm(&d->duration_timer);
+    timer_init(&d->duration_timer, d->proxy->loop, on_drain_time_over);
+    timer_arm(&d->duration_timer, d->proxy->drain_time_ms);
+}
+
+void downstream_close(struct downstream *d)
+{
+    if (d->state == DOWNSTREAM_TCP)
+        tcp_close(d->tcp);
+    else if (d->state != DOWNSTREAM_ENDED)
+        conn_close(d->conn);
+}

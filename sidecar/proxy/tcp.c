@@ -1,0 +1,397 @@
+/* Owns a TCP connection from the choice of its cluster to the end of both its sides. On the worker's loop. States:
+ *
+ *   CONNECTING -> RELAYING -> ENDING -> done
+ *
+ * CONNECTING: downstream is not read; each failed attempt is followed by another until max_connect_attempts are used up.
+ * RELAYING: bytes go both ways; each side's end is passed on as a half-close; a side that is too slow pauses reading on the
+ * other. ENDING: one side is gone; the other sends what it still has, and the idle timeout bounds that. The flags and
+ * their order are those of Envoy's tcp_proxy. */
+#include "sidecar/proxy/tcp.h"
+
+#include "sidecar/base/hash.h"
+#include "sidecar/base/log.h"
+#include "sidecar/proxy/downstream_priv.h"
+#include "sidecar/proxy/log_access.h"
+
+#include <string.h>
+
+struct tcp {
+    struct downstream *d;
+    const struct tcp_proxy_cfg *cfg;
+    struct cluster *cluster;     /* held */
+    struct host *host;           /* referenced */
+    struct upstream_tcp *attempt;
+    struct conn *up;             /* NULL: not connected, or gone */
+    bool is_down_gone, is_flushing;
+    unsigned attempts;
+    uint64_t last_ms;            /* bytes moved */
+    struct stream_info info;
+    char up_local[ADDR_TEXT_CAP];
+    char failure[256];
+};
+
+static void count(struct tcp *t, enum tcp_stat stat)
+{
+    stats_inc(t->d->stats->tcp, t->d->proxy->row, stat);
+}
+
+static void count_cluster(struct tcp *t, enum cluster_stat stat)
+{
+    stats_inc(cluster_stats(t->cluster), cluster_row(t->cluster), stat);
+}
+
+/* ---- The end. ---- */
+
+static void write_log(struct tcp *t)
+{
+    t->info.end_ns = loop_now_ns(t->d->proxy->loop);
+    log_access(t->cfg->access_logs, t->cfg->access_log_count, &t->info, NULL, NULL, t->d->proxy->row);
+}
+
+static void finish_if_over(struct tcp *t)
+{
+    struct downstream *d = t->d;
+    if (!t->is_down_gone || t->attempt)
+        return;
+    assert(!t->up);
+    if (t->is_flushing)
+        stats_dec(d->stats->tcp, d->proxy->row, TCP_UPSTREAM_FLUSH_ACTIVE);
+    write_log(t);
+    upstream_release(&t->cluster);
+    if (t->host)
+        host_unref(t->host);
+    d->tcp = NULL;
+    free(t);
+    downstream_finish(d);
+}
+
+void tcp_close(struct tcp *t)
+{
+    if (t->up)
+        conn_close(t->up);
+    else if (t->attempt)
+        upstream_tcp_cancel(&t->attempt);
+    if (t->is_down_gone)
+        return; /* the upstream side's on_end finishes */
+    conn_close(t->d->conn);
+}
+
+/* ---- Time. ---- */
+
+static void on_idle(struct timer *timer)
+{
+    struct tcp *t = CONTAINER_OF(timer, struct downstream, idle_timer)->tcp;
+    uint64_t idle_ms = loop_now_ms(t->d->proxy->loop) - t->last_ms;
+    if (idle_ms < t->cfg->idle_timeout_ms) {
+        timer_arm(timer, t->cfg->idle_timeout_ms - idle_ms); /* bytes moved since it was armed */
+        return;
+    }
+    count(t, TCP_IDLE_TIMEOUT);
+    tcp_close(t);
+}
+
+static void on_too_old(struct timer *timer)
+{
+    struct tcp *t = CONTAINER_OF(timer, struct downstream, duration_timer)->tcp;
+    count(t, TCP_MAX_DOWNSTREAM_CONNECTION_DURATION);
+    stream_info_flag(&t->info, FLAG_DT);
+    tcp_close(t);
+}
+
+static void touch(struct tcp *t)
+{
+    t->last_ms = loop_now_ms(t->d->proxy->loop);
+}
+
+/* ---- Relaying: the upstream side. ---- */
+
+static void on_up_data(struct conn *c, void *ctx, uint8_t *data, size_t n)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    touch(t);
+    if (t->is_down_gone)
+        return;
+    stats_add(t->d->stats->tcp, t->d->proxy->row, TCP_DOWNSTREAM_CX_TX_BYTES_TOTAL, n);
+    conn_write(t->d->conn, data, n);
+}
+
+static void on_up_eof(struct conn *c, void *ctx)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    if (!t->is_down_gone)
+        conn_shutdown(t->d->conn);
+}
+
+static void on_up_above_high(struct conn *c, void *ctx)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    if (t->is_down_gone)
+        return;
+    count(t, TCP_DOWNSTREAM_FLOW_CONTROL_PAUSED_READING_TOTAL);
+    conn_read_pause(t->d->conn);
+}
+
+static void on_up_below_low(struct conn *c, void *ctx)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    if (t->is_down_gone)
+        return;
+    count(t, TCP_DOWNSTREAM_FLOW_CONTROL_RESUMED_READING_TOTAL);
+    conn_read_resume(t->d->conn);
+}
+
+static void on_up_end(struct conn *c, void *ctx, enum conn_end end, int error)
+{
+    struct tcp *t = ctx;
+    (void)error;
+    t->info.upstream_wire_bytes_received = conn_bytes_read(c);
+    t->info.upstream_wire_bytes_sent = conn_bytes_written(c);
+    upstream_tcp_end(&t->attempt, c, end);
+    t->up = NULL;
+    if (!t->is_down_gone && end != CONN_END_EOF)
+        conn_close_after_flush(t->d->conn, 0);
+    finish_if_over(t);
+}
+
+static const struct conn_handler up_handler = {
+    .on_data = on_up_data,
+    .on_eof = on_up_eof,
+    .on_above_high = on_up_above_high,
+    .on_below_low = on_up_below_low,
+    .on_end = on_up_end,
+};
+
+/* ---- Connecting. ---- */
+
+static void connect_upstream(struct tcp *t);
+
+/* Before any byte went anywhere: the client's connection is closed. */
+static void give_up(struct tcp *t)
+{
+    log_debug(LOG_CONNECTION, "connection %llu: no upstream connection to %.*s: %s",
+              (unsigned long long)t->d->connection_id, STR_FMT(t->info.upstream_cluster), t->failure);
+    conn_close(t->d->conn);
+}
+
+static void note_host(struct tcp *t)
+{
+    if (t->host)
+        host_unref(t->host);
+    t->host = host_ref(upstream_tcp_host(t->attempt));
+    t->info.upstream_host = str_of(t->host->text);
+}
+
+/* A failed attempt: another, or the end. */
+static void try_again(struct tcp *t)
+{
+    unsigned limit = t->cfg->max_connect_attempts > 0 ? t->cfg->max_connect_attempts : 1;
+    if (t->attempts < limit) {
+        connect_upstream(t);
+        return;
+    }
+    stream_info_flag(&t->info, FLAG_URX);
+    count_cluster(t, CLUSTER_UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED);
+    give_up(t);
+}
+
+static void on_connect_failed(struct upstream_tcp *attempt, void *ctx, enum upstream_failure f, const char *detail)
+{
+    struct tcp *t = ctx;
+    assert(attempt == t->attempt);
+    note_host(t);
+    t->attempt = NULL;
+    if (f != UPSTREAM_CONNECT_LOCAL)
+        stream_info_flag(&t->info, FLAG_UF);
+    strncpy(t->failure, detail, sizeof(t->failure) - 1);
+    t->info.upstream_failure = str_of(t->failure);
+    try_again(t);
+}
+
+static void on_connected(struct upstream_tcp *attempt, void *ctx, struct conn *c)
+{
+    struct tcp *t = ctx;
+    struct downstream *d = t->d;
+    assert(attempt == t->attempt);
+    note_host(t);
+    t->up = c;
+    t->info.upstream_local = str_of(addr_format(conn_local_addr(c), t->up_local, sizeof(t->up_local)));
+    conn_set_handler(c, &up_handler, t);
+    touch(t);
+    if (t->cfg->idle_timeout_ms > 0)
+        timer_arm(&d->idle_timer, t->cfg->idle_timeout_ms);
+    if (buf_len(&d->early) > 0)
+        conn_write(c, buf_head(&d->early), buf_len(&d->early));
+    buf_fini(&d->early);
+    conn_read_resume(d->conn);
+}
+
+static struct str choose_cluster(struct tcp *t)
+{
+    if (t->cfg->weighted_count == 0)
+        return t->cfg->cluster;
+    assert(t->cfg->total_weight > 0);
+    uint64_t draw = rng_below(&t->d->proxy->rng, t->cfg->total_weight);
+    unsigned i = 0;
+    while (draw >= t->cfg->weighted[i].weight)
+        draw -= t->cfg->weighted[i++].weight;
+    return t->cfg->weighted[i].cluster;
+}
+
+static void refuse(struct tcp *t, enum upstream_failure f)
+{
+    stream_info_flag(&t->info, f == UPSTREAM_NO_HOST ? FLAG_UH : FLAG_UO);
+    strncpy(t->failure, upstream_failure_name(f), sizeof(t->failure) - 1);
+    give_up(t);
+}
+
+static void connect_upstream(struct tcp *t)
+{
+    static const struct upstream_tcp_handler handler = {on_connected, on_connect_failed};
+    struct downstream *d = t->d;
+    enum upstream_failure f;
+    upstream_release(&t->cluster);
+    t->info.upstream_cluster = choose_cluster(t);
+    t->cluster = upstream_acquire(d->proxy->upstream, t->info.upstream_cluster);
+    if (!t->cluster) {
+        count(t, TCP_DOWNSTREAM_CX_NO_ROUTE);
+        stream_info_flag(&t->info, FLAG_NC);
+        strncpy(t->failure, "no such cluster", sizeof(t->failure) - 1);
+        give_up(t);
+        return;
+    }
+    struct upstream_ctx ctx = {
+        .has_hash = t->cfg->hash_source_ip,
+        .hash = t->cfg->hash_source_ip ? hash_xx64(d->remote_ip.p, d->remote_ip.n, 0) : 0,
+        .original_dst = d->is_restored ? conn_destination(d->conn) : NULL,
+    };
+    t->attempts++;
+    t->attempt = upstream_tcp_open(t->cluster, &ctx, &handler, t, &f);
+    if (t->attempt)
+        return;
+    if (f == UPSTREAM_OVERFLOW_PENDING)
+        try_again(t);
+    else
+        refuse(t, f);
+}
+
+/* ---- Relaying: the downstream side. ---- */
+
+static void on_down_data(struct conn *c, void *ctx, uint8_t *data, size_t n)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    touch(t);
+    stats_add(t->d->stats->tcp, t->d->proxy->row, TCP_DOWNSTREAM_CX_RX_BYTES_TOTAL, n);
+    if (t->up)
+        conn_write(t->up, data, n);
+}
+
+static void on_down_eof(struct conn *c, void *ctx)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    if (t->up)
+        conn_shutdown(t->up);
+}
+
+static void on_down_above_high(struct conn *c, void *ctx)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    if (!t->up)
+        return;
+    count_cluster(t, CLUSTER_UPSTREAM_FLOW_CONTROL_PAUSED_READING_TOTAL);
+    conn_read_pause(t->up);
+}
+
+static void on_down_below_low(struct conn *c, void *ctx)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    if (!t->up)
+        return;
+    count_cluster(t, CLUSTER_UPSTREAM_FLOW_CONTROL_RESUMED_READING_TOTAL);
+    conn_read_resume(t->up);
+}
+
+static void end_upstream(struct tcp *t, enum conn_end end)
+{
+    if (!t->up && t->attempt)
+        upstream_tcp_cancel(&t->attempt);
+    if (!t->up)
+        return;
+    if (end == CONN_END_LOCAL) {
+        conn_close(t->up);
+        return;
+    }
+    if (conn_write_pending(t->up) > 0) {
+        t->is_flushing = true;
+        count(t, TCP_UPSTREAM_FLUSH_TOTAL);
+        stats_inc(t->d->stats->tcp, t->d->proxy->row, TCP_UPSTREAM_FLUSH_ACTIVE);
+    }
+    if (end != CONN_END_EOF) /* in order: upstream has heard both ends, and follows */
+        conn_close_after_flush(t->up, 0);
+}
+
+static void on_down_end(struct conn *c, void *ctx, enum conn_end end, int error)
+{
+    struct tcp *t = ctx;
+    struct downstream *d = t->d;
+    (void)error;
+    t->info.bytes_received = d->bytes_read = conn_bytes_read(c);
+    t->info.bytes_sent = d->bytes_written = conn_bytes_written(c);
+    t->is_down_gone = true;
+    d->conn = NULL;
+    end_upstream(t, end);
+    finish_if_over(t);
+}
+
+static const struct conn_handler down_handler = {
+    .on_data = on_down_data,
+    .on_eof = on_down_eof,
+    .on_above_high = on_down_above_high,
+    .on_below_low = on_down_below_low,
+    .on_end = on_down_end,
+};
+
+/* ---- The beginning. ---- */
+
+static void fill_info(struct tcp *t)
+{
+    struct downstream *d = t->d;
+    t->info = (struct stream_info){
+        .start_wall_us = d->born_wall_us,
+        .start_ns = d->born_ns,
+        .grpc_status = -1,
+        .downstream_remote = d->remote,
+        .downstream_direct_remote = d->remote,
+        .downstream_local = d->local,
+        .requested_server_name = d->server_name,
+        .connection_id = d->connection_id,
+    };
+}
+
+void tcp_begin(struct downstream *d)
+{
+    struct tcp *t = NEW(struct tcp);
+    t->d = d;
+    t->cfg = d->chain->tcp;
+    d->tcp = t;
+    downstream_set_state(d, DOWNSTREAM_TCP);
+    fill_info(t);
+    count(t, TCP_DOWNSTREAM_CX_TOTAL);
+    stats_add(d->stats->tcp, d->proxy->row, TCP_DOWNSTREAM_CX_RX_BYTES_TOTAL, buf_len(&d->early));
+    timer_init(&d->idle_timer, d->proxy->loop, on_idle);
+    if (!d->is_retired) {
+        timer_init(&d->duration_timer, d->proxy->loop, on_too_old);
+        if (t->cfg->max_connection_duration_ms > 0)
+            timer_arm(&d->duration_timer, t->cfg->max_connection_duration_ms);
+    }
+    conn_read_pause(d->conn); /* until upstream is there */
+    conn_set_handler(d->conn, &down_handler, t);
+    connect_upstream(t);
+}
