@@ -115,12 +115,8 @@ void h2_mark_dirty(struct h2_codec *h)
     loop_defer(conn_loop(h->base.conn), flush, h);
 }
 
-static void feed(struct codec *c, uint8_t *data, size_t n)
+static void receive(struct h2_codec *h, const uint8_t *data, size_t n)
 {
-    struct h2_codec *h = h2_of(c);
-    if (h->state >= H2_FAILING)
-        return;
-    assert(!h->in_session);
     h->in_session = true;
     ssize_t taken = nghttp2_session_mem_recv(h->session, data, n);
     if (h->state < H2_FAILING)
@@ -131,7 +127,41 @@ static void feed(struct codec *c, uint8_t *data, size_t n)
         die("out of memory in HTTP/2's reading");
     if (taken < 0 && h->state < H2_FAILING)
         h2_fail(h, fault_of((int)taken));
+}
+
+static void feed(struct codec *c, uint8_t *data, size_t n)
+{
+    struct h2_codec *h = h2_of(c);
+    assert(!h->in_session);
+    while (n > 0 && h->state < H2_FAILING) {
+        struct h2_fault fault = H2_FINE;
+        size_t now = h2_gate_walk(h, data, n, &fault);
+        if (fault.code)
+            h2_fail(h, fault);
+        else
+            receive(h, data, now);
+        data += now;
+        n -= now;
+    }
     h2_mark_dirty(h);
+}
+
+/* Nobody may keep us waiting for ever with answers that it does not read. */
+static void arm_stall(struct h2_codec *h)
+{
+    h->left_at_stall = conn_write_pending(h->base.conn);
+    timer_arm(&h->stall_timer, h->base.options.write_stall_ms);
+}
+
+static void on_stall_timer(struct timer *t)
+{
+    struct h2_codec *h = CONTAINER_OF(t, struct h2_codec, stall_timer);
+    if (h->state >= H2_FAILING)
+        return;
+    if (conn_write_pending(h->base.conn) < h->left_at_stall)
+        arm_stall(h);
+    else
+        h2_fail(h, (struct h2_fault){NGHTTP2_ENHANCE_YOUR_CALM, "http2.peer_does_not_read"});
 }
 
 static void send_frames(struct h2_codec *h)
@@ -147,6 +177,8 @@ static void send_frames(struct h2_codec *h)
         conn_write(h->base.conn, data, (size_t)n);
     }
     h->in_session = false;
+    if (h->state < H2_FAILING && conn_is_above_high(h->base.conn) && !timer_is_armed(&h->stall_timer))
+        arm_stall(h);
 }
 
 /* nghttp2 has nothing more to say: after its own GOAWAY for a fault, or after a drain. */
@@ -352,8 +384,10 @@ static void on_conn_eof(struct conn *c, void *ctx)
 
 static void on_conn_below_low(struct conn *c, void *ctx)
 {
+    struct h2_codec *h = ctx;
     (void)c;
-    h2_mark_dirty(ctx);
+    timer_disarm(&h->stall_timer);
+    h2_mark_dirty(h);
 }
 
 static void on_conn_end(struct conn *c, void *ctx, enum conn_end end, int error)
@@ -366,6 +400,7 @@ static void on_conn_end(struct conn *c, void *ctx, enum conn_end end, int error)
     end_streams(h);
     timer_disarm(&h->ping_timer);
     timer_disarm(&h->drain_timer);
+    timer_disarm(&h->stall_timer);
     h->ended = true;
     if (h->base.handler && h->base.handler->on_codec_end)
         h->base.handler->on_codec_end(&h->base, h->base.ctx, end, h->fault.details ? h->fault.details : "");
@@ -393,7 +428,9 @@ static struct codec *h2_new(struct conn *c, bool is_server, const struct codec_o
     list_init(&h->low);
     timer_init(&h->ping_timer, conn_loop(c), on_ping_timer);
     timer_init(&h->drain_timer, conn_loop(c), on_drain_timer);
+    timer_init(&h->stall_timer, conn_loop(c), on_stall_timer);
     h2_session_open(h);
+    h->gate.frame_left = is_server ? NGHTTP2_CLIENT_MAGIC_LEN : 0;
     if (h->base.options.ping_interval_ms > 0)
         timer_arm(&h->ping_timer, h->base.options.ping_interval_ms);
     h2_mark_dirty(h);

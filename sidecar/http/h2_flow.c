@@ -69,6 +69,8 @@ int h2_flow_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const u
     (void)source;
     if (!s)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (conn_is_above_high(h->base.conn))
+        return NGHTTP2_ERR_WOULDBLOCK; /* one call of mem_send would take all DATA there is */
     assert(n <= buf_len(&s->out) && frame->data.padlen == 0);
     struct iovec iov[2] = {
         {(void *)(uintptr_t)head, H2_FRAME_HEAD_BYTES},

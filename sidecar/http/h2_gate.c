@@ -11,6 +11,8 @@
  * ring; what fell out of it is let pass. */
 #include "sidecar/http/h2_priv.h"
 
+#include <string.h>
+
 #define BUCKET_CAP 200u
 #define BUCKET_PER_S 20u
 #define MAX_EMPTIES_IN_ROW 1u           /* max_consecutive_inbound_frames_with_empty_payload */
@@ -56,6 +58,11 @@ static void useful(struct h2_gate *g)
     give_token(&g->pings);
     give_token(&g->settings);
     give_token(&g->others);
+}
+
+static struct h2_fault check_rate(struct h2_codec *h, struct h2_bucket *b, const char *details)
+{
+    return take_token(b, now_ms(h)) ? H2_FINE : calm(details);
 }
 
 /* ---- Closed streams. ---- */
@@ -123,11 +130,6 @@ static struct h2_fault check_window_update(struct h2_gate *g)
     return H2_FINE;
 }
 
-static struct h2_fault check_rate(struct h2_codec *h, struct h2_bucket *b, const char *details)
-{
-    return take_token(b, now_ms(h)) ? H2_FINE : calm(details);
-}
-
 static struct h2_fault check_frequency(struct h2_codec *h, const nghttp2_frame_hd *hd)
 {
     struct h2_gate *g = &h->gate;
@@ -159,8 +161,7 @@ static struct h2_fault check_frequency(struct h2_codec *h, const nghttp2_frame_h
 
 struct h2_fault h2_gate_frame_begin(struct h2_codec *h, const nghttp2_frame_hd *hd)
 {
-    if (h->base.is_server && (hd->type == NGHTTP2_DATA || hd->type == NGHTTP2_HEADERS) &&
-        (hd->stream_id & 1)) {
+    if (h->base.is_server && hd->type == NGHTTP2_HEADERS && (hd->stream_id & 1)) {
         struct h2_fault fault = check_closed(h, hd);
         if (fault.code)
             return fault;
@@ -191,4 +192,52 @@ void h2_gate_data_sent(struct h2_codec *h)
 {
     h->gate.data_frames_sent++;
     useful(&h->gate);
+}
+
+/* ---- The walk. ---- */
+
+/* nghttp2 drops DATA on closed streams, and frames of unknown types, before it calls anybody: these are found by walking the
+ * heads of frames. What came before DATA must have been taken by nghttp2 when it is judged: the walk stops there. */
+static struct h2_fault judge_head(struct h2_codec *h, const uint8_t *head)
+{
+    nghttp2_frame_hd hd = {.type = head[3]};
+    hd.stream_id = (int32_t)((head[5] & 0x7fu) << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]);
+    if (hd.type > NGHTTP2_CONTINUATION)
+        return check_rate(h, &h->gate.others, "http2.inbound_other_frames_flood");
+    if (hd.type == NGHTTP2_DATA && h->base.is_server && hd.stream_id & 1)
+        return check_closed(h, &hd);
+    return H2_FINE;
+}
+
+static uint32_t length_of(const uint8_t *head)
+{
+    return (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
+}
+
+size_t h2_gate_walk(struct h2_codec *h, const uint8_t *data, size_t n, struct h2_fault *fault_r)
+{
+    struct h2_gate *g = &h->gate;
+    size_t at = 0;
+    *fault_r = H2_FINE;
+    while (at < n && !fault_r->code) {
+        if (g->frame_left > 0) {
+            size_t skip = g->frame_left < n - at ? g->frame_left : n - at;
+            g->frame_left -= (uint32_t)skip;
+            at += skip;
+            continue;
+        }
+        if (g->head_have == 0 && at > 0 && n - at >= H2_FRAME_HEAD_BYTES && data[at + 3] == NGHTTP2_DATA)
+            return at;
+        size_t take = H2_FRAME_HEAD_BYTES - g->head_have;
+        take = take < n - at ? take : n - at;
+        memcpy(g->head + g->head_have, data + at, take);
+        g->head_have += (unsigned)take;
+        at += take;
+        if (g->head_have < H2_FRAME_HEAD_BYTES)
+            break;
+        g->head_have = 0;
+        g->frame_left = length_of(g->head);
+        *fault_r = judge_head(h, g->head);
+    }
+    return at;
 }

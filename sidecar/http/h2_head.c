@@ -226,6 +226,8 @@ static void raise_trailers(struct h2_stream *s)
 void h2_head_end(struct h2_stream *s, bool end)
 {
     assert(s->section != SECTION_NONE);
+    if (s->section == SECTION_HEAD && end)
+        s->in_end = IN_DATA_END;
     if (s->too_large) {
         refuse_too_large(s);
         return;
@@ -243,8 +245,6 @@ void h2_head_end(struct h2_stream *s, bool end)
         return;
     }
     s->got_head = true;
-    if (end)
-        s->in_end = IN_DATA_END;
     s->end_given = end;
     if (s->base.codec->is_server)
         raise_request(s, end);

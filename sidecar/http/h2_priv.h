@@ -37,6 +37,11 @@ struct h2_gate {
     uint32_t closed[H2_CLOSED_RING];  /* the latest closed streams: id << 1 | closed by us before the peer's end */
     unsigned closed_at;
     int32_t forgotten_id; /* the highest id that fell out of the ring */
+
+    /* Where the walk over frames is. */
+    uint8_t head[H2_FRAME_HEAD_BYTES];
+    unsigned head_have;
+    uint32_t frame_left;
 };
 
 /* What the peer did, as the code of a GOAWAY and Envoy's response code details. code 0: nothing wrong. */
@@ -49,6 +54,8 @@ struct h2_fault {
 struct h2_codec;
 struct h2_stream;
 
+/* How many bytes nghttp2 may be given before the walk must go on. After a fault it must not be given any. */
+size_t h2_gate_walk(struct h2_codec *h, const uint8_t *data, size_t n, struct h2_fault *fault_r);
 struct h2_fault h2_gate_frame_begin(struct h2_codec *h, const nghttp2_frame_hd *hd);
 struct h2_fault h2_gate_frame_whole(struct h2_codec *h, const nghttp2_frame *frame);
 void h2_gate_data_sent(struct h2_codec *h);
@@ -188,7 +195,8 @@ struct h2_codec {
     size_t nv_count, nv_cap;
     char status_text[4], length_text[24];
 
-    struct timer ping_timer, drain_timer;
+    struct timer ping_timer, drain_timer, stall_timer;
+    size_t left_at_stall; /* what waited to be written when the timer was armed */
     uint64_t ping_sent; /* count, also the opaque data */
     bool ping_waits;
 };

@@ -15,6 +15,7 @@
 #define DEFAULT_CONNECTION_WINDOW (24u * 1024 * 1024)
 #define DEFAULT_BUFFER_LIMIT (1024u * 1024)
 #define DEFAULT_PING_TIMEOUT_MS 20000u
+#define DEFAULT_WRITE_STALL_MS (5u * 60 * 1000) /* Envoy's stream_idle_timeout */
 #define DEFAULT_DELAYED_CLOSE_MS 1000u
 
 static const char *const reset_texts[RESET_COUNT] = {
@@ -63,6 +64,8 @@ void codec_init(struct codec *c, const struct codec_ops *ops, struct conn *conn,
     set_default(&o->buffer_limit_bytes, DEFAULT_BUFFER_LIMIT);
     if (o->ping_timeout_ms == 0)
         o->ping_timeout_ms = DEFAULT_PING_TIMEOUT_MS;
+    if (o->write_stall_ms == 0)
+        o->write_stall_ms = DEFAULT_WRITE_STALL_MS;
     if (o->delayed_close_ms == 0)
         o->delayed_close_ms = DEFAULT_DELAYED_CLOSE_MS;
 }

@@ -106,6 +106,7 @@ struct codec_options {
     uint32_t connection_window_bytes; /* 0: 24 MiB as Envoy 1.40 */
     uint64_t ping_interval_ms;   /* HTTP/2: PING this long after the last answer; 0: none */
     uint64_t ping_timeout_ms;    /* no answer for so long ends the connection; 0: 20 s */
+    uint64_t write_stall_ms;     /* HTTP/2: a peer that takes nothing of a full queue for so long is given up; 0: 5 min */
     uint32_t buffer_limit_bytes; /* a stream's unsent bytes before on_above_high; 0: 1 MiB */
     bool accept_http10;
     bool allow_connect;

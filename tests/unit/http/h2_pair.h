@@ -7,6 +7,7 @@
 #include "sidecar/base/die.h"
 #include "sidecar/http/stream.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -202,7 +203,7 @@ static inline void pair_open(struct pair *p, const struct codec_options *client,
 
 static inline void side_fini(struct side *side)
 {
-    for (unsigned i = 0; i < side->count; i++) {
+    for (unsigned i = 0; i < PAIR_STREAMS; i++) {
         buf_fini(&side->seen[i].log);
         arena_free(&side->seen[i].arena);
     }
