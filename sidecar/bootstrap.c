@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,6 +72,8 @@ static bool check_ads(struct bootstrap *b, struct err *err)
                                      ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS)
             return err_set(err, "dynamic_resources.%s: only ads is supported", sources[i].name);
         *sources[i].wanted = sources[i].source != NULL;
+        if (sources[i].source)
+            b->first_fetch_timeout_ms = codec_duration_ms(sources[i].source->initial_fetch_timeout, 15000);
     }
     const Envoy__Config__Core__V3__ApiConfigSource *ads = d->ads_config;
     if (!ads)
@@ -157,6 +160,9 @@ bool bootstrap_load(const struct options *o, struct bootstrap *b, struct buf *ou
         b->termination_drain_ms = extras.termination_drain_ms;
         b->concurrency = extras.concurrency;
     }
+    uint64_t drain_s;
+    if (str_to_u64(str_of(getenv("TERMINATION_DRAIN_DURATION_SECONDS")), &drain_s) && drain_s < 86400)
+        b->termination_drain_ms = drain_s * 1000;
     ok = ok && parse(b, arena_str(b->arena, buf_str(&text)), file, out) && complete(b, o, &err);
     if (err.set)
         buf_printf(out, "%s: error OG0111: %s\n", file, err.text);

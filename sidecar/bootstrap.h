@@ -19,10 +19,11 @@ struct bootstrap {
     struct str ads_cluster;
     bool ads_delta;
     bool wants_cds, wants_lds;
+    uint64_t first_fetch_timeout_ms; /* how long the first CDS and LDS answers may take; 0: forever */
     const char *outlier_event_log; /* NULL: none */
     /* Only from the environment: */
     uint16_t health_port, metrics_port, merged_metrics_port; /* 0: not served */
-    uint64_t termination_drain_ms; /* 5000 */
+    uint64_t termination_drain_ms; /* 5000; TERMINATION_DRAIN_DURATION_SECONDS */
     unsigned concurrency; /* of PROXY_CONFIG; 0: not given */
 };
 

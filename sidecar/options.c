@@ -55,7 +55,7 @@ static const char usage[] =
     "  -c, --config-path FILE       Envoy v3 Bootstrap, YAML or JSON; without it one is built from the environment\n"
     "      --config-yaml TEXT       the same, given here\n"
     "      --concurrency N          worker threads; the number of processors by default\n"
-    "      --mode MODE              serve, validate or init_only\n"
+    "      --mode MODE              serve or validate\n"
     "  -l, --log-level LEVEL        trace, debug, info, warning, error, critical or off\n"
     "      --component-log-level COMPONENT:LEVEL,...\n"
     "      --log-path FILE          log there instead of stderr\n"
@@ -84,14 +84,14 @@ static bool parse_number(const char *flag, const char *text, uint64_t max, unsig
 
 static bool parse_mode(const char *text, struct options *o)
 {
-    static const char *const names[] = {"serve", "validate", "init_only"};
+    static const char *const names[] = {"serve", "validate"};
     for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
         if (strcmp(text, names[i]) == 0) {
             o->mode = (enum options_mode)i;
             return true;
         }
     }
-    return wrong("mode", text, "serve, validate or init_only");
+    return wrong("mode", text, "serve or validate");
 }
 
 static bool parse_component_levels(const char *text)

@@ -4,7 +4,7 @@
 
 #include "sidecar/base/log.h"
 
-enum options_mode { MODE_SERVE, MODE_VALIDATE, MODE_INIT_ONLY };
+enum options_mode { MODE_SERVE, MODE_VALIDATE };
 
 struct options {
     const char *config_path; /* NULL: none */

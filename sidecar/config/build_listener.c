@@ -210,18 +210,6 @@ static bool build_chains(const Envoy__Config__Listener__V3__Listener *m, struct 
 
 /* ---- The listener. ---- */
 
-static bool build_addresses(const Envoy__Config__Listener__V3__Listener *m, struct listener_cfg *l, struct err *err)
-{
-    if (!build_address(m->address, &l->address, NULL, NULL, err))
-        return false;
-    l->additional_count = (unsigned)m->n_additional_addresses;
-    l->additional = ARENA_ARRAY(l->arena, struct addr, l->additional_count);
-    for (unsigned i = 0; i < l->additional_count; i++)
-        if (!build_address(m->additional_addresses[i]->address, &l->additional[i], NULL, NULL, err))
-            return err_prefix(err, "additional_addresses[%u]", i);
-    return true;
-}
-
 static void build_options(const Envoy__Config__Listener__V3__Listener *m, struct listener_cfg *l)
 {
     bool deprecated = m->deprecated_v1 ? value_bool(m->deprecated_v1->bind_to_port, true) : true;
@@ -246,7 +234,7 @@ struct listener_cfg *build_listener(const Envoy__Config__Listener__V3__Listener 
 {
     struct arena *scratch = arena_new(4096);
     struct listener_cfg *l = listener_cfg_new(str_of(m->name));
-    bool ok = supported_check(&m->base, err) && build_addresses(m, l, err);
+    bool ok = supported_check(&m->base, err) && build_address(m->address, &l->address, NULL, NULL, err);
     if (ok)
         build_options(m, l);
     for (size_t i = 0; ok && i < m->n_listener_filters; i++) {

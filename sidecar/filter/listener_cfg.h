@@ -139,8 +139,6 @@ struct listener_cfg {
     uint64_t version_hash;
     bool from_xds;
     struct addr address;
-    struct addr *additional;
-    unsigned additional_count;
     struct str stat_prefix; /* else the address with ':' as '_' */
     bool bind_to_port;      /* true by default */
     bool use_original_dst;  /* hand over to the listener of the original destination */

@@ -89,33 +89,21 @@ static void on_accept(void *ctx, int fd, const struct addr *peer)
     downstream_accept(in->proxy, in->holder, fd);
 }
 
-/* The address at i: 0 is the first, the additional ones follow; NULL behind the last. */
-static const struct addr *address_at(const struct listener_cfg *cfg, unsigned i)
-{
-    if (i == 0)
-        return &cfg->address;
-    return i <= cfg->additional_count ? &cfg->additional[i - 1] : NULL;
-}
-
 static void put_addresses(struct proxy *p, struct installed *in)
 {
-    const struct addr *a;
-    for (unsigned i = 0; (a = address_at(cfg_of(in), i)); i++) {
-        char text[ADDR_TEXT_CAP];
-        table_put(&p->addresses, str_of(addr_format(a, text, sizeof(text))), in);
-    }
+    const struct addr *a = &cfg_of(in)->address;
+    char text[ADDR_TEXT_CAP];
+    table_put(&p->addresses, str_of(addr_format(a, text, sizeof(text))), in);
 }
 
 /* Leaves those that another listener has taken over. */
 static void remove_addresses(struct proxy *p, struct installed *in)
 {
-    const struct addr *a;
-    for (unsigned i = 0; (a = address_at(cfg_of(in), i)); i++) {
-        char text[ADDR_TEXT_CAP];
-        struct str key = str_of(addr_format(a, text, sizeof(text)));
-        if (table_get(&p->addresses, key) == in)
-            table_remove(&p->addresses, key);
-    }
+    const struct addr *a = &cfg_of(in)->address;
+    char text[ADDR_TEXT_CAP];
+    struct str key = str_of(addr_format(a, text, sizeof(text)));
+    if (table_get(&p->addresses, key) == in)
+        table_remove(&p->addresses, key);
 }
 
 static bool has_chain(const struct listener_cfg *cfg, uint64_t version_hash)

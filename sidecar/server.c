@@ -1,0 +1,386 @@
+/* Owns everything on main. States: INITIALIZING (until the first configuration is in force) -> SERVING -> DRAINING (SIGTERM). Main
+ * thread. */
+#include "sidecar/server_priv.h"
+
+#include "sidecar/base/clock.h"
+#include "sidecar/base/die.h"
+#include "sidecar/base/log.h"
+#include "sidecar/observe/access_log.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define DRAIN_POLL_MS 100
+#define LOG_DRAIN_MS 2000
+
+static const char *const state_names[SERVER_STATE_NAMES] = {"initializing", "serving", "draining"};
+
+void server_set_state(struct server *s, enum server_state state)
+{
+    assert(state < SERVER_STATE_NAMES && state > s->state);
+    log_info(LOG_MAIN, "%s -> %s", state_names[s->state], state_names[state]);
+    s->state = state;
+}
+
+bool server_is_ready(const struct server *s)
+{
+    return s->state == SERVER_SERVING && !s->health_failed;
+}
+
+void server_stop(struct server *s)
+{
+    loop_stop(s->loop);
+}
+
+/* ---- What the index hands on. ---- */
+
+/* Fds that no listener needs are closed when every worker has heard of it. */
+struct sweep {
+    struct server *server;
+    int *fds;
+    unsigned waiting;
+};
+
+static void sweep_arrive(void *arg)
+{
+    struct sweep *sweep = arg;
+    if (--sweep->waiting > 0)
+        return;
+    sockets_close_list(sweep->fds);
+    free(sweep);
+}
+
+static void sweep_on_worker(void *arg)
+{
+    struct sweep *sweep = arg;
+    mailbox_post(sweep->server->mailbox, sweep_arrive, sweep);
+}
+
+static struct sweep *sweep_new(struct server *s)
+{
+    int *fds = sockets_take_stale(s->sockets);
+    if (!fds)
+        return NULL;
+    struct sweep *sweep = NEW(struct sweep);
+    sweep->server = s;
+    sweep->fds = fds;
+    sweep->waiting = s->worker_count;
+    return sweep;
+}
+
+static void count_listeners(struct server *s)
+{
+    stats_set(s->listener_manager_stats, stats_main_row(), LISTENER_MANAGER_TOTAL_LISTENERS_ACTIVE,
+              index_count(s->index, RESOURCE_LISTENER));
+}
+
+static bool put_listener(void *ctx, struct listener_cfg *cfg, struct err *err)
+{
+    struct server *s = ctx;
+    const int *fds = NULL;
+    if (cfg->bind_to_port) {
+        fds = sockets_open(s->sockets, cfg, err);
+        if (!fds)
+            return false;
+    } else {
+        sockets_close(s->sockets, cfg->name);
+    }
+    struct listener *l = listener_new(cfg, s->stats, s->worker_count, s->mailbox);
+    struct sweep *sweep = sweep_new(s);
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_put_listener(s->workers[i], listener_ref(l), fds ? fds[i] : -1, sweep ? sweep_on_worker : NULL, sweep);
+    listener_unref(&l);
+    count_listeners(s);
+    return true;
+}
+
+static void remove_listener(void *ctx, struct str name)
+{
+    struct server *s = ctx;
+    sockets_close(s->sockets, name);
+    struct sweep *sweep = sweep_new(s);
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_remove_listener(s->workers[i], name, sweep ? sweep_on_worker : NULL, sweep);
+    count_listeners(s);
+}
+
+static void put_route_table(void *ctx, struct route_table *t)
+{
+    struct server *s = ctx;
+    for (unsigned i = 0; i < s->worker_count; i++) {
+        shared_ref(&t->shared);
+        worker_put_route_table(s->workers[i], t);
+    }
+    route_table_unref(t);
+}
+
+static void remove_route_table(void *ctx, struct str name)
+{
+    struct server *s = ctx;
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_remove_route_table(s->workers[i], name);
+}
+
+static const struct index_ops serve_ops = {
+    .put_listener = put_listener,
+    .remove_listener = remove_listener,
+    .put_route_table = put_route_table,
+    .remove_route_table = remove_route_table,
+};
+
+/* ---- Static resources. ---- */
+
+static bool load_static(struct index *index, const struct bootstrap *b, struct err *err)
+{
+    const Envoy__Config__Bootstrap__V3__Bootstrap__StaticResources *r = b->message->static_resources;
+    for (size_t i = 0; r && i < r->n_clusters; i++)
+        if (!index_put_static(index, RESOURCE_CLUSTER, &r->clusters[i]->base, err))
+            return err_prefix(err, "static_resources.clusters[%zu]", i);
+    for (size_t i = 0; r && i < r->n_listeners; i++)
+        if (!index_put_static(index, RESOURCE_LISTENER, &r->listeners[i]->base, err))
+            return err_prefix(err, "static_resources.listeners[%zu]", i);
+    if (b->ads_cluster.n > 0 && !index_find(index, RESOURCE_CLUSTER, b->ads_cluster))
+        return err_set(err, "dynamic_resources.ads_config.grpc_services[0].envoy_grpc.cluster_name: no static cluster is "
+                            "called \"%.*s\"", STR_FMT(b->ads_cluster));
+    return true;
+}
+
+static void say_refused(const struct options *o, const struct err *err)
+{
+    const char *file = o->config_path ? o->config_path : o->config_yaml ? "--config-yaml" : "environment";
+    fprintf(stderr, "%s: error OG0111: %s\n", file, err->text);
+}
+
+/* ---- Draining. ---- */
+
+static void ask_busy(struct server *s);
+
+static void on_busy(void *ctx, unsigned busy)
+{
+    struct server *s = ctx;
+    s->busy += busy;
+    if (++s->busy_answers < s->worker_count)
+        return;
+    if (s->busy == 0 || loop_now_ms(s->loop) >= s->drain_deadline_ms) {
+        log_info(LOG_MAIN, "drained: %u requests and connections were still open", s->busy);
+        server_stop(s);
+        return;
+    }
+    timer_arm(&s->drain_timer, DRAIN_POLL_MS);
+}
+
+static void ask_busy(struct server *s)
+{
+    s->busy = s->busy_answers = 0;
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_count_busy(s->workers[i], s->mailbox, on_busy, s);
+}
+
+static void on_drain_timer(struct timer *t)
+{
+    struct server *s = CONTAINER_OF(t, struct server, drain_timer);
+    for (unsigned i = 0; !s->drain_closed && i < s->worker_count; i++)
+        worker_close_listeners(s->workers[i], true);
+    s->drain_closed = true;
+    ask_busy(s);
+}
+
+void server_begin_drain(struct server *s)
+{
+    if (s->state == SERVER_DRAINING)
+        return;
+    server_set_state(s, SERVER_DRAINING);
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_drain(s->workers[i], true);
+    s->drain_deadline_ms =
+        loop_now_ms(s->loop) + s->bootstrap->termination_drain_ms + (uint64_t)s->options->drain_time_s * 1000;
+    timer_arm(&s->drain_timer, s->bootstrap->termination_drain_ms);
+}
+
+/* The first SIGTERM or SIGINT drains, the second ends at once. */
+static void on_terminate(void *ctx, int signum)
+{
+    struct server *s = ctx;
+    log_info(LOG_MAIN, "signal %d (%s)", signum, strsignal(signum));
+    if (s->state == SERVER_DRAINING)
+        server_stop(s);
+    else
+        server_begin_drain(s);
+}
+
+static void on_reopen(void *ctx, int signum)
+{
+    (void)ctx;
+    (void)signum;
+    access_log_reopen_all();
+}
+
+/* ---- Life. ---- */
+
+void server_collect(struct server *s)
+{
+    unsigned row = stats_main_row();
+    struct mallinfo2 m = mallinfo2();
+    live_collect(s->live);
+    stats_set(s->server_stats, row, SERVER_CONCURRENCY, s->worker_count);
+    stats_set(s->server_stats, row, SERVER_LIVE, server_is_ready(s));
+    stats_set(s->server_stats, row, SERVER_UPTIME, (clock_mono_ns() - s->start_ns) / 1000000000);
+    stats_set(s->server_stats, row, SERVER_MEMORY_ALLOCATED, m.uordblks);
+    stats_set(s->server_stats, row, SERVER_MEMORY_HEAP_SIZE, m.arena + m.hblkhd);
+    /* Envoy's numbers: 0 live, 1 draining, 2 pre-initializing, 3 initializing. */
+    stats_set(s->server_stats, row, SERVER_STATE,
+              s->state == SERVER_SERVING ? 0 : s->state == SERVER_DRAINING ? 1 : 3);
+}
+
+static unsigned concurrency(const struct options *o, const struct bootstrap *b)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    if (o->concurrency > 0)
+        return o->concurrency;
+    if (b->concurrency > 0)
+        return b->concurrency;
+    return online > 0 ? (unsigned)online : 1;
+}
+
+static void raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void start_ground(struct server *s)
+{
+    s->start_ns = clock_mono_ns();
+    s->start_wall_us = clock_wall_us();
+    s->loop = loop_new();
+    s->mailbox = mailbox_new(s->loop);
+    s->dns = dns_new(s->loop);
+    s->stats = stats_new(s->worker_count);
+    s->server_stats = stats_scope_ref(s->stats, &server_family, STR(""));
+    s->listener_manager_stats = stats_scope_ref(s->stats, &listener_manager_family, STR(""));
+    const struct live_options live = {s->loop, s->mailbox, s->dns, s->stats};
+    s->live = live_new(&live);
+    timer_init(&s->drain_timer, s->loop, on_drain_timer);
+}
+
+static void start_workers(struct server *s)
+{
+    s->sockets = sockets_new(s->worker_count);
+    s->workers = xcalloc(s->worker_count, sizeof(struct worker *));
+    for (unsigned i = 0; i < s->worker_count; i++) {
+        const struct worker_options w = {
+            .index = i,
+            .drain_time_ms = (uint64_t)s->options->drain_time_s * 1000,
+            .drain_strategy = s->options->drain_immediate ? DRAIN_IMMEDIATE : DRAIN_GRADUAL,
+        };
+        s->workers[i] = worker_start(&w, s->live);
+    }
+}
+
+static void stop_all(struct server *s)
+{
+    server_endpoints_stop(s);
+    signal_stop(&s->sigterm);
+    signal_stop(&s->sigint);
+    signal_stop(&s->sigusr1);
+    timer_disarm(&s->drain_timer);
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_stop(&s->workers[i], s->live);
+    free(s->workers);
+    index_free(&s->index);
+    sockets_free(&s->sockets);
+    loop_run_ready(s->loop);
+    live_free(&s->live);
+    mailbox_free(&s->mailbox);
+    stats_scope_unref(&s->server_stats);
+    stats_scope_unref(&s->listener_manager_stats);
+    dns_free(&s->dns);
+    loop_run_ready(s->loop);
+    stats_free(&s->stats);
+    loop_free(&s->loop);
+    access_log_drain(LOG_DRAIN_MS);
+}
+
+int server_run(const struct options *o, struct bootstrap *b)
+{
+    struct server s = {.options = o, .bootstrap = b, .worker_count = concurrency(o, b)};
+    struct err err = {0};
+    raise_limits();
+    start_ground(&s);
+    start_workers(&s);
+    s.index = index_new(s.live, &serve_ops, &s);
+    s.sigterm = signal_start(s.loop, SIGTERM, on_terminate, &s);
+    s.sigint = signal_start(s.loop, SIGINT, on_terminate, &s);
+    s.sigusr1 = signal_start(s.loop, SIGUSR1, on_reopen, &s);
+    bool ok = load_static(s.index, b, &err);
+    if (!ok)
+        say_refused(o, &err);
+    ok = ok && server_endpoints_start(&s);
+    if (ok && b->ads_cluster.n > 0) {
+        fputs("outrigger-sidecar: dynamic_resources: ADS is not built yet; give static_resources\n", stderr);
+        ok = false;
+    } else if (ok) {
+        server_set_state(&s, SERVER_SERVING);
+    }
+    if (ok) {
+        log_info(LOG_MAIN, "outrigger-sidecar " OUTRIGGER_VERSION ": node %s, %u workers", b->node->id, s.worker_count);
+        loop_run(s.loop);
+    }
+    stop_all(&s);
+    return ok ? 0 : 1;
+}
+
+/* ---- Validation. ---- */
+
+static bool drop_listener(void *ctx, struct listener_cfg *l, struct err *err)
+{
+    (void)ctx;
+    (void)err;
+    shared_unref(&l->shared);
+    return true;
+}
+
+static void drop_route_table(void *ctx, struct route_table *t)
+{
+    (void)ctx;
+    route_table_unref(t);
+}
+
+static void drop_name(void *ctx, struct str name)
+{
+    (void)ctx;
+    (void)name;
+}
+
+int server_validate(const struct options *o, struct bootstrap *b)
+{
+    static const struct index_ops ops = {drop_listener, drop_name, drop_route_table, drop_name};
+    struct err err = {0};
+    struct loop *loop = loop_new();
+    struct mailbox *mailbox = mailbox_new(loop);
+    struct stats *stats = stats_new(1);
+    const struct live_options live_options = {loop, mailbox, NULL, stats};
+    struct live *live = live_new(&live_options);
+    struct index *index = index_new(live, &ops, NULL);
+    bool ok = load_static(index, b, &err);
+    if (ok)
+        printf("configuration '%s' OK\n", o->config_path ? o->config_path : "given");
+    else
+        say_refused(o, &err);
+    index_free(&index);
+    live_free(&live);
+    mailbox_free(&mailbox);
+    stats_free(&stats);
+    loop_free(&loop);
+    return ok ? 0 : 1;
+}

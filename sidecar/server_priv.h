@@ -1,0 +1,66 @@
+/* What the files of the server share: server.c (life), server_xds.c (the control plane), server_admin.c (endpoints). For
+ * siblings only. */
+#ifndef OUTRIGGER_SIDECAR_SERVER_PRIV_H
+#define OUTRIGGER_SIDECAR_SERVER_PRIV_H
+
+#include "sidecar/config/index.h"
+#include "sidecar/http/serve.h"
+#include "sidecar/net/dns.h"
+#include "sidecar/net/mailbox.h"
+#include "sidecar/net/signal.h"
+#include "sidecar/net/timer.h"
+#include "sidecar/observe/families.h"
+#include "sidecar/server.h"
+#include "sidecar/sockets.h"
+#include "sidecar/upstream/live.h"
+#include "sidecar/worker.h"
+#include "sidecar/xds/xds.h"
+
+enum server_state { SERVER_INITIALIZING, SERVER_SERVING, SERVER_DRAINING, SERVER_STATE_NAMES };
+
+struct server {
+    const struct options *options;
+    struct bootstrap *bootstrap;
+    struct loop *loop;
+    struct mailbox *mailbox;
+    struct dns *dns;
+    struct stats *stats;
+    struct stats_scope *server_stats, *listener_manager_stats;
+    struct live *live;
+    struct index *index;
+    struct sockets *sockets;
+    struct worker **workers;
+    unsigned worker_count;
+    struct xds *xds;
+    enum server_state state;
+    bool health_failed; /* POST /healthcheck/fail */
+    uint64_t start_ns, start_wall_us;
+    unsigned uptime_epoch;
+
+    struct signal_watch *sigterm, *sigint, *sigusr1;
+    struct timer drain_timer; /* the grace during which inbound still accepts, then the wait for what is in flight */
+    uint64_t drain_deadline_ms;
+    bool drain_closed; /* inbound accepts no more */
+    unsigned busy, busy_answers;
+
+    struct admin *admin;
+    struct serve *health, *metrics, *merged;
+};
+
+/* ---- server.c ---- */
+void server_set_state(struct server *s, enum server_state state);
+bool server_is_ready(const struct server *s);
+void server_begin_drain(struct server *s);
+void server_stop(struct server *s);
+/* Brings gauges up to date before statistics are read. */
+void server_collect(struct server *s);
+
+/* ---- server_xds.c ---- */
+void server_xds_start(struct server *s);
+
+/* ---- server_endpoints.c ---- */
+/* Admin, health and metrics. False after saying which could not be opened. */
+bool server_endpoints_start(struct server *s);
+void server_endpoints_stop(struct server *s);
+
+#endif
