@@ -258,7 +258,8 @@ static void commit(struct attempt *a, struct http_response *response, bool end)
     *r = *response;
     a->committed = true;
     timer_disarm(&a->per_try_timer);
-    body_drop(&x->body);
+    if (x->mirrors.count == 0)
+        body_drop(&x->body);
     retry_end(&x->retry);
     if (r->status == 101)
         timer_disarm(&x->route_timer); /* a tunnel has no end to wait for */
@@ -498,6 +499,7 @@ void attempt_on_body(struct exchange *x, const uint8_t *data, size_t n, bool end
     struct attempt *a = x->attempt;
     if (!body_add(&x->body, data, n, true)) {
         stats_inc(cluster_stats(x->cluster), x->row, CLUSTER_RETRY_OR_SHADOW_ABANDONED);
+        x->mirrors.count = 0;
         body_drop(&x->body);
     }
     if (end)

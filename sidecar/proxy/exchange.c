@@ -106,6 +106,16 @@ static void choose_retries(struct exchange *x)
     x->tried = ARENA_ARRAY(x->arena, struct host *, (size_t)(p->num_retries < 64 ? p->num_retries : 64) + 1);
 }
 
+/* The whole request is here: mirrors get theirs. */
+static void send_mirrors(struct exchange *x)
+{
+    if (x->mirrors.count == 0 || x->state == EXCHANGE_DONE)
+        return;
+    mirror_send(&x->mirrors, x->proxy->upstream, x->request, buf_str(&x->body.data), x->body.trailers,
+                x->route_timeout_ms);
+    x->mirrors.count = 0;
+}
+
 static void exchange_start(struct exchange *x)
 {
     if (!wants_upstream(x) || !find_cluster(x))
@@ -120,12 +130,15 @@ static void exchange_start(struct exchange *x)
                                                   &x->set_cookie);
     choose_retries(x);
     deadlines_choose(x);
-    x->body.keep = x->retry.on != 0 && x->retry.remaining > 0;
+    mirror_choose(&x->choice, &x->proxy->rng, x->arena, &x->mirrors);
+    x->body.keep = (x->retry.on != 0 && x->retry.remaining > 0) || x->mirrors.count > 0;
     request_head_finish(x);
     exchange_set_state(x, EXCHANGE_TRYING);
     if (x->request_ended)
         deadlines_on_request_end(x);
     attempt_start(x);
+    if (x->body.ended)
+        send_mirrors(x);
 }
 
 /* ---- What passed the filters. ---- */
@@ -155,6 +168,8 @@ static void on_filtered_data(void *ctx, const uint8_t *data, size_t n, bool end)
         attempt_on_body(x, data, n, end);
     else if (!x->is_answering && !body_add(&x->body, data, n, false))
         pause_for_body(x);
+    if (end)
+        send_mirrors(x);
 }
 
 static void on_filtered_trailers(void *ctx, struct headers *trailers)
@@ -164,6 +179,7 @@ static void on_filtered_trailers(void *ctx, struct headers *trailers)
     x->body.ended = true;
     if (attempt_has_stream(x))
         attempt_on_trailers(x);
+    send_mirrors(x);
 }
 
 static void on_filter_reply(void *ctx, const struct filter_reply *reply)

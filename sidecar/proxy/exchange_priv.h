@@ -12,6 +12,7 @@
 #include "sidecar/proxy/body.h"
 #include "sidecar/proxy/downstream.h"
 #include "sidecar/proxy/exchange.h"
+#include "sidecar/proxy/mirror.h"
 #include "sidecar/proxy/proxy.h"
 #include "sidecar/resilience/retry.h"
 #include "sidecar/route/match.h"
@@ -45,6 +46,7 @@ struct exchange {
     struct str remote_ip;         /* whose request it is, without port */
     struct body body;
     bool body_paused; /* downstream is not read because the body is at its limit */
+    struct mirror_choice mirrors; /* to be sent once the whole request is here */
     struct filter_run run; /* begun once the route is chosen */
 
     struct holder *table_holder; /* of a table by name; NULL: the inline one */

@@ -30,6 +30,7 @@ struct rng *upstream_rng(struct upstream *u);
 
 /* The cluster of that name now, held; NULL: unknown (503 NC). */
 struct cluster *upstream_acquire(struct upstream *u, struct str name);
+/* Fine on NULL. */
 void upstream_release(struct cluster **c);
 const struct cluster_cfg *cluster_config(const struct cluster *c);
 /* The family is cluster_family of observe/families.h; write it at cluster_row. */
