@@ -10,6 +10,7 @@
 
 #define DISCOVERY(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_##x
 #define TYPE(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__##x
+#define LB_CONFIG(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_##x
 #define LB(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__##x
 
 static bool build_type(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
@@ -83,13 +84,13 @@ static bool build_lb(const Envoy__Config__Cluster__V3__Cluster *m, struct cluste
     }
     if ((c->lb == LB_CLUSTER_PROVIDED) != (c->type == CLUSTER_ORIGINAL_DST))
         return err_set(err, "lb_policy: CLUSTER_PROVIDED goes with type ORIGINAL_DST and only with it");
-    if (m->least_request_lb_config) {
+    if (m->lb_config_case == LB_CONFIG(LEAST_REQUEST_LB_CONFIG)) {
         c->lb_options.choice_count = value_u32(m->least_request_lb_config->choice_count, 2);
         if (c->lb_options.choice_count < 2)
             return err_set(err, "least_request_lb_config.choice_count: must be at least 2, got %u",
                            c->lb_options.choice_count);
     }
-    if (m->ring_hash_lb_config) {
+    if (m->lb_config_case == LB_CONFIG(RING_HASH_LB_CONFIG)) {
         c->lb_options.ring_min = value_u64(m->ring_hash_lb_config->minimum_ring_size, 1024);
         c->lb_options.ring_max = value_u64(m->ring_hash_lb_config->maximum_ring_size, 8388608);
         if (c->lb_options.ring_max > 8388608 || c->lb_options.ring_min > c->lb_options.ring_max)
@@ -97,7 +98,7 @@ static bool build_lb(const Envoy__Config__Cluster__V3__Cluster *m, struct cluste
                                 "the minimum not above the maximum", (unsigned long long)c->lb_options.ring_min,
                            (unsigned long long)c->lb_options.ring_max);
     }
-    if (m->maglev_lb_config) {
+    if (m->lb_config_case == LB_CONFIG(MAGLEV_LB_CONFIG)) {
         uint64_t size = value_u64(m->maglev_lb_config->table_size, 65537);
         c->lb_options.maglev_table_size = size;
         bool prime = size >= 2 && size <= 5000011;
@@ -335,7 +336,7 @@ static bool build_connection(const Envoy__Config__Cluster__V3__Cluster *m, struc
         c->keepalive.time_s = value_u32(k->keepalive_time, 0);
         c->keepalive.interval_s = value_u32(k->keepalive_interval, 0);
     }
-    if (m->original_dst_lb_config) {
+    if (m->lb_config_case == LB_CONFIG(ORIGINAL_DST_LB_CONFIG)) {
         if (c->type != CLUSTER_ORIGINAL_DST)
             return err_set(err, "original_dst_lb_config: belongs to type ORIGINAL_DST");
         c->use_http_header = m->original_dst_lb_config->use_http_header;

@@ -46,8 +46,8 @@ static size_t predicate_ranges(const Envoy__Config__Listener__V3__ListenerFilter
 static bool build_listener_filter(const Envoy__Config__Listener__V3__ListenerFilter *m, struct listener_cfg *l,
                                   struct arena *scratch, struct err *err)
 {
-    if (!m->typed_config)
-        return err_set(err, "typed_config: is required");
+    if (m->config_type_case != ENVOY__CONFIG__LISTENER__V3__LISTENER_FILTER__CONFIG_TYPE_TYPED_CONFIG)
+        return err_set(err, "typed_config: is required (config_discovery is not supported)");
     ProtobufCMessage *config = build_any_of_its_type(m->typed_config, scratch, err);
     if (!config)
         return false;

@@ -7,6 +7,7 @@
 #include "sidecar/base/table.h"
 
 #include "proto/codec.h"
+#include "proto/google_protobuf.pb-c.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -407,9 +408,18 @@ static bool check_field(const ProtobufCMessage *m, const ProtobufCFieldDescripto
     return true;
 }
 
+/* No duration in the configuration may be negative, in Envoy neither. */
+static bool check_duration(const Google__Protobuf__Duration *d, struct err *err)
+{
+    return (d->seconds >= 0 && d->nanos >= 0) ||
+           err_set(err, "a duration must not be negative, got %llds", (long long)d->seconds);
+}
+
 static bool check_message(const ProtobufCMessage *m, struct err *err)
 {
     const ProtobufCMessageDescriptor *d = m->descriptor;
+    if (d == &google__protobuf__duration__descriptor)
+        return check_duration((const Google__Protobuf__Duration *)m, err);
     const char *fields = is_map_entry(d) ? "*" : table_get(&supported_by_message, str_of(d->name));
     if (!fields)
         return err_set(err, "%s is not supported", d->name);
