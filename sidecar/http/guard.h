@@ -23,7 +23,7 @@ enum guard_verdict {
     GUARD_TRANSFER_ENCODING_PLACE, /* 400: where there must be none (HTTP/1.0, 1xx, 204) */
     GUARD_LENGTH_AND_CHUNKED,      /* 400 */
     GUARD_CONNECTION,              /* 400: Connection nominates what it may not, or too much */
-    GUARD_BODY,                    /* 400: CONNECT with a body */
+    GUARD_BODY,                    /* 400: a body where there is none: CONNECT; an answer of 1xx or 204 */
     GUARD_UPGRADE,                 /* 403, no body: CONNECT or an upgrade that is not allowed here */
     GUARD_STATUS,                  /* outside 100-599, or a 101 nobody asked for */
     GUARD_FORBIDDEN_FIELD,         /* HTTP/2: a connection-level field, TE but "trailers" */

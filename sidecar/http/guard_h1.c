@@ -337,14 +337,19 @@ static enum guard_verdict read_response_body(struct http_response *r, const stru
                                              struct guard_framing *f)
 {
     bool informational = r->status < 200, success = r->status >= 200 && r->status < 300;
-    if (informational || r->status == 204) {
-        /* RFC 9112 6.1 and RFC 9110 8.6: neither may be there. A length is harmless. */
-        if (f->chunked)
-            return GUARD_TRANSFER_ENCODING_PLACE;
+    bool bodiless = informational || r->status == 204;
+    /* RFC 9112 6.1 and RFC 9110 8.6: neither may be there. An empty length is harmless. */
+    if (bodiless && f->chunked)
+        return GUARD_TRANSFER_ENCODING_PLACE;
+    if (bodiless && r->content_length > 0)
+        return GUARD_BODY;
+    f->is_tunnel = r->status == 101 || (asked->connect && success);
+    if (bodiless || f->is_tunnel) {
+        /* Of a tunnel's opening both are ignored (RFC 9110 9.3.6). */
+        f->chunked = false;
         r->content_length = -1;
         headers_remove_id(&r->headers, HDR_CONTENT_LENGTH);
     }
-    f->is_tunnel = r->status == 101 || (asked->connect && success);
     f->no_body = informational || asked->head || r->status == 204 || r->status == 304;
     f->until_close = !f->no_body && !f->is_tunnel && !f->chunked && r->content_length < 0;
     return GUARD_OK;

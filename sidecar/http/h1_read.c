@@ -87,7 +87,7 @@ static int on_headers_complete(llhttp_t *parser)
     if (!c->head)
         return -1; /* an end that is not CR LF CR LF */
     c->head->complete = true;
-    return 0;
+    return HPE_PAUSED; /* tells where it was */
 }
 
 static int on_extension(llhttp_t *parser, const char *at, size_t n)
@@ -172,10 +172,11 @@ static bool parse_head(struct h1 *c, struct h1_head *h, const uint8_t *p, size_t
     begin_parser(c);
     llhttp_execute(&c->parser, h->copy, n);
     c->head = NULL;
-    llhttp_errno_t error = llhttp_get_errno(&c->parser);
-    if (h->complete && error == HPE_PAUSED_UPGRADE)
-        error = HPE_OK;
-    return h->complete && error == HPE_OK;
+    if (!h->complete || llhttp_get_errno(&c->parser) != HPE_PAUSED)
+        return false;
+    bool is_whole = llhttp_get_error_pos(&c->parser) == h->copy + n;
+    llhttp_resume(&c->parser);
+    return is_whole;
 }
 
 static void begin_body(struct h1 *c, const struct guard_framing *f, int64_t length)
@@ -289,19 +290,19 @@ static void read_response(struct h1 *c, const uint8_t *p, size_t n)
         h1_settle(c);
 }
 
-/* What has come of a head so far: refuses what can never become one. */
+/* What has come of a head so far: refuses what can never become one, and what is too long. */
 static void probe(struct h1 *c, const uint8_t *p, size_t n)
 {
-    if (n > c->base.options.max_header_bytes) {
-        h1_fail(c, GUARD_HEADERS_TOO_LARGE);
-        return;
-    }
+    size_t limit = c->base.options.max_header_bytes;
+    size_t to = n < limit ? n : limit;
     if (c->looked_at == 0)
         begin_parser(c);
-    llhttp_execute(&c->parser, (const char *)p + c->looked_at, n - c->looked_at);
-    c->looked_at = n;
+    llhttp_execute(&c->parser, (const char *)p + c->looked_at, to - c->looked_at);
+    c->looked_at = to;
     if (llhttp_get_errno(&c->parser) != HPE_OK)
         h1_fail(c, verdict_of(&c->parser));
+    else if (n > limit)
+        h1_fail(c, GUARD_HEADERS_TOO_LARGE);
 }
 
 size_t h1_read_head(struct h1 *c, const uint8_t *p, size_t n)
@@ -325,10 +326,12 @@ size_t h1_read_head(struct h1 *c, const uint8_t *p, size_t n)
         return c->state == H1_DEAF ? n : 0;
     }
     size_t head_n = (size_t)(found - p) + end_n;
+    if (head_n > c->base.options.max_header_bytes) {
+        probe(c, p, head_n);
+        return n;
+    }
     c->looked_at = 0;
-    if (head_n > c->base.options.max_header_bytes)
-        h1_fail(c, GUARD_HEADERS_TOO_LARGE);
-    else if (c->base.is_server)
+    if (c->base.is_server)
         read_request(c, p, head_n);
     else
         read_response(c, p, head_n);
