@@ -28,8 +28,8 @@ void compile_routes(struct view *v, char *const *route_names, struct compiled *o
 void compile_inbound_clusters(struct view *v, const struct pod *pod, struct compiled *out);
 void compile_inbound_listener(struct view *v, const struct pod *pod, struct compiled *out);
 
-/* ---- For gRPC libraries: a listener "HOST:PORT" with its route table inside. False: nobody has that host and port. ---- */
-bool compile_api_listener(struct view *v, struct str name, struct compiled *out);
+/* ---- For gRPC libraries: a listener "HOST:PORT" for each HTTP port, its route table inside. ---- */
+void compile_api_listeners(struct view *v, struct compiled *out);
 
 /* "outbound|PORT|SUBSET|HOST" */
 char *compile_cluster_name(struct arena *a, uint32_t port, const char *subset, struct str host);

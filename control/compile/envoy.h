@@ -152,6 +152,7 @@ EMIT(cors_policy, CORS(CorsPolicy), envoy__extensions__filters__http__cors__v3__
 EMIT(router, Envoy__Extensions__Filters__Http__Router__V3__Router, envoy__extensions__filters__http__router__v3__router)
 
 EMIT_LISTENER(listener, Listener, listener)
+EMIT_LISTENER(api_listener, ApiListener, api_listener)
 EMIT_LISTENER(filter_chain, FilterChain, filter_chain)
 EMIT_LISTENER(filter_chain_match, FilterChainMatch, filter_chain_match)
 EMIT_LISTENER(filter, Filter, filter)

@@ -23,7 +23,8 @@ ROUTE(Route) **routes_of_rule(const struct route_scope *scope, size_t *count_r);
 ROUTE(Route) *route_default(struct view *v, const struct service *s, const struct service_port *port);
 ROUTE(RetryPolicy) *retry_policy_of(struct arena *a, const ISTIO(HTTPRetry) *retries, bool is_hashed);
 ROUTE(RouteAction__HashPolicy) *hash_policy_of(struct arena *a, const ISTIO(LoadBalancerSettings__ConsistentHashLB) *hash);
-void route_apply_filters(struct arena *a, ROUTE(Route) *route, const ISTIO(HTTPRoute) *http); /* fault, cors */
+/* Fault and CORS. */
+void route_apply_filters(const struct route_scope *scope, ROUTE(Route) *route, const ISTIO(HTTPRoute) *http);
 /* The cluster of a destination, the policy in force there and its service (NULL: unknown). */
 char *destination_cluster(const struct route_scope *scope, const ISTIO(Destination) *d, struct policy *policy_r);
 MATCHER(StringMatcher) *string_matcher_of(struct arena *a, const ISTIO(StringMatch) *match);

@@ -500,7 +500,7 @@ ROUTE(Route) *route_of(const struct route_scope *scope, const ISTIO(HTTPRoute) *
     APPLY_OPS(route, request, response);
     route->decorator = emit_decorator(a);
     route->decorator->operation = operation_of(scope, route);
-    route_apply_filters(a, route, http);
+    route_apply_filters(scope, route, http);
     return route;
 }
 

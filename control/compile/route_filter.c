@@ -94,10 +94,12 @@ static void add_filter(struct arena *a, ROUTE(Route) *route, struct str name, co
     EMIT_PUSH(a, route->n_typed_per_filter_config, route->typed_per_filter_config, entry);
 }
 
-void route_apply_filters(struct arena *a, ROUTE(Route) *route, const ISTIO(HTTPRoute) *http)
+void route_apply_filters(const struct route_scope *scope, ROUTE(Route) *route, const ISTIO(HTTPRoute) *http)
 {
+    struct arena *a = scope->arena;
     if (http->fault)
         add_filter(a, route, STR("envoy.filters.http.fault"), fault_of(a, http->fault));
-    if (http->cors_policy)
+    /* gRPC libraries refuse a route with a filter that they do not have; no browser speaks through them. */
+    if (http->cors_policy && !scope->view->client.is_grpc)
         add_filter(a, route, STR("envoy.filters.http.cors"), cors_of(a, http->cors_policy));
 }

@@ -403,8 +403,11 @@ bool files_scan(struct files *fs)
     bool is_changed = false;
     for (unsigned i = 0; i < fs->count; i++)
         fs->v[i]->is_seen = false;
-    for (unsigned i = 0; i < fs->dir_count; i++)
-        is_changed |= look_at_dir(fs, fs->dirs[i], i, 0);
+    for (unsigned i = 0; i < fs->dir_count; i++) {
+        struct stat st;
+        bool is_file = stat(fs->dirs[i], &st) == 0 && S_ISREG(st.st_mode);
+        is_changed |= is_file ? look_at_file(fs, fs->dirs[i], i) : look_at_dir(fs, fs->dirs[i], i, 0);
+    }
     is_changed |= drop_unseen(fs);
     if (is_changed)
         decide(fs);

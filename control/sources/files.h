@@ -14,7 +14,8 @@
 
 struct files;
 
-/* dirs are read in this order; a path is later than another by the order of its directory, then bytewise. */
+/* dirs are read in this order; a path is later than another by the order of its directory, then bytewise. One that is a file is
+ * read alone, whatever its name. */
 struct files *files_new(const char *const *dirs, unsigned count);
 void files_free(struct files **files);
 

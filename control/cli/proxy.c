@@ -1,0 +1,94 @@
+/* `outrigger proxy WHAT POD`: the configuration of a sidecar, as the control plane has it. With -f it is compiled here, for files
+ * that no control plane has seen yet; else it is asked for by the API. */
+#include "control/cli/cli.h"
+#include "control/cli/proxy_table.h"
+
+#include "control/cache/cache.h"
+#include "control/registry/vips.h"
+#include "control/sources/files.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool parse_what(const char *word, enum resource_type *type_r)
+{
+    static const char *const words[RESOURCE_TYPE_COUNT] = {
+        [RESOURCE_CLUSTER] = "clusters",
+        [RESOURCE_ENDPOINT] = "endpoints",
+        [RESOURCE_LISTENER] = "listeners",
+        [RESOURCE_ROUTE] = "routes",
+    };
+    for (enum resource_type t = 0; t < RESOURCE_TYPE_COUNT; t++) {
+        /* istioctl's words are in the singular. */
+        if (strncmp(word, words[t], strlen(words[t]) - 1) == 0 && strlen(word) >= strlen(words[t]) - 1) {
+            *type_r = t;
+            return strcmp(word + strlen(words[t]) - 1, "s") == 0 || word[strlen(words[t]) - 1] == '\0';
+        }
+    }
+    return false;
+}
+
+/* "POD.NAMESPACE", or "POD" with -n. */
+static void split_pod(const struct cli *cli, const char *word, struct str *pod_r, struct str *ns_r)
+{
+    const char *dot = strrchr(word, '.');
+    *pod_r = dot ? str_n(word, (size_t)(dot - word)) : str_of(word);
+    *ns_r = dot ? str_of(dot + 1) : cli->ns ? str_of(cli->ns) : STR("default");
+}
+
+static int dump(const struct cli *cli, struct cache *cache, enum resource_type type, const char *word, struct buf *out)
+{
+    struct client_identity identity = {.ip = STR("")};
+    split_pod(cli, word, &identity.pod, &identity.ns);
+    struct cache_client *client = cache_client_new(cache, &identity);
+    int code = CLI_OK;
+    if (!cache_client_pod(client))
+        code = cli_fail("the files know no running pod %.*s in namespace %.*s", STR_FMT(identity.pod), STR_FMT(identity.ns));
+    else
+        cache_dump(client, type, out);
+    cache_client_free(&client);
+    return code;
+}
+
+static int compile_files(const struct cli *cli, enum resource_type type, const char *word, struct buf *out)
+{
+    struct err err = {0};
+    struct vips *vips = vips_open("10.96.0.0/16", NULL, &err);
+    struct registry_options options = {str_of(cli->domain), str_of(cli->root_namespace), vips};
+    struct cache *cache = cache_new(&options);
+    struct files *files = files_new(cli->files, cli->file_count);
+    unsigned count;
+    files_scan(files);
+    struct object *const *objects = files_objects(files, &count);
+    if (files_refused(files) > 0)
+        cli_fail("%u files are wrong and left out; see outrigger analyze", files_refused(files));
+    cache_update(cache, objects, count);
+    int code = dump(cli, cache, type, word, out);
+    cache_free(&cache);
+    files_free(&files);
+    vips_free(&vips);
+    return code;
+}
+
+int cli_proxy(const struct cli *cli)
+{
+    enum resource_type type;
+    struct buf json = {0};
+    if (cli->word_count != 2 || !parse_what(cli->words[0], &type))
+        return cli_usage("proxy takes clusters, endpoints, listeners or routes, and a pod");
+    for (unsigned i = 0; i < cli->file_count; i++) {
+        if (access(cli->files[i], R_OK) != 0)
+            return cli_fail("%s: cannot be read: %s", cli->files[i], strerror(errno));
+    }
+    if (cli->file_count == 0)
+        return cli_usage("proxy takes -f DIR");
+    int code = compile_files(cli, type, cli->words[1], &json);
+    if (code == CLI_OK && cli->json)
+        cli_print(buf_str(&json));
+    else if (code == CLI_OK)
+        code = proxy_table_print(type, buf_str(&json));
+    buf_fini(&json);
+    return code;
+}
