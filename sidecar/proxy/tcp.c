@@ -23,7 +23,6 @@ struct tcp {
     struct upstream_tcp *attempt;
     struct conn *up;             /* NULL: not connected, or gone */
     bool is_down_gone, is_flushing;
-    unsigned attempts;
     uint64_t last_ms;            /* bytes moved */
     struct stream_info info;
     char up_local[ADDR_TEXT_CAP];
@@ -103,6 +102,17 @@ static void touch(struct tcp *t)
     t->last_ms = loop_now_ms(t->d->proxy->loop);
 }
 
+/* One side ended; what the other hears of it. After an end in order it has heard both halves, and follows by itself. */
+static void pass_end(struct conn *other, enum conn_end end)
+{
+    if (end == CONN_END_RESET) {
+        conn_flush(other);
+        conn_abort(other);
+    } else if (end != CONN_END_EOF) {
+        conn_close(other);
+    }
+}
+
 /* ---- Relaying: the upstream side. ---- */
 
 static void on_up_data(struct conn *c, void *ctx, uint8_t *data, size_t n)
@@ -152,8 +162,10 @@ static void on_up_end(struct conn *c, void *ctx, enum conn_end end, int error)
     t->info.upstream_wire_bytes_sent = conn_bytes_written(c);
     upstream_tcp_end(&t->attempt, c, end);
     t->up = NULL;
-    if (!t->is_down_gone && end != CONN_END_EOF)
-        conn_close_after_flush(t->d->conn, 0);
+    if (end == CONN_END_RESET)
+        stream_info_flag(&t->info, FLAG_UR);
+    if (!t->is_down_gone)
+        pass_end(t->d->conn, end);
     finish_if_over(t);
 }
 
@@ -170,10 +182,10 @@ static const struct conn_handler up_handler = {
 static void connect_upstream(struct tcp *t);
 
 /* Before any byte went anywhere: the client's connection is closed. */
-static void give_up(struct tcp *t)
+static void give_up(struct tcp *t, const char *why)
 {
     log_debug(LOG_CONNECTION, "connection %llu: no upstream connection to %.*s: %s",
-              (unsigned long long)t->d->connection_id, STR_FMT(t->info.upstream_cluster), t->failure);
+              (unsigned long long)t->d->connection_id, STR_FMT(t->info.upstream_cluster), why);
     conn_close(t->d->conn);
 }
 
@@ -189,13 +201,13 @@ static void note_host(struct tcp *t)
 static void try_again(struct tcp *t)
 {
     unsigned limit = t->cfg->max_connect_attempts > 0 ? t->cfg->max_connect_attempts : 1;
-    if (t->attempts < limit) {
+    if (t->info.attempts < limit) {
         connect_upstream(t);
         return;
     }
     stream_info_flag(&t->info, FLAG_URX);
     count_cluster(t, CLUSTER_UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED);
-    give_up(t);
+    give_up(t, "all attempts failed");
 }
 
 static void on_connect_failed(struct upstream_tcp *attempt, void *ctx, enum upstream_failure f, const char *detail)
@@ -244,8 +256,7 @@ static struct str choose_cluster(struct tcp *t)
 static void refuse(struct tcp *t, enum upstream_failure f)
 {
     stream_info_flag(&t->info, f == UPSTREAM_NO_HOST ? FLAG_UH : FLAG_UO);
-    strncpy(t->failure, upstream_failure_name(f), sizeof(t->failure) - 1);
-    give_up(t);
+    give_up(t, upstream_failure_name(f));
 }
 
 static void connect_upstream(struct tcp *t)
@@ -254,13 +265,14 @@ static void connect_upstream(struct tcp *t)
     struct downstream *d = t->d;
     enum upstream_failure f;
     upstream_release(&t->cluster);
-    t->info.upstream_cluster = choose_cluster(t);
-    t->cluster = upstream_acquire(d->proxy->upstream, t->info.upstream_cluster);
+    struct str name = choose_cluster(t);
+    t->cluster = upstream_acquire(d->proxy->upstream, name);
+    t->info.upstream_cluster = t->cluster ? name : STR_NONE;
     if (!t->cluster) {
+        log_debug(LOG_CONNECTION, "connection %llu: no cluster %.*s", (unsigned long long)d->connection_id, STR_FMT(name));
         count(t, TCP_DOWNSTREAM_CX_NO_ROUTE);
         stream_info_flag(&t->info, FLAG_NC);
-        strncpy(t->failure, "no such cluster", sizeof(t->failure) - 1);
-        give_up(t);
+        conn_close(d->conn);
         return;
     }
     struct upstream_ctx ctx = {
@@ -268,14 +280,14 @@ static void connect_upstream(struct tcp *t)
         .hash = t->cfg->hash_source_ip ? hash_xx64(d->remote_ip.p, d->remote_ip.n, 0) : 0,
         .original_dst = d->is_restored ? conn_destination(d->conn) : NULL,
     };
-    t->attempts++;
     t->attempt = upstream_tcp_open(t->cluster, &ctx, &handler, t, &f);
-    if (t->attempt)
-        return;
-    if (f == UPSTREAM_OVERFLOW_PENDING)
-        try_again(t);
-    else
+    if (!t->attempt && f != UPSTREAM_OVERFLOW_PENDING) {
         refuse(t, f);
+        return;
+    }
+    t->info.attempts++;
+    if (!t->attempt)
+        try_again(t);
 }
 
 /* ---- Relaying: the downstream side. ---- */
@@ -324,17 +336,12 @@ static void end_upstream(struct tcp *t, enum conn_end end)
         upstream_tcp_cancel(&t->attempt);
     if (!t->up)
         return;
-    if (end == CONN_END_LOCAL) {
-        conn_close(t->up);
-        return;
-    }
-    if (conn_write_pending(t->up) > 0) {
+    if (end == CONN_END_EOF && conn_write_pending(t->up) > 0) {
         t->is_flushing = true;
         count(t, TCP_UPSTREAM_FLUSH_TOTAL);
         stats_inc(t->d->stats->tcp, t->d->proxy->row, TCP_UPSTREAM_FLUSH_ACTIVE);
     }
-    if (end != CONN_END_EOF) /* in order: upstream has heard both ends, and follows */
-        conn_close_after_flush(t->up, 0);
+    pass_end(t->up, end);
 }
 
 static void on_down_end(struct conn *c, void *ctx, enum conn_end end, int error)
@@ -344,6 +351,8 @@ static void on_down_end(struct conn *c, void *ctx, enum conn_end end, int error)
     (void)error;
     t->info.bytes_received = d->bytes_read = conn_bytes_read(c);
     t->info.bytes_sent = d->bytes_written = conn_bytes_written(c);
+    t->info.downstream_wire_bytes_received = t->info.bytes_received;
+    t->info.downstream_wire_bytes_sent = t->info.bytes_sent;
     t->is_down_gone = true;
     d->conn = NULL;
     end_upstream(t, end);
