@@ -272,6 +272,19 @@ static void receive(struct conn *c, uint8_t *data, size_t n)
         deliver(c, data, n);
 }
 
+static void raise_eof(struct conn *c)
+{
+    if (c->write_broken) {
+        conn_finish(c, CONN_END_RESET, c->error);
+        return;
+    }
+    bool is_heard = c->handler && c->handler->on_eof;
+    if (is_heard)
+        c->handler->on_eof(c, c->ctx);
+    if (c->state == CONN_OPEN && (!is_heard || c->fin_sent))
+        conn_finish(c, CONN_END_EOF, 0);
+}
+
 /* The peer's side is over. */
 static void receive_eof(struct conn *c)
 {
@@ -288,12 +301,7 @@ static void receive_eof(struct conn *c)
         conn_finish(c, CONN_END_LOCAL, 0);
         break;
     case CONN_OPEN:
-        if (c->fin_sent || c->write_broken)
-            conn_finish(c, c->write_broken ? CONN_END_RESET : CONN_END_EOF, c->error);
-        else if (c->handler && c->handler->on_eof)
-            c->handler->on_eof(c, c->ctx);
-        else
-            conn_finish(c, CONN_END_EOF, 0);
+        raise_eof(c);
         break;
     default:
         break; /* FLUSHING goes on: it may be half closed only */

@@ -103,6 +103,7 @@ void downstream_finish(struct downstream *d)
     permit_release(&d->permit);
     list_remove(&d->link);
     d->proxy->downstream_count--;
+    proxy_note_log(d->proxy);
     d->conn = NULL;
     d->codec = NULL;
     holder_release(&d->holder);

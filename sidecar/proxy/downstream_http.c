@@ -206,6 +206,7 @@ void downstream_exchange_ended(struct downstream *d, enum stream_reset reason)
     if (reason == RESET_CONNECTION_TERMINATION)
         d->ended_with_requests = true;
     count_bytes(d);
+    proxy_note_log(d->proxy);
     if (d->active_requests == 0 && d->state == DOWNSTREAM_HTTP)
         arm_idle(d);
 }

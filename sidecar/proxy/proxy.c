@@ -29,6 +29,11 @@ static const struct listener_cfg *cfg_of(const struct installed *in)
 
 /* ---- Birth and death. ---- */
 
+static void on_log_timer(struct timer *t)
+{
+    access_log_flush_all(CONTAINER_OF(t, struct proxy, log_timer)->row);
+}
+
 struct proxy *proxy_new(const struct proxy_options *o)
 {
     struct proxy *p = NEW(struct proxy);
@@ -39,6 +44,7 @@ struct proxy *proxy_new(const struct proxy_options *o)
     p->drain_time_ms = o->drain_time_ms;
     p->drain_strategy = o->drain_strategy;
     list_init(&p->downstreams);
+    timer_init(&p->log_timer, o->loop, on_log_timer);
     if (o->seed)
         rng_seed(&p->rng, o->seed);
     else
@@ -57,6 +63,8 @@ static void free_proxy(void *arg)
 {
     struct proxy *p = arg;
     assert(list_is_empty(&p->downstreams));
+    timer_disarm(&p->log_timer);
+    access_log_flush_all(p->row);
     free(p);
 }
 

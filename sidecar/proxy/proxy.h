@@ -9,7 +9,7 @@
 #include "sidecar/base/rng.h"
 #include "sidecar/base/shared.h"
 #include "sidecar/base/table.h"
-#include "sidecar/net/loop.h"
+#include "sidecar/net/timer.h"
 #include "sidecar/proxy/listener.h"
 #include "sidecar/route/route_cfg.h"
 #include "sidecar/upstream/upstream.h"
@@ -40,6 +40,7 @@ struct proxy {
     struct list downstreams;   /* every accepted connection */
     struct table addresses;    /* "ip:port" -> struct installed, for restored destinations */
     unsigned downstream_count;
+    struct timer log_timer; /* armed while access log lines may be gathered */
 
     /* Draining on request (proxy_drain_listeners), by direction: outbound, inbound. */
     struct {
@@ -87,5 +88,12 @@ struct holder *proxy_find_listener_at(struct proxy *p, const struct addr *destin
 /* Whether an answer on a connection of this listener shall tell its peer to go. Draws by chance while a gradual drain
  * runs. */
 bool proxy_wants_close(struct proxy *p, const struct listener_cfg *cfg);
+/* An access log line may have been written: it is handed over within PROXY_LOG_FLUSH_MS. */
+#define PROXY_LOG_FLUSH_MS 100
+static inline void proxy_note_log(struct proxy *p)
+{
+    if (!timer_is_armed(&p->log_timer))
+        timer_arm(&p->log_timer, PROXY_LOG_FLUSH_MS);
+}
 
 #endif

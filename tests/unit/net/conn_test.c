@@ -167,6 +167,7 @@ static void half_close_lets_the_other_side_write_on(void **state)
     assert_got(&pair.client, "reply");
     conn_shutdown(pair.server.conn);
     run();
+    assert_int_equal(pair.client.eof_calls, 1); /* told, though our side had ended before */
     assert_int_equal(pair.client.end_calls, 1);
     assert_int_equal(pair.client.end, CONN_END_EOF);
     assert_int_equal(pair.server.end_calls, 1);
