@@ -15,9 +15,9 @@ struct attempt {
     struct exchange *x;
     enum attempt_state state;
     struct pool_request rq;
-    struct host *host; /* kept by the exchange's tried list, or by the pool */
-    bool has_host_ref;
-    bool request_started, head_received, committed, answer_ended;
+    struct host *host; /* good while the exchange holds the cluster */
+    bool request_started, request_sent; /* something of it; all of it */
+    bool committed, answer_ended;
     bool down_paused;  /* downstream is not read because upstream does not take it */
     bool up_paused;    /* upstream is not read because downstream does not take it */
     struct timer per_try_timer, per_try_idle_timer, duration_timer;
@@ -35,25 +35,23 @@ static void disarm(struct attempt *a)
     timer_disarm(&a->duration_timer);
 }
 
-/* The attempt is over; its stream is reset where it is still open. */
+/* The attempt is over. Its stream is reset where it is still open; where both its sides have ended it is about to say so, and
+ * its connection goes back to the pool. */
 static void end_attempt(struct attempt *a, enum stream_reset reason)
 {
     struct exchange *x = a->x;
     assert(a->state != ATTEMPT_ENDED && x->attempt == a);
-    bool was_active = a->state == ATTEMPT_ACTIVE;
+    bool is_active = a->state == ATTEMPT_ACTIVE && a->rq.state == POOL_REQUEST_ACTIVE;
     a->state = ATTEMPT_ENDED;
     x->attempt = NULL;
     disarm(a);
-    if (was_active && a->rq.stream)
-        stream_reset(a->rq.stream, reason); /* on_stream_end closes the pool's request */
-    else
+    if (!is_active)
         pool_request_close(&a->rq, reason);
+    else if (!a->answer_ended || !a->request_sent)
+        stream_reset(a->rq.stream, reason); /* on_stream_end closes the pool's request */
     if (a->down_paused && x->state != EXCHANGE_DONE)
         stream_read_resume(x->down);
     a->down_paused = false;
-    if (a->has_host_ref)
-        host_unref(a->host);
-    a->has_host_ref = false;
 }
 
 void attempt_cancel(struct exchange *x, enum stream_reset reason)
@@ -271,17 +269,21 @@ static void commit(struct attempt *a, struct http_response *response, bool end)
     exchange_respond(x, r, end);
 }
 
-/* All of the answer came. What is left of the request is not wanted any more. */
+/* All of the answer came. */
 static void on_answer_end(struct attempt *a)
 {
     struct exchange *x = a->x;
-    a->answer_ended = true;
     x->info.upstream_last_rx_ns = loop_now_ns(x->loop);
     if (x->info.request_end_ns > 0)
         stats_record(cluster_stats(x->cluster), x->row, CLUSTER_UPSTREAM_RQ_TIME,
                      (x->info.upstream_last_rx_ns - x->info.request_end_ns) / 1000000);
     timer_disarm(&x->route_timer);
-    if (x->attempt == a && a->state == ATTEMPT_ACTIVE && !x->request_ended)
+}
+
+/* Upstream answered before it had all of the request. */
+static void drop_rest_of_request(struct attempt *a)
+{
+    if (a->state == ATTEMPT_ACTIVE && !a->request_sent)
         end_attempt(a, RESET_LOCAL);
 }
 
@@ -292,7 +294,6 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
     (void)s;
     if (a->state != ATTEMPT_ACTIVE)
         return;
-    a->head_received = true;
     if (x->info.upstream_first_rx_ns == 0)
         x->info.upstream_first_rx_ns = loop_now_ns(x->loop);
     const struct retry_facts facts = {
@@ -306,9 +307,13 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
     x->info.grpc_status = (int16_t)facts.grpc_status;
     if (retried(a, &facts))
         return;
-    commit(a, response, end);
+    /* Said first: sending the end downstream may end the exchange, and this attempt with it. */
+    a->answer_ended = end;
     if (end)
         on_answer_end(a);
+    commit(a, response, end);
+    if (end)
+        drop_rest_of_request(a);
 }
 
 static void on_data(struct stream *s, void *ctx, const uint8_t *data, size_t n, bool end)
@@ -319,9 +324,12 @@ static void on_data(struct stream *s, void *ctx, const uint8_t *data, size_t n, 
         return;
     if (timer_is_armed(&a->per_try_idle_timer))
         timer_arm(&a->per_try_idle_timer, a->x->per_try_idle_ms);
-    exchange_send_data(a->x, data, n, end);
+    a->answer_ended = end;
     if (end)
         on_answer_end(a);
+    exchange_send_data(a->x, data, n, end);
+    if (end)
+        drop_rest_of_request(a);
 }
 
 static void on_trailers(struct stream *s, void *ctx, struct headers *trailers)
@@ -332,8 +340,10 @@ static void on_trailers(struct stream *s, void *ctx, struct headers *trailers)
         return;
     if (a->x->request->is_grpc)
         a->x->info.grpc_status = (int16_t)grpc_status_in(trailers);
-    exchange_send_trailers(a->x, trailers);
+    a->answer_ended = true;
     on_answer_end(a);
+    exchange_send_trailers(a->x, trailers);
+    drop_rest_of_request(a);
 }
 
 /* The stream broke after its head went downstream: the client sees a cut answer. */
@@ -458,6 +468,7 @@ static void send_request(struct attempt *a)
     size_t n = buf_len(&x->body.data);
     bool has_trailers = x->body.trailers != NULL;
     a->request_started = true;
+    a->request_sent = x->body.ended;
     x->info.upstream_first_tx_ns = loop_now_ns(x->loop);
     stream_send_request(s, x->request, x->body.ended && n == 0 && !has_trailers);
     if (n > 0 && a->state == ATTEMPT_ACTIVE)
@@ -504,12 +515,14 @@ void attempt_on_body(struct exchange *x, const uint8_t *data, size_t n, bool end
     }
     if (end)
         arm_timers(a);
+    a->request_sent = end;
     stream_send_data(a->rq.stream, data, n, end);
 }
 
 void attempt_on_trailers(struct exchange *x)
 {
     arm_timers(x->attempt);
+    x->attempt->request_sent = true;
     stream_send_trailers(x->attempt->rq.stream, x->body.trailers);
 }
 
@@ -555,8 +568,6 @@ void attempt_start(struct exchange *x)
         report_local_reply(x, 503, STR("no healthy upstream"), "no_healthy_upstream");
         return;
     }
-    host_ref(a->host);
-    a->has_host_ref = true;
     x->info.upstream_host = arena_str(x->arena, str_of(a->host->text));
     set_attempt_headers(x, a->host);
     x->attempt = a;

@@ -1,0 +1,95 @@
+/* The control plane's side of the server: resources that the ADS client brings go to the index. Main thread. */
+#include "sidecar/server_priv.h"
+
+#include "sidecar/base/die.h"
+#include "sidecar/base/log.h"
+
+#include "proto/codec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static enum resource_kind kind_of(enum xds_type type)
+{
+    static const enum resource_kind kinds[XDS_TYPE_COUNT] = {
+        [XDS_CLUSTER] = RESOURCE_CLUSTER,
+        [XDS_ENDPOINT] = RESOURCE_ENDPOINTS,
+        [XDS_LISTENER] = RESOURCE_LISTENER,
+        [XDS_ROUTE] = RESOURCE_ROUTE,
+    };
+    assert(type < XDS_TYPE_COUNT);
+    return kinds[type];
+}
+
+static void add_need(void *ctx, struct str name, uint64_t timeout_ms, struct str stat_prefix)
+{
+    xds_needs_add(ctx, name, timeout_ms, stat_prefix);
+}
+
+static bool put(void *ctx, const struct xds_resource *r, struct xds_needs *needs, struct err *err)
+{
+    struct server *s = ctx;
+    if (!index_put(s->index, kind_of(r->type), r->name, r->version, r->value, err))
+        return false;
+    index_needs(s->index, kind_of(r->type), r->name, add_need, needs);
+    return true;
+}
+
+static void activate(void *ctx, enum xds_type type, struct str name)
+{
+    struct server *s = ctx;
+    index_activate(s->index, kind_of(type), name);
+}
+
+static void forget(void *ctx, enum xds_type type, struct str name)
+{
+    struct server *s = ctx;
+    index_remove(s->index, kind_of(type), name);
+}
+
+static void on_live(void *ctx)
+{
+    struct server *s = ctx;
+    if (s->state == SERVER_INITIALIZING)
+        server_set_state(s, SERVER_SERVING);
+}
+
+static const struct xds_sink sink = {.put = put, .activate = activate, .remove = forget, .on_live = on_live};
+
+/* Where the ADS cluster's first usable host is now. */
+static bool address(void *ctx, struct addr *addr_r)
+{
+    struct server *s = ctx;
+    struct live_host_view view;
+    for (size_t i = 0; live_next_host(s->live, s->bootstrap->ads_cluster, &i, &view);) {
+        if (view.health == HOST_UNHEALTHY)
+            continue;
+        *addr_r = view.host->addr;
+        return true;
+    }
+    return false;
+}
+
+void server_xds_start(struct server *s)
+{
+    struct bootstrap *b = s->bootstrap;
+    struct buf node = {0};
+    const char *state_dir = getenv("OUTRIGGER_STATE_DIR");
+    char *state_path = state_dir && state_dir[0] ? xasprintf("%s/last-good.xds", state_dir) : NULL;
+    const Envoy__Config__Core__V3__GrpcService__EnvoyGrpc *grpc =
+        b->message->dynamic_resources->ads_config->grpc_services[0]->envoy_grpc;
+    const struct xds_options options = {
+        .mode = b->ads_delta ? XDS_DELTA : XDS_SOTW,
+        .clusters = b->wants_cds,
+        .listeners = b->wants_lds,
+        .authority = grpc->authority[0] ? str_of(grpc->authority) : b->ads_cluster,
+        .fetch_timeout_ms = b->first_fetch_timeout_ms,
+        .state_path = state_path,
+        .stats = s->stats,
+        .address = address,
+    };
+    codec_pack(&b->node->base, &node);
+    s->xds = xds_start(s->loop, &options, buf_str(&node), str_of(b->node->id), &sink, s);
+    buf_fini(&node);
+    free(state_path);
+}
