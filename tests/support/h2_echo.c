@@ -9,9 +9,8 @@
 #include "sidecar/base/die.h"
 #include "sidecar/http/stream.h"
 #include "sidecar/net/listen.h"
-#include "sidecar/net/timer.h"
+#include "stdin_end.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,17 +133,6 @@ static void on_accept(void *ctx, int fd, const struct addr *peer)
         h2_server_new(c, NULL, &codec_table, NULL);
 }
 
-static struct timer stdin_timer;
-
-static void check_stdin(struct timer *t)
-{
-    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
-    if (poll(&p, 1, 0) > 0)
-        loop_stop(loop);
-    else
-        timer_arm(t, 50);
-}
-
 int main(void)
 {
     struct addr at;
@@ -160,8 +148,7 @@ int main(void)
     struct listen_socket *ls = listen_start(loop, fd, on_accept, NULL);
     printf("%u\n", addr_port(&at));
     fflush(stdout);
-    timer_init(&stdin_timer, loop, check_stdin);
-    timer_arm(&stdin_timer, 50);
+    stdin_end_stops(loop);
     loop_run(loop);
     listen_stop(&ls);
     loop_free(&loop);
