@@ -44,7 +44,7 @@ struct serve_request {
     struct http_request head;
     struct buf body;
     struct http_response response;
-    bool is_called, is_answered, is_streaming;
+    bool is_called, is_answered, is_streaming, is_settled;
     void (*on_gone)(void *ctx);
     void *gone_ctx;
 };
@@ -72,8 +72,11 @@ static void free_request(void *arg)
 
 static void request_settle(struct serve_request *rq)
 {
-    if (!rq->stream && (rq->is_answered || !rq->is_called))
-        loop_defer(rq->connection->loop, free_request, rq);
+    /* An answer may end the stream while it is being sent, so both ends may come by here. */
+    if (rq->stream || rq->is_settled || (!rq->is_answered && rq->is_called))
+        return;
+    rq->is_settled = true;
+    loop_defer(rq->connection->loop, free_request, rq);
 }
 
 /* ---- Requests. ---- */
@@ -183,7 +186,7 @@ static const struct codec_handler codec_handler = {.on_stream = on_stream, .on_c
 static void on_first_bytes(struct conn *conn, void *ctx, uint8_t *data, size_t n)
 {
     struct connection *c = ctx;
-    struct sniff_result r;
+    struct sniff_result r = {0}; /* the bytes are few: it looks at all of them again */
     buf_append(&c->early, data, n);
     sniff(buf_head(&c->early), buf_len(&c->early), false, true, &r);
     if (r.kind == SNIFF_MORE)
