@@ -74,6 +74,12 @@ static void arm_close(struct conn *c)
     timer_arm(&c->timer, c->delay_ms);
 }
 
+static void close_by_delay(struct conn *c)
+{
+    c->close_timed_out = true;
+    conn_finish(c, CONN_END_LOCAL, 0);
+}
+
 static void on_timer(struct timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
@@ -82,7 +88,7 @@ static void on_timer(struct timer *t)
     else if (c->state == CONN_FLUSHING && conn_write_pending(c) < c->left_at_arm)
         arm_close(c); /* slowly, but the peer does read */
     else
-        conn_finish(c, CONN_END_LOCAL, 0);
+        close_by_delay(c);
 }
 
 struct conn *conn_new(struct loop *loop, int family, const struct conn_options *options)
@@ -568,6 +574,11 @@ void conn_set_destination(struct conn *c, const struct addr *a)
 bool conn_is_eof(const struct conn *c)
 {
     return c->eof;
+}
+
+bool conn_close_timed_out(const struct conn *c)
+{
+    return c->close_timed_out;
 }
 
 uint64_t conn_bytes_read(const struct conn *c)

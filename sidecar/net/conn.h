@@ -73,6 +73,8 @@ void conn_shutdown(struct conn *c);
 /* Sends what is queued, then FIN, then waits until the peer closes or delay_ms passed without progress (Envoy's
  * delayed close); what is read meanwhile is dropped. delay_ms 0: closes as soon as all is sent. */
 void conn_close_after_flush(struct conn *c, uint64_t delay_ms);
+/* In on_end: conn_close_after_flush ended by its delay, not by the peer. */
+bool conn_close_timed_out(const struct conn *c);
 void conn_close(struct conn *c); /* drops what is queued */
 void conn_abort(struct conn *c); /* with RST */
 

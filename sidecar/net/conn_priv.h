@@ -59,6 +59,7 @@ struct conn {
     bool shut;         /* the owner ended its side */
     bool transport_shut;
     bool fin_sent;
+    bool close_timed_out;
     bool write_broken; /* the kernel refused a write: reading goes on until it tells why */
 
     enum conn_end end;

@@ -13,7 +13,7 @@ struct tcp; /* proxy/tcp.h */
 
 enum downstream_state {
     DOWNSTREAM_SNIFFING, /* listener filters look at the first bytes */
-    DOWNSTREAM_CODEC,    /* HTTP, codec by the first bytes: none has come */
+    DOWNSTREAM_CODEC,    /* HTTP; the codec is made with the first bytes, and none has come */
     DOWNSTREAM_HTTP,
     DOWNSTREAM_TCP,
     DOWNSTREAM_ENDED,

@@ -72,7 +72,7 @@ static void count_bytes(struct downstream *d)
 
 static void count_end(struct downstream *d, enum conn_end end)
 {
-    bool is_local = end == CONN_END_LOCAL;
+    bool is_local = end == CONN_END_LOCAL && !conn_is_eof(d->conn); /* a codec closes after the peer's end */
     count_bytes(d);
     stats_dec(d->stats->http, d->proxy->row, HTTP_DOWNSTREAM_CX_ACTIVE);
     stats_record(d->stats->http, d->proxy->row, HTTP_DOWNSTREAM_CX_LENGTH_MS,
@@ -82,6 +82,8 @@ static void count_end(struct downstream *d, enum conn_end end)
                   codec_version(d->codec) == HTTP_2 ? HTTP_DOWNSTREAM_CX_HTTP2_ACTIVE : HTTP_DOWNSTREAM_CX_HTTP1_ACTIVE);
     downstream_count(d, HTTP_DOWNSTREAM_CX_DESTROY);
     downstream_count(d, is_local ? HTTP_DOWNSTREAM_CX_DESTROY_LOCAL : HTTP_DOWNSTREAM_CX_DESTROY_REMOTE);
+    if (conn_close_timed_out(d->conn))
+        downstream_count(d, HTTP_DOWNSTREAM_CX_DELAYED_CLOSE_TIMEOUT);
     if (!d->ended_with_requests)
         return;
     downstream_count(d, HTTP_DOWNSTREAM_CX_DESTROY_ACTIVE_RQ);
@@ -134,16 +136,20 @@ static void make_codec(struct downstream *d, bool is_h2)
     buf_fini(&early);
 }
 
-/* Envoy's AUTO on a plain connection: HTTP/2 if the preface begins so. False: too few bytes to tell. */
+/* By the first bytes, also where the version is configured: as in Envoy, a connection that says nothing has no codec. AUTO is
+ * HTTP/2 if the preface begins so. False: too few bytes to tell. */
 static bool choose_codec(struct downstream *d)
 {
     static const char preface[] = "PRI * HTTP/2";
     const size_t whole = sizeof(preface) - 1;
+    enum hcm_codec codec = hcm_of(d)->codec;
     size_t have = buf_len(&d->early);
-    bool fits = have == 0 || memcmp(buf_head(&d->early), preface, have < whole ? have : whole) == 0;
-    if (fits && have < whole)
+    if (have == 0)
         return false;
-    make_codec(d, fits);
+    bool fits = memcmp(buf_head(&d->early), preface, have < whole ? have : whole) == 0;
+    if (codec == HCM_AUTO && fits && have < whole)
+        return false;
+    make_codec(d, codec == HCM_HTTP2 || (codec == HCM_AUTO && fits));
     return true;
 }
 
@@ -176,12 +182,10 @@ void downstream_http_begin(struct downstream *d)
         if (hcm->max_connection_duration_ms > 0)
             timer_arm(&d->duration_timer, hcm->max_connection_duration_ms);
     }
-    if (hcm->codec != HCM_AUTO) {
-        make_codec(d, hcm->codec == HCM_HTTP2);
-    } else if (!choose_codec(d)) {
-        downstream_set_state(d, DOWNSTREAM_CODEC);
-        conn_set_handler(d->conn, &handler, d);
-    }
+    if (choose_codec(d))
+        return;
+    downstream_set_state(d, DOWNSTREAM_CODEC);
+    conn_set_handler(d->conn, &handler, d);
 }
 
 /* ---- For the exchange. ---- */

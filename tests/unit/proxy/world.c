@@ -75,27 +75,29 @@ ProtobufCMessage *world_message(const char *type, const char *yaml, struct arena
     return m;
 }
 
-static struct str with_log(struct world *w, const char *yaml, struct arena *arena)
+static char *with_log(struct world *w, const char *yaml)
 {
-    struct str text = str_of(yaml);
-    ptrdiff_t at = str_find(text, STR("@LOG@"));
-    if (at < 0)
-        return text;
-    return arena_printf(
-        arena,
-        "%.*saccess_log: [{name: f, typed_config: {\"@type\": "
-        "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: "
-        "{text_format_source: {inline_string: \"%%RESPONSE_FLAGS%% %%UPSTREAM_CLUSTER%% %%UPSTREAM_HOST%% rx "
-        "%%BYTES_RECEIVED%% tx %%BYTES_SENT%% %%RESPONSE_CODE_DETAILS%% %%REQUESTED_SERVER_NAME%%\\n\"}}}}]%.*s",
-        (int)at, text.p, w->log_path, (int)(text.n - (size_t)at - 5), text.p + at + 5);
+    static const char mark[] = "@LOG@";
+    struct buf out = {0};
+    const char *at;
+    for (; (at = strstr(yaml, mark)); yaml = at + sizeof(mark) - 1) {
+        buf_append(&out, yaml, (size_t)(at - yaml));
+        buf_printf(&out,
+                   "access_log: [{name: f, typed_config: {\"@type\": "
+                   "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: "
+                   "{text_format_source: {inline_string: \"%%RESPONSE_FLAGS%% %%UPSTREAM_CLUSTER%% %%UPSTREAM_HOST%% rx "
+                   "%%BYTES_RECEIVED%% tx %%BYTES_SENT%% %%RESPONSE_CODE_DETAILS%% %%REQUESTED_SERVER_NAME%%\\n\"}}}}]",
+                   w->log_path);
+    }
+    buf_append_c(&out, yaml);
+    return buf_take(&out);
 }
 
 struct listener_cfg *world_listener_cfg(struct world *w, const char *yaml)
 {
     struct arena *arena = arena_new(4096);
     struct err err = {0};
-    struct str text = with_log(w, yaml, arena);
-    char *copy = xmemdup0(text.p, text.n);
+    char *copy = with_log(w, yaml);
     struct listener_cfg *cfg = build_listener(
         (const void *)world_message("envoy.config.listener.v3.Listener", copy, arena), &err);
     if (!cfg)
@@ -172,6 +174,7 @@ struct backend *world_backend(struct world *w)
 
 void world_dial(struct world *w, struct side *side, const struct addr *to)
 {
+    buf_fini(&side->got);
     *side = (struct side){.conn = dial(w->loop, to, NULL)};
     conn_set_handler(side->conn, &side_handler, side);
 }

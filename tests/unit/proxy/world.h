@@ -53,6 +53,7 @@ void world_cluster(struct world *w, const char *yaml);
 /* A STATIC cluster with one endpoint; extra: more fields, "connect_timeout: 1s", or "". */
 void world_cluster_at(struct world *w, const char *name, const struct addr *at, const char *extra);
 struct backend *world_backend(struct world *w);
+/* side is zeroed, or its connection before has ended. */
 void world_dial(struct world *w, struct side *side, const struct addr *to);
 /* A port of loopback on which nobody listens. */
 struct addr world_dead_addr(void);
