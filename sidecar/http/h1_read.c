@@ -305,10 +305,21 @@ static void probe(struct h1 *c, const uint8_t *p, size_t n)
         h1_fail(c, GUARD_HEADERS_TOO_LARGE);
 }
 
+/* The bytes up to and with the first CR LF CR LF that ends behind `from`, or 0. Goes from line to line: memchr is
+ * many times faster than memmem is with a needle so short. */
+static size_t head_length(const uint8_t *p, size_t n, size_t from)
+{
+    const uint8_t *at = p + from, *end = p + n;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        at++;
+        if (at - p >= 4 && memcmp(at - 4, "\r\n\r\n", 4) == 0)
+            return (size_t)(at - p);
+    }
+    return 0;
+}
+
 size_t h1_read_head(struct h1 *c, const uint8_t *p, size_t n)
 {
-    static const char end[] = "\r\n\r\n";
-    const size_t end_n = sizeof(end) - 1;
     size_t blank = 0;
     if (!c->base.is_server && !c->stream->head_sent) {
         h1_fail(c, GUARD_SYNTAX); /* an answer to nothing */
@@ -319,13 +330,11 @@ size_t h1_read_head(struct h1 *c, const uint8_t *p, size_t n)
         blank++;
     if (blank > 0)
         return blank;
-    size_t from = c->looked_at > end_n - 1 ? c->looked_at - (end_n - 1) : 0;
-    const uint8_t *found = memmem(p + from, n - from, end, end_n);
-    if (!found) {
+    size_t head_n = head_length(p, n, c->looked_at);
+    if (head_n == 0) {
         probe(c, p, n);
         return c->state == H1_DEAF ? n : 0;
     }
-    size_t head_n = (size_t)(found - p) + end_n;
     if (head_n > c->base.options.max_header_bytes) {
         probe(c, p, head_n);
         return n;

@@ -36,16 +36,17 @@ static void out_flush(struct out *o)
 
 static void put(struct out *o, const char *p, size_t n)
 {
-    while (n > 0) {
-        size_t room = sizeof(o->bytes) - o->n;
-        size_t part = n < room ? n : room;
-        memcpy(o->bytes + o->n, p, part);
-        o->n += part;
-        p += part;
-        n -= part;
-        if (o->n == sizeof(o->bytes))
-            out_flush(o);
+    if (n > sizeof(o->bytes) - o->n) {
+        out_flush(o);
+        if (n > sizeof(o->bytes)) {
+            conn_write(o->codec->base.conn, p, n);
+            o->total += n;
+            return;
+        }
     }
+    if (n > 0)
+        memcpy(o->bytes + o->n, p, n);
+    o->n += n;
 }
 
 static void put_str(struct out *o, struct str s)
