@@ -265,14 +265,15 @@ static bool run_operator(const struct piece *p, const struct format_input *in, s
     return true;
 }
 
-static void run(const struct format *f, const struct format_input *in, struct buf *out)
+static void run(const struct format *f, const struct format_input *in, const char *absent,
+                struct buf *out)
 {
     for (unsigned i = 0; i < f->count; i++) {
         const struct piece *p = &f->pieces[i];
         if (!p->op)
             buf_append_str(out, p->text);
         else if (!run_operator(p, in, out))
-            buf_append_byte(out, '-');
+            buf_append_c(out, absent);
     }
 }
 
@@ -280,7 +281,14 @@ void format_run(const struct format *f, const struct stream_info *info,
                 stream_info_header_fn *headers, void *ctx, struct buf *out)
 {
     struct format_input in = {info, headers, ctx};
-    run(f, &in, out);
+    run(f, &in, "-", out);
+}
+
+void format_run_omit_absent(const struct format *f, const struct stream_info *info,
+                            stream_info_header_fn *headers, void *ctx, struct buf *out)
+{
+    struct format_input in = {info, headers, ctx};
+    run(f, &in, "", out);
 }
 
 /* ---- JSON. ---- */
@@ -398,7 +406,7 @@ static void append_json_value(struct buf *out, struct buf *scratch, const struct
     }
     buf_clear(scratch);
     if (!single)
-        run(f, in, scratch);
+        run(f, in, "-", scratch);
     else if (!run_operator(&f->pieces[0], in, scratch)) {
         buf_append_c(out, "null");
         return;

@@ -16,6 +16,9 @@ extern const char format_istio_default[];
 /* Appends; a value that is absent prints as "-". headers NULL: there are none. */
 void format_run(const struct format *f, const struct stream_info *info, stream_info_header_fn *headers, void *ctx,
                 struct buf *out);
+/* The same with nothing for a value that is absent: what a header's value is made by. */
+void format_run_omit_absent(const struct format *f, const struct stream_info *info, stream_info_header_fn *headers,
+                            void *ctx, struct buf *out);
 /* True where the format is plain text, and that text. */
 bool format_is_literal(const struct format *f, struct str *text_r);
 

@@ -6,21 +6,19 @@
 
 #include <string.h>
 
-/* Longer than any name that DNS knows; a longer one is compared against nothing but "*". */
-#define HOST_MAX 255
+/* Longer than any name and port that DNS knows; a longer one is compared against nothing but "*". */
+#define HOST_MAX 512
 
 /* ---- Domains. ---- */
 
-/* "example.com:80" without its port; an IPv6 literal keeps its brackets. */
+/* "example.com:80" without its port: all from the last colon on, unless that is within brackets (Envoy's
+ * HeaderUtility::getPortStart). */
 static struct str without_port(struct str host)
 {
-    size_t end = host.n;
-    while (end > 0 && host.p[end - 1] >= '0' && host.p[end - 1] <= '9')
-        end--;
-    if (end == 0 || end == host.n || host.p[end - 1] != ':')
-        return host;
-    bool bare_v6 = host.p[0] != '[' && str_index(str_sub(host, 0, end - 1), ':', 0) >= 0;
-    return bare_v6 ? host : str_sub(host, 0, end - 1);
+    size_t at = host.n;
+    while (at > 0 && host.p[at - 1] != ':' && host.p[at - 1] != ']')
+        at--;
+    return at > 0 && host.p[at - 1] == ':' ? str_sub(host, 0, at - 1) : host;
 }
 
 static const struct virtual_host *find_wildcard(const struct wildcard_domain *list, unsigned count, struct str host,
@@ -58,6 +56,9 @@ static bool prefix_fits(const struct route_match *m, struct str path)
 
 static bool path_fits(const struct route_match *m, const struct http_request *request, struct str path)
 {
+    /* CONNECT brings no path: an empty prefix is not meant for it. */
+    if (path.n == 0 && m->kind != PATH_CONNECT)
+        return false;
     switch (m->kind) {
     case PATH_PREFIX:
         return prefix_fits(m, path);
@@ -76,54 +77,113 @@ static bool path_fits(const struct route_match *m, const struct http_request *re
 
 /* ---- Headers. ---- */
 
+/* Fields of which Envoy keeps one value, with what is repeated joined to it by commas. Of all others a rule looks at each
+ * value by itself. */
+static const char *const joined_names[] = {
+    "accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization",
+    "cache-control", "content-encoding", "content-type", "etag", "expect", "grpc-timeout", "origin", "referer",
+    "server", "te", "user-agent", "via", "x-client-trace-id", "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node", "x-envoy-external-address",
+    "x-envoy-force-trace", "x-envoy-internal", "x-envoy-max-retries", "x-envoy-original-path", "x-envoy-retry-on",
+    "x-envoy-retriable-status-codes", "x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-ms",
+    "x-forwarded-client-cert", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto",
+    "x-request-id",
+};
+
+static bool is_joined(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(joined_names); i++)
+        if (str_eq_c(name, joined_names[i]))
+            return true;
+    return false;
+}
+
 static bool range_has(const struct header_match *m, struct str value)
 {
     int64_t number;
+    if (str_has_prefix(value, STR("+")) && !str_has_prefix(value, STR("+-")))
+        value = str_sub(value, 1, SIZE_MAX);
     return str_to_i64(value, &number) && number >= m->range_start && number < m->range_end;
 }
 
-static bool value_fits(const struct header_match *m, struct str value)
+static bool one_value_fits(const struct header_match *m, struct str value)
 {
-    /* An absent header is ignored by a rule, inverted or not, unless it shall count as empty. */
-    if (m->kind == HEADER_PRESENT)
-        return ((value.p != NULL) == m->present) != m->invert;
-    if (!value.p && !m->missing_is_empty)
-        return false;
-    return (m->kind == HEADER_RANGE ? range_has(m, value) : str_match(&m->string, value)) != m->invert;
+    return m->kind == HEADER_RANGE ? range_has(m, value) : str_match(&m->string, value);
 }
 
-static struct str request_value(const struct http_request *r, struct str name)
+/* value.p NULL: absent. An absent header is passed over by a rule, inverted or not, unless it shall count as empty. */
+static bool single_fits(const struct header_match *m, struct str value)
 {
-    if (name.n > 0 && name.p[0] == ':') {
-        if (str_eq(name, STR(":path")))
-            return r->path;
-        if (str_eq(name, STR(":method")))
-            return r->method;
-        if (str_eq(name, STR(":authority")))
-            return r->authority;
-        if (str_eq(name, STR(":scheme")))
-            return r->scheme;
-        return str_eq(name, STR(":protocol")) ? r->protocol : STR_NONE;
+    if (!value.p && m->missing_is_empty)
+        value = STR("");
+    if (m->kind == HEADER_PRESENT)
+        return ((value.p != NULL) == m->present) != m->invert;
+    return value.p && one_value_fits(m, value) != m->invert;
+}
+
+static bool listed_fits(const struct header_match *m, const struct headers *h)
+{
+    struct str first = headers_find(h, m->name);
+    uint32_t count = 0;
+    bool any = false;
+    for (uint32_t i = 0; i < h->count && first.p; i++) {
+        if (!str_eq(h->v[i].name, m->name))
+            continue;
+        count++;
+        any = any || (m->kind != HEADER_PRESENT && one_value_fits(m, h->v[i].value));
     }
-    if (str_eq(name, STR("host")))
-        return r->authority;
-    return headers_find_joined(&r->headers, name);
+    if (count < 2 || m->kind == HEADER_PRESENT)
+        return single_fits(m, first);
+    if (is_joined(m->name))
+        return single_fits(m, headers_find_joined(h, m->name));
+    return any != m->invert;
+}
+
+/* A pseudo header, or one that is kept beside the list. False: it is in the list. */
+static bool special_value(const struct http_request *r, struct str name, struct str *value_r)
+{
+    bool pseudo = name.n > 0 && name.p[0] == ':';
+    *value_r = STR_NONE;
+    if (str_eq(name, STR(":path")))
+        *value_r = r->path;
+    else if (str_eq(name, STR(":method")))
+        *value_r = r->method;
+    else if (str_eq(name, STR(":authority")) || str_eq(name, STR("host")))
+        *value_r = r->authority;
+    else if (str_eq(name, STR(":scheme")))
+        *value_r = r->scheme;
+    else if (str_eq(name, STR(":protocol")) || str_eq(name, STR("upgrade")))
+        *value_r = r->protocol.n > 0 ? r->protocol : STR_NONE;
+    else if (str_eq(name, STR("connection")))
+        *value_r = r->protocol.n > 0 ? STR("upgrade") : STR_NONE;
+    else
+        return pseudo;
+    return true;
+}
+
+struct str route_header_value(const struct http_request *request, struct str name)
+{
+    struct str value;
+    return special_value(request, name, &value) ? value : headers_find(&request->headers, name);
 }
 
 bool header_match_check(const struct header_match *m, const struct http_request *request)
 {
-    return value_fits(m, request_value(request, m->name));
+    struct str value;
+    if (special_value(request, m->name, &value))
+        return single_fits(m, value);
+    return listed_fits(m, &request->headers);
 }
 
 bool header_match_response(const struct header_match *m, const struct http_response *response)
 {
     char status[8];
     if (!str_eq(m->name, STR(":status")))
-        return value_fits(m, headers_find_joined(&response->headers, m->name));
+        return listed_fits(m, &response->headers);
     status[0] = (char)('0' + response->status / 100);
     status[1] = (char)('0' + response->status / 10 % 10);
     status[2] = (char)('0' + response->status % 10);
-    return value_fits(m, str_n(status, 3));
+    return single_fits(m, str_n(status, 3));
 }
 
 /* ---- Query parameters. ---- */
@@ -192,7 +252,7 @@ static void choose_cluster(const struct route_forward *f, const struct http_requ
         choice->cluster = choice->weighted->cluster;
         return;
     default:
-        choice->cluster = request_value(request, f->cluster_header);
+        choice->cluster = route_header_value(request, f->cluster_header);
     }
 }
 

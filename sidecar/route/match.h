@@ -18,20 +18,25 @@ struct route_choice {
 /* request's authority and path as they came (after normalization). random: one draw for the split and fractions. False: no
  * route; choice then tells how far it got. A regex that hit its limit matches nothing (fail closed). */
 bool route_find(const struct route_table *t, const struct http_request *request, uint64_t random, struct route_choice *choice);
+/* A repeated header: Envoy's own single-valued fields ("user-agent") are joined by ",", of others any value may match. */
 bool header_match_check(const struct header_match *m, const struct http_request *request);
 bool header_match_response(const struct header_match *m, const struct http_response *response);
 
+/* A request's header or pseudo header by its lower-case name; the first of several; STR_NONE: absent. */
+struct str route_header_value(const struct http_request *request, struct str name);
 /* The first value of a query parameter, undecoded; false: absent. */
 bool route_query_value(struct str path, struct str name, struct str *value_r);
 
-/* Edits that the choice demands before the request goes upstream: header edits of weighted cluster, route, vhost, table in
- * Envoy's order, then host and path rewrites (auto_host_rewrite is the attempt's). keep_original_path: a path that is rewritten leaves x-envoy-original-path (not with
- * suppress_envoy_headers). Strings go to arena. */
+/* What the choice demands before the request goes upstream: header edits of weighted cluster, route, virtual host and table in
+ * Envoy's order, then host and path rewrites (auto_host_rewrite is the attempt's: route_set_host). keep_originals: what is
+ * rewritten leaves x-envoy-original-path and -host (not with suppress_envoy_headers). Strings go to arena. */
 void route_apply_request(const struct route_table *t, const struct route_choice *choice, struct http_request *request,
-                         struct arena *arena, const struct stream_info *info, bool keep_original_path);
+                         struct arena *arena, const struct stream_info *info, bool keep_originals);
+void route_set_host(struct http_request *request, struct str host, bool append_x_forwarded_host, bool keep_originals,
+                    struct arena *arena);
 void route_apply_response(const struct route_table *t, const struct route_choice *choice, const struct http_request *request,
                           struct http_response *response, struct arena *arena, const struct stream_info *info);
-/* Location of a redirect, in arena. */
+/* Location of a redirect, or of a direct response, where a 201 and a 3xx carry the request's own. In arena. */
 struct str route_redirect_location(const struct route *route, const struct http_request *request, struct arena *arena);
 /* Envoy's combination of hash policies; false: none gave a hash. set_cookie_r: a Set-Cookie value to add, or STR_NONE. */
 bool route_hash(const struct route_forward *f, const struct http_request *request, struct str source_ip, struct arena *arena,

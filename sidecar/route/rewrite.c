@@ -13,24 +13,11 @@ struct edit_ctx {
     const struct http_response *response; /* NULL while the request is edited */
 };
 
-static struct str pseudo_or_header(const struct http_request *r, struct str name)
-{
-    if (str_eq(name, STR(":path")))
-        return r->path;
-    if (str_eq(name, STR(":method")))
-        return r->method;
-    if (str_eq(name, STR(":authority")) || str_eq(name, STR("host")))
-        return r->authority;
-    if (str_eq(name, STR(":scheme")))
-        return r->scheme;
-    return headers_find(&r->headers, name);
-}
-
 static struct str lookup(void *ctx, char which, struct str name)
 {
     const struct edit_ctx *e = ctx;
     if (which == 'q')
-        return pseudo_or_header(e->request, name);
+        return route_header_value(e->request, name);
     return which == 'r' && e->response ? headers_find(&e->response->headers, name) : STR_NONE;
 }
 
@@ -41,67 +28,69 @@ static struct str edit_value(const struct header_edit *e, const struct edit_ctx 
     if (format_is_literal(e->value, &text))
         return text;
     struct buf out = {0};
-    format_run(e->value, info, lookup, (void *)(uintptr_t)ctx, &out);
-    text = arena_str(a, buf_str(&out));
+    format_run_omit_absent(e->value, info, lookup, (void *)(uintptr_t)ctx, &out);
+    text = buf_len(&out) > 0 ? arena_str(a, buf_str(&out)) : STR("");
     buf_fini(&out);
     return text;
 }
 
-static void apply_edit(const struct header_edit *e, struct headers *h, struct str value)
+enum edit_verdict { EDIT_NONE, EDIT_ADD, EDIT_OVERWRITE };
+
+static enum edit_verdict judge_edit(const struct header_edit *e, const struct headers *h, struct str value)
 {
     bool there = headers_find(h, e->name).p != NULL;
+    if (value.n == 0 && !e->keep_empty)
+        return EDIT_NONE;
     switch (e->action) {
     case HEADER_APPEND_OR_ADD:
-        headers_add(h, e->name, value);
-        return;
+        return EDIT_ADD;
     case HEADER_ADD_IF_ABSENT:
-        if (!there)
-            headers_add(h, e->name, value);
-        return;
+        return there ? EDIT_NONE : EDIT_ADD;
     case HEADER_OVERWRITE_OR_ADD:
-        headers_set(h, e->name, value);
-        return;
+        return EDIT_OVERWRITE;
     case HEADER_OVERWRITE_IF_EXISTS:
-        if (there)
-            headers_set(h, e->name, value);
-        return;
+        return there ? EDIT_OVERWRITE : EDIT_NONE;
     default:
         die("no append action %d", (int)e->action);
     }
 }
 
+/* Removals come first; then all values are made from the heads as they are, before any is put in; then what overwrites
+ * goes in before what adds. */
 static void apply_edits(const struct header_edits *edits, struct headers *h, const struct edit_ctx *ctx,
                         const struct stream_info *info, struct arena *a)
 {
     for (unsigned i = 0; i < edits->remove_count; i++)
         headers_remove(h, edits->remove[i]);
+    if (edits->add_count == 0)
+        return;
+    struct str *values = arena_alloc(a, edits->add_count * sizeof(*values));
+    enum edit_verdict *verdicts = arena_alloc(a, edits->add_count * sizeof(*verdicts));
     for (unsigned i = 0; i < edits->add_count; i++) {
-        struct str value = edit_value(&edits->add[i], ctx, info, a);
-        if (value.n > 0 || edits->add[i].keep_empty)
-            apply_edit(&edits->add[i], h, value);
+        values[i] = edit_value(&edits->add[i], ctx, info, a);
+        verdicts[i] = judge_edit(&edits->add[i], h, values[i]);
     }
+    for (unsigned i = 0; i < edits->add_count; i++)
+        if (verdicts[i] == EDIT_OVERWRITE)
+            headers_set(h, edits->add[i].name, values[i]);
+    for (unsigned i = 0; i < edits->add_count; i++)
+        if (verdicts[i] == EDIT_ADD)
+            headers_add(h, edits->add[i].name, values[i]);
 }
 
-/* The edits that concern a choice, the most specific first. */
-static unsigned edits_of(const struct route_table *t, const struct route_choice *c, bool request,
-                         const struct header_edits *list[4])
+/* The route's edits before the virtual host's and the table's, or the other way round where the most specific shall have
+ * the last word. Those of a weighted cluster have been applied before, whichever way. */
+static void apply_levels(const struct route_table *t, const struct route_choice *c, struct headers *h,
+                         const struct edit_ctx *ctx, const struct stream_info *info, struct arena *a)
 {
+    const struct header_edits *list[3];
+    bool request = ctx->response == NULL;
     unsigned n = 0;
-    if (c->weighted)
-        list[n++] = request ? &c->weighted->request_edits : &c->weighted->response_edits;
     if (c->route)
         list[n++] = request ? &c->route->request_edits : &c->route->response_edits;
     if (c->vhost)
         list[n++] = request ? &c->vhost->request_edits : &c->vhost->response_edits;
     list[n++] = request ? &t->request_edits : &t->response_edits;
-    return n;
-}
-
-static void apply_all(const struct route_table *t, const struct route_choice *c, struct headers *h,
-                      const struct edit_ctx *ctx, const struct stream_info *info, struct arena *a)
-{
-    const struct header_edits *list[4];
-    unsigned n = edits_of(t, c, ctx->response == NULL, list);
     for (unsigned i = 0; i < n; i++)
         apply_edits(list[t->most_specific_header_edits_win ? n - 1 - i : i], h, ctx, info, a);
 }
@@ -140,35 +129,59 @@ static struct str rewritten_path(const struct route *r, struct str path, struct 
     return path;
 }
 
-static void rewrite_host(const struct route_choice *c, struct http_request *request)
+/* Appends the host to x-forwarded-host, unless it is the last there already. */
+static void append_forwarded_host(struct http_request *request, struct arena *a)
 {
-    const struct route_forward *f = &c->route->forward;
-    struct str host = STR_NONE;
-    if (c->weighted && c->weighted->host_rewrite.n > 0)
-        host = c->weighted->host_rewrite;
-    else if (f->host_rewrite_literal.n > 0)
-        host = f->host_rewrite_literal;
-    else if (f->host_rewrite_header.n > 0)
-        host = headers_find(&request->headers, f->host_rewrite_header);
-    if (host.n == 0)
+    struct str before = headers_find_joined(&request->headers, header_id_name(HDR_X_FORWARDED_HOST));
+    size_t last = before.n;
+    while (last > 0 && before.p[last - 1] != ',')
+        last--;
+    if (before.n == 0) {
+        headers_set_id(&request->headers, HDR_X_FORWARDED_HOST, request->authority);
         return;
-    if (f->append_x_forwarded_host && request->authority.n > 0)
-        headers_add_id(&request->headers, HDR_X_FORWARDED_HOST, request->authority);
+    }
+    if (!str_eq(str_sub(before, last, SIZE_MAX), request->authority))
+        headers_set_id(&request->headers, HDR_X_FORWARDED_HOST,
+                       join(a, join(a, before, STR(",")), request->authority));
+}
+
+static void rewrite_host(const struct route_forward *f, struct http_request *request, bool keep_originals,
+                         struct arena *a)
+{
+    struct str host = f->host_rewrite_literal;
+    if (host.n == 0 && f->host_rewrite_header.n > 0)
+        host = headers_find(&request->headers, f->host_rewrite_header);
+    if (host.n > 0)
+        route_set_host(request, host, f->append_x_forwarded_host, keep_originals, a);
+}
+
+void route_set_host(struct http_request *request, struct str host, bool append_x_forwarded_host, bool keep_originals,
+                    struct arena *arena)
+{
+    if (append_x_forwarded_host && request->authority.n > 0)
+        append_forwarded_host(request, arena);
+    if (keep_originals)
+        headers_set(&request->headers, STR("x-envoy-original-host"), request->authority);
     request->authority = host;
 }
 
 void route_apply_request(const struct route_table *t, const struct route_choice *choice, struct http_request *request,
-                         struct arena *arena, const struct stream_info *info, bool keep_original_path)
+                         struct arena *arena, const struct stream_info *info, bool keep_originals)
 {
     struct edit_ctx ctx = {request, NULL};
     assert(choice->route && choice->route->kind == ROUTE_FORWARD);
     const struct route_forward *f = &choice->route->forward;
-    apply_all(t, choice, &request->headers, &ctx, info, arena);
-    rewrite_host(choice, request);
+    if (choice->weighted) {
+        apply_edits(&choice->weighted->request_edits, &request->headers, &ctx, info, arena);
+        if (choice->weighted->host_rewrite.n > 0)
+            request->authority = choice->weighted->host_rewrite;
+    }
+    apply_levels(t, choice, &request->headers, &ctx, info, arena);
+    rewrite_host(f, request, keep_originals, arena);
     struct str path = rewritten_path(choice->route, request->path, f->prefix_rewrite, f->regex_rewrite,
                                      f->regex_substitution, arena);
     if (f->prefix_rewrite.p || f->regex_rewrite) {
-        if (keep_original_path)
+        if (keep_originals)
             headers_set_id(&request->headers, HDR_X_ENVOY_ORIGINAL_PATH, request->path);
         request->path = path;
     }
@@ -178,7 +191,9 @@ void route_apply_response(const struct route_table *t, const struct route_choice
                           struct http_response *response, struct arena *arena, const struct stream_info *info)
 {
     struct edit_ctx ctx = {request, response};
-    apply_all(t, choice, &response->headers, &ctx, info, arena);
+    if (choice->weighted)
+        apply_edits(&choice->weighted->response_edits, &response->headers, &ctx, info, arena);
+    apply_levels(t, choice, &response->headers, &ctx, info, arena);
 }
 
 /* ---- Redirects. ---- */
@@ -221,13 +236,14 @@ static struct str redirect_path(const struct route *route, const struct http_req
 
 struct str route_redirect_location(const struct route *route, const struct http_request *request, struct arena *arena)
 {
-    const struct route_redirect *r = &route->redirect;
-    assert(route->kind == ROUTE_REDIRECT);
+    const struct route_redirect none = {.code = 0};
+    const struct route_redirect *r = route->kind == ROUTE_REDIRECT ? &route->redirect : &none;
+    assert(route->kind == ROUTE_REDIRECT || route->kind == ROUTE_DIRECT);
     struct str scheme = r->scheme.n > 0 ? r->scheme : r->https ? STR("https") : request->scheme;
     if (scheme.n == 0)
         scheme = STR("http");
     struct str host = r->host.n > 0 ? r->host : redirect_host(request, scheme, r->port != 0);
-    struct str path = redirect_path(route, request, arena);
+    struct str path = r == &none ? request->path : redirect_path(route, request, arena);
     if (r->port != 0)
         return arena_printf(arena, "%.*s://%.*s:%u%.*s", STR_FMT(scheme), STR_FMT(host), r->port, STR_FMT(path));
     return arena_printf(arena, "%.*s://%.*s%.*s", STR_FMT(scheme), STR_FMT(host), STR_FMT(path));
