@@ -549,7 +549,9 @@ static void set_attempt_headers(struct exchange *x, const struct host *host)
     if (x->choice.vhost->attempt_count_in_request)
         headers_set_id(&x->request->headers, HDR_X_ENVOY_ATTEMPT_COUNT, arena_printf(x->arena, "%u", x->info.attempts));
     if (x->choice.route->forward.auto_host_rewrite && host->hostname && host->hostname[0])
-        x->request->authority = arena_str(x->arena, str_of(host->hostname));
+        route_set_host(x->request, arena_str(x->arena, str_of(host->hostname)),
+                       x->choice.route->forward.append_x_forwarded_host,
+                       !x->hcm->suppress_envoy_headers, x->arena);
 }
 
 void attempt_start(struct exchange *x)

@@ -40,6 +40,7 @@ static void redirect(struct exchange *x)
     r->status = x->choice.route->redirect.code;
     r->content_length = 0;
     headers_add_id(&r->headers, HDR_LOCATION, route_redirect_location(x->choice.route, x->request, x->arena));
+    route_apply_response(x->table, &x->choice, x->request, r, x->arena, &x->info);
     stats_inc(x->d->stats->http, x->row, HTTP_RQ_REDIRECT);
     x->info.response_code_details = STR("direct_response");
     exchange_respond(x, r, true);
@@ -116,18 +117,25 @@ static void send_mirrors(struct exchange *x)
     x->mirrors.count = 0;
 }
 
+/* Only for a cluster that balances by hash: for any other Envoy does not look at the policies, nor make a cookie. */
+static void choose_hash(struct exchange *x)
+{
+    const struct route_forward *f = &x->choice.route->forward;
+    enum lb_policy lb = cluster_config(x->cluster)->lb;
+    x->has_hash = f->hash_count > 0 && (lb == LB_RING_HASH || lb == LB_MAGLEV) &&
+                  route_hash(f, x->request, x->remote_ip, x->arena, x->random, &x->hash, &x->set_cookie);
+}
+
 static void exchange_start(struct exchange *x)
 {
     if (!wants_upstream(x) || !find_cluster(x))
         return;
-    const struct route_forward *f = &x->choice.route->forward;
     if (cluster_drops(x->cluster)) {
         stream_info_flag(&x->info, FLAG_DO);
         report_local_reply(x, 503, STR("drop overload"), "drop_overload");
         return;
     }
-    x->has_hash = f->hash_count > 0 && route_hash(f, x->request, x->remote_ip, x->arena, x->random, &x->hash,
-                                                  &x->set_cookie);
+    choose_hash(x);
     choose_retries(x);
     deadlines_choose(x);
     mirror_choose(&x->choice, &x->proxy->rng, x->arena, &x->mirrors);

@@ -51,8 +51,13 @@ void report_local_reply(struct exchange *x, unsigned status, struct str body, co
         return;
     struct http_response *r = make_reply(x, status, -1, body);
     x->info.response_code_details = str_of(details);
-    if (x->choice.route && x->choice.route->kind == ROUTE_DIRECT)
+    if (x->choice.route && x->choice.route->kind == ROUTE_DIRECT) {
+        /* RFC 9110, 10.2.2: what was created, or where to look instead. */
+        if (status == 201 || status / 100 == 3)
+            headers_add_id(&r->headers, HDR_LOCATION,
+                           route_redirect_location(x->choice.route, x->request, x->arena));
         route_apply_response(x->table, &x->choice, x->request, r, x->arena, &x->info);
+    }
     send_reply(x, r, body);
 }
 

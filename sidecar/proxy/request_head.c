@@ -201,14 +201,21 @@ static void request_id(struct exchange *x, bool edge)
     x->info.request_id = headers_get(h, HDR_X_REQUEST_ID);
 }
 
+/* HTTP/1 names none in its request line: it is what the first hop saw, where that is one that we know. */
+static void find_scheme(struct exchange *x)
+{
+    struct str proto = headers_get(&x->request->headers, HDR_X_FORWARDED_PROTO);
+    if (x->request->scheme.n == 0)
+        x->request->scheme = str_ieq(proto, STR("https")) ? STR("https") : STR("http");
+}
+
 bool request_head_prepare(struct exchange *x)
 {
     if (!x->request->is_connect && !canonical_path(x))
         return false;
     canonical_host(x);
-    if (x->request->scheme.n == 0)
-        x->request->scheme = STR("http");
     find_remote(x);
+    find_scheme(x);
     bool edge = x->hcm->use_remote_address && !x->is_internal;
     clean_headers(x, edge);
     request_id(x, edge);
