@@ -18,13 +18,14 @@ static bool hash_header(const struct hash_policy *p, const struct http_request *
 {
     struct str values[HASHED_VALUES_MAX];
     unsigned count = 0;
-    if (str_eq(p->name, STR(":authority")) || str_eq(p->name, STR("host")))
-        values[count++] = request->authority;
-    else if (str_eq(p->name, STR(":path")))
-        values[count++] = request->path;
-    for (uint32_t i = 0; i < request->headers.count && count < HASHED_VALUES_MAX; i++)
+    bool is_single = route_header_is_single(p->name);
+    for (uint32_t i = 0; i < request->headers.count && count < HASHED_VALUES_MAX && !is_single; i++)
         if (str_eq(request->headers.v[i].name, p->name))
             values[count++] = request->headers.v[i].value;
+    if (is_single) {
+        values[0] = route_header_value(request, p->name);
+        count = values[0].p != NULL;
+    }
     if (count == 0)
         return false;
     qsort(values, count, sizeof(*values), compare);
@@ -42,10 +43,12 @@ static struct str cookie_value(const struct http_request *request, struct str na
             continue;
         struct str rest = request->headers.v[i].value, pair;
         while (str_next(&rest, ';', &pair)) {
+            while (pair.n > 0 && pair.p[0] == ' ')
+                pair = str_sub(pair, 1, SIZE_MAX);
             ptrdiff_t eq = str_index(pair, '=', 0);
-            if (eq < 0 || !str_eq(str_trim(str_sub(pair, 0, (size_t)eq)), name))
+            if (eq < 0 || !str_eq(str_sub(pair, 0, (size_t)eq), name))
                 continue;
-            struct str value = str_trim(str_sub(pair, (size_t)eq + 1, SIZE_MAX));
+            struct str value = str_sub(pair, (size_t)eq + 1, SIZE_MAX);
             if (value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"')
                 value = str_sub(value, 1, value.n - 2);
             return value;
@@ -58,14 +61,14 @@ static bool hash_cookie(const struct hash_policy *p, const struct http_request *
                         uint64_t *hash_r, struct str *set_cookie_r)
 {
     struct str value = cookie_value(request, p->name);
-    if (!value.p && p->cookie_ttl_s >= 0) {
+    if (value.n == 0 && p->cookie_ttl_s >= 0) {
         value = arena_printf(a, "%016" PRIx64, random);
         struct str age = p->cookie_ttl_s > 0 ? arena_printf(a, "; Max-Age=%lld", (long long)p->cookie_ttl_s) : STR("");
         struct str path = p->cookie_path.n > 0 ? arena_printf(a, "; Path=%.*s", STR_FMT(p->cookie_path)) : STR("");
         *set_cookie_r = arena_printf(a, "%.*s=\"%.*s\"%.*s%.*s; HttpOnly", STR_FMT(p->name), STR_FMT(value),
                                      STR_FMT(age), STR_FMT(path));
     }
-    if (!value.p)
+    if (value.n == 0)
         return false;
     *hash_r = hash_xx64(value.p, value.n, 0);
     return true;

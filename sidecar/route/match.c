@@ -161,10 +161,20 @@ static bool special_value(const struct http_request *r, struct str name, struct 
     return true;
 }
 
+bool route_header_is_single(struct str name)
+{
+    static const struct http_request none;
+    struct str value;
+    return special_value(&none, name, &value) || is_joined(name);
+}
+
 struct str route_header_value(const struct http_request *request, struct str name)
 {
     struct str value;
-    return special_value(request, name, &value) ? value : headers_find(&request->headers, name);
+    if (special_value(request, name, &value))
+        return value;
+    return is_joined(name) ? headers_find_joined(&request->headers, name)
+                           : headers_find(&request->headers, name);
 }
 
 bool header_match_check(const struct header_match *m, const struct http_request *request)

@@ -18,12 +18,14 @@ struct route_choice {
 /* request's authority and path as they came (after normalization). random: one draw for the split and fractions. False: no
  * route; choice then tells how far it got. A regex that hit its limit matches nothing (fail closed). */
 bool route_find(const struct route_table *t, const struct http_request *request, uint64_t random, struct route_choice *choice);
-/* A repeated header: Envoy's own single-valued fields ("user-agent") are joined by ",", of others any value may match. */
+/* A repeated header: a single-valued one ("user-agent") counts as joined by ",", of others any value may match. */
 bool header_match_check(const struct header_match *m, const struct http_request *request);
 bool header_match_response(const struct header_match *m, const struct http_response *response);
 
-/* A request's header or pseudo header by its lower-case name; the first of several; STR_NONE: absent. */
+/* A request's header or pseudo header by its lower-case name: the first of several, or all joined by "," where Envoy keeps
+ * one value (route_header_is_single). STR_NONE: absent. */
 struct str route_header_value(const struct http_request *request, struct str name);
+bool route_header_is_single(struct str name);
 /* The first value of a query parameter, undecoded; false: absent. */
 bool route_query_value(struct str path, struct str name, struct str *value_r);
 
