@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define DRAIN_POLL_MS 100
+#define STATS_INTERVAL_MS 5000 /* Envoy's stats_flush_interval */
 #define LOG_DRAIN_MS 2000
 
 static const char *const state_names[SERVER_STATE_NAMES] = {"initializing", "serving", "draining"};
@@ -238,6 +239,13 @@ void server_collect(struct server *s)
               s->state == SERVER_SERVING ? 0 : s->state == SERVER_DRAINING ? 1 : 3);
 }
 
+static void on_interval(struct timer *t)
+{
+    struct server *s = CONTAINER_OF(t, struct server, interval_timer);
+    stats_end_interval(s->stats);
+    timer_arm(t, STATS_INTERVAL_MS);
+}
+
 static unsigned concurrency(const struct options *o, const struct bootstrap *b)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
@@ -271,6 +279,8 @@ static void start_ground(struct server *s)
     const struct live_options live = {s->loop, s->mailbox, s->dns, s->stats};
     s->live = live_new(&live);
     timer_init(&s->drain_timer, s->loop, on_drain_timer);
+    timer_init(&s->interval_timer, s->loop, on_interval);
+    timer_arm(&s->interval_timer, STATS_INTERVAL_MS);
 }
 
 static void start_workers(struct server *s)
@@ -294,6 +304,7 @@ static void stop_all(struct server *s)
     signal_stop(&s->sigint);
     signal_stop(&s->sigusr1);
     timer_disarm(&s->drain_timer);
+    timer_disarm(&s->interval_timer);
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_stop(&s->workers[i], s->live);
     free(s->workers);

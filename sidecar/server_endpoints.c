@@ -1,8 +1,10 @@
 /* What the sidecar answers for itself: admin (its own room), health on 15021, metrics on 15090 and 15020. Main thread. */
 #include "sidecar/server_priv.h"
 
+#include "sidecar/admin/admin.h"
 #include "sidecar/base/die.h"
 #include "sidecar/base/log.h"
+#include "sidecar/observe/access_log.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,15 +56,108 @@ static bool open_port(struct server *s, uint16_t port, struct serve **serve_r)
     return *serve_r != NULL;
 }
 
+/* ---- Admin. ---- */
+
+static enum admin_state admin_state(void *ctx)
+{
+    const struct server *s = ctx;
+    if (s->state == SERVER_INITIALIZING)
+        return ADMIN_INITIALIZING;
+    return server_is_ready(s) ? ADMIN_LIVE : ADMIN_DRAINING;
+}
+
+static void collect(void *ctx)
+{
+    server_collect(ctx);
+}
+
+static bool listener_address(void *ctx, struct str name, struct addr *addr_r)
+{
+    struct server *s = ctx;
+    return sockets_address(s->sockets, name, addr_r);
+}
+
+static void set_health_failed(void *ctx, bool failed)
+{
+    struct server *s = ctx;
+    s->health_failed = failed;
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_set_health_failed(s->workers[i], failed);
+}
+
+static void close_after_drain(struct timer *t)
+{
+    struct server *s = CONTAINER_OF(t, struct server, admin_drain_timer);
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_close_listeners(s->workers[i], s->admin_drain_inbound_only);
+}
+
+/* Gracefully: answers tell the peers to go for --drain-time-s, then the sockets close. Else they close at once. */
+static void drain_listeners(void *ctx, bool graceful, bool inbound_only)
+{
+    struct server *s = ctx;
+    s->admin_drain_inbound_only = inbound_only;
+    for (unsigned i = 0; graceful && i < s->worker_count; i++)
+        worker_drain(s->workers[i], inbound_only);
+    timer_arm(&s->admin_drain_timer, graceful ? (uint64_t)s->options->drain_time_s * 1000 : 0);
+}
+
+static void reopen_logs(void *ctx)
+{
+    (void)ctx;
+    access_log_reopen_all();
+}
+
+static void quit(void *ctx)
+{
+    server_stop(ctx);
+}
+
+static bool start_admin(struct server *s)
+{
+    const struct bootstrap *b = s->bootstrap;
+    const struct admin_ops ops = {
+        .stats = s->stats,
+        .live = s->live,
+        .index = s->index,
+        .bootstrap = &b->message->base,
+        .node = &b->node->base,
+        .concurrency = s->worker_count,
+        .start_wall_us = s->start_wall_us,
+        .state = admin_state,
+        .collect = collect,
+        .listener_address = listener_address,
+        .set_health_failed = set_health_failed,
+        .drain_listeners = drain_listeners,
+        .reopen_logs = reopen_logs,
+        .quit = quit,
+    };
+    char text[ADDR_TEXT_CAP];
+    int error = 0;
+    timer_init(&s->admin_drain_timer, s->loop, close_after_drain);
+    if (b->admin.len == 0)
+        return true;
+    s->admin = admin_start(s->loop, &b->admin, &ops, s, &error);
+    if (!s->admin) {
+        fprintf(stderr, "outrigger-sidecar: admin.address: cannot listen on %s: %s\n",
+                addr_format(&b->admin, text, sizeof(text)), strerror(-error));
+        return false;
+    }
+    log_info(LOG_ADMIN, "admin address: port %u", admin_port(s->admin));
+    return true;
+}
+
 bool server_endpoints_start(struct server *s)
 {
     const struct bootstrap *b = s->bootstrap;
-    return open_port(s, b->health_port, &s->health) && open_port(s, b->metrics_port, &s->metrics) &&
+    return start_admin(s) && open_port(s, b->health_port, &s->health) && open_port(s, b->metrics_port, &s->metrics) &&
            open_port(s, b->merged_metrics_port, &s->merged);
 }
 
 void server_endpoints_stop(struct server *s)
 {
+    timer_disarm(&s->admin_drain_timer);
+    admin_stop(&s->admin);
     serve_stop(&s->health);
     serve_stop(&s->metrics);
     serve_stop(&s->merged);

@@ -43,7 +43,9 @@ struct server {
     bool drain_closed; /* inbound accepts no more */
     unsigned busy, busy_answers;
 
-    struct admin *admin;
+    struct admin *admin; /* NULL: the bootstrap gives no address */
+    struct timer admin_drain_timer, interval_timer;
+    bool admin_drain_inbound_only;
     struct serve *health, *metrics, *merged;
 };
 
