@@ -373,6 +373,25 @@ static void on_data(struct conn *conn, void *ctx, uint8_t *data, size_t n)
     update_pause(c);
 }
 
+/* What is told to a stream when the peer's bytes end. Client: an answer that had begun was no whole message. */
+static enum stream_reset reset_of_eof(const struct h1 *c)
+{
+    bool has_begun = c->state == H1_BODY_LENGTH || c->state == H1_BODY_CHUNKED ||
+                     (c->state == H1_HEAD && buf_len(&c->input) > 0);
+    return !c->base.is_server && has_begun ? RESET_PROTOCOL_ERROR : RESET_CONNECTION_TERMINATION;
+}
+
+static void end_at_eof(struct h1 *c, enum stream_reset reason)
+{
+    if (reason == RESET_PROTOCOL_ERROR)
+        c->details = "http1.codec_error";
+    if (c->base.is_server)
+        close_gently(c);
+    else
+        close_now(c);
+    end_exchange(c, reason, c->details);
+}
+
 static void on_eof(struct conn *conn, void *ctx)
 {
     struct h1 *c = ctx;
@@ -388,11 +407,7 @@ static void on_eof(struct conn *conn, void *ctx)
         break;
     default:
         /* As Envoy: who stops sending before the answer is there does not want it any more. */
-        if (c->base.is_server)
-            close_gently(c);
-        else
-            close_now(c);
-        end_exchange(c, RESET_CONNECTION_TERMINATION, "");
+        end_at_eof(c, reset_of_eof(c));
         break;
     }
 }
@@ -447,8 +462,11 @@ static void on_end(struct conn *conn, void *ctx, enum conn_end end, int error)
     /* Where our side had ended before, the peer's end is the connection's, without an on_eof. */
     if (end == CONN_END_EOF && (c->state == H1_TUNNEL || c->state == H1_BODY_UNTIL_CLOSE))
         h1_read_eof_of_body(c);
+    enum stream_reset reason = reset_of(end);
+    if (reason == RESET_CONNECTION_TERMINATION && end != CONN_END_LOCAL)
+        reason = reset_of_eof(c);
     h1_set_state(c, H1_DEAF);
-    end_exchange(c, reset_of(end), "");
+    end_exchange(c, reason, c->details);
     if (c->base.handler->on_codec_end)
         c->base.handler->on_codec_end(&c->base, c->base.ctx, end, c->details);
     c->base.conn = NULL;

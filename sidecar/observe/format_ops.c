@@ -171,17 +171,14 @@ static bool op_header(const struct piece *p, const struct format_input *in, stru
 
 static bool op_flags(const struct piece *p, const struct format_input *in, struct buf *out)
 {
-    bool first = true;
-    for (unsigned f = 0; f < FLAG_COUNT; f++) {
-        if (!stream_info_has(in->info, (enum response_flag)f))
-            continue;
-        buf_append_c(out, first ? "" : ",");
-        buf_append_c(out, p->op->which == 'l' ? response_flag_long((enum response_flag)f)
-                                              : response_flag_short((enum response_flag)f));
-        first = false;
+    unsigned count = (unsigned)__builtin_popcountll(in->info->flags);
+    for (unsigned i = 0; i < count; i++) {
+        enum response_flag f = in->info->flag_order[i];
+        buf_append_c(out, i == 0 ? "" : ",");
+        buf_append_c(out, p->op->which == 'l' ? response_flag_long(f) : response_flag_short(f));
     }
     /* Even in JSON, where other absent values are null. */
-    if (first)
+    if (count == 0)
         buf_append_byte(out, '-');
     return true;
 }

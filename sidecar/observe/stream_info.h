@@ -4,7 +4,7 @@
 
 #include "sidecar/base/str.h"
 
-/* Envoy's response flags, in the order in which Envoy prints them. */
+/* Envoy's response flags. */
 enum response_flag {
     FLAG_LH,    /* FailedLocalHealthCheck */
     FLAG_UH,    /* NoHealthyUpstream */
@@ -49,7 +49,8 @@ struct stream_info {
     uint64_t upstream_first_rx_ns, upstream_last_rx_ns;
     uint64_t first_tx_ns;             /* first byte of the answer to downstream */
     uint64_t end_ns;
-    uint64_t flags;                   /* bits of enum response_flag */
+    uint64_t flags;                   /* bits of enum response_flag; set by stream_info_flag alone */
+    uint8_t flag_order[FLAG_COUNT];   /* in which they were set: how Envoy prints them */
     uint16_t response_code;           /* 0: none was sent */
     int16_t grpc_status;              /* -1: none */
     uint32_t attempts;
@@ -73,6 +74,9 @@ struct stream_info {
 
 static inline void stream_info_flag(struct stream_info *i, enum response_flag f)
 {
+    if ((i->flags >> f) & 1)
+        return;
+    i->flag_order[__builtin_popcountll(i->flags)] = (uint8_t)f;
     i->flags |= (uint64_t)1 << f;
 }
 static inline bool stream_info_has(const struct stream_info *i, enum response_flag f)

@@ -220,6 +220,8 @@ CASES = [
     ("RST before the answer", "plain", rq("/rst")),
     ("not HTTP", "plain", rq("/garbage")),
     ("cut short", "plain", rq("/cut")),
+    ("cut short by RST", "plain", rq("/cutrst")),
+    ("cut in the head", "plain", rq("/cuthead")),
     ("cut short, chunked", "plain", rq("/cutchunk")),
     ("no hosts", "plain", rq("/none")),
     ("no hosts, gRPC", "plain", rq("/none", *GRPC, method="POST")),

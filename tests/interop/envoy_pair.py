@@ -152,6 +152,16 @@ class Upstream:
         time.sleep(0.05)
         return False
 
+    def cuthead(self, c, words, headers, case):
+        c.sendall(b"HTTP/1.1 200 OK\r\ncontent-le")
+        time.sleep(0.05)
+        return False
+
+    def cutrst(self, c, words, headers, case):
+        c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+        time.sleep(0.05)
+        return self.rst(c, words, headers, case)
+
     def close(self, c, words, headers, case):
         c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
         return False

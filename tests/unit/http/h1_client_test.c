@@ -315,11 +315,11 @@ static void a_connection_that_ends_is_told(void **state)
         const char *in, *events;
     } cases[] = {
         {"", "over: connection termination\n"},
-        {"HTTP/1.1 200", "over: connection termination\n"},
+        {"HTTP/1.1 200", "over: protocol error, http1.codec_error\n"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
-         "200\n  content-length: 9\ndata [abc]\nover: connection termination\n"},
+         "200\n  content-length: 9\ndata [abc]\nover: protocol error, http1.codec_error\n"},
         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab",
-         "200\ndata [ab]\nover: connection termination\n"},
+         "200\ndata [ab]\nover: protocol error, http1.codec_error\n"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct wire w = {0};

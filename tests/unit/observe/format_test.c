@@ -77,6 +77,7 @@ static const struct stream_info failed = {
     .start_ns = 1000000000,
     .grpc_status = 14,
     .flags = (1ull << FLAG_UF) | (1ull << FLAG_URX) | (1ull << FLAG_UH),
+    .flag_order = {FLAG_URX, FLAG_UF, FLAG_UH},
     .response_code_details = {"upstream reset {remote\tconnection}", 34},
     .connection_termination_details = {"two words", 9},
     .upstream_failure = {"delayed connect error: refused", 30},
@@ -129,7 +130,7 @@ static void operators_print_what_happened_or_a_dash(void **state)
         {"%CONNECTION_TERMINATION_DETAILS%", "-", "two words"},
         {"%UPSTREAM_TRANSPORT_FAILURE_REASON%", "-", "delayed_connect_error:_refused"},
         {"%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "- -",
-         "UH,UF,URX NoHealthyUpstream,UpstreamConnectionFailure,UpstreamRetryLimitExceeded"},
+         "URX,UF,UH UpstreamRetryLimitExceeded,UpstreamConnectionFailure,NoHealthyUpstream"},
         {"%DURATION% %REQUEST_DURATION% %REQUEST_TX_DURATION% %RESPONSE_DURATION% "
          "%RESPONSE_TX_DURATION%",
          "11 2 3 9 2", "- - - - -"},
