@@ -88,7 +88,7 @@ static bool build_upgrades(const HCM_MESSAGE *m, struct hcm_cfg *h, struct err *
             return err_set(err, "upgrade_configs[%zu].upgrade_type: websocket and CONNECT are supported, got \"%s\"", i,
                            type);
     }
-    h->codec_options.allow_upgrade = h->websocket;
+    h->codec_options.allow_upgrade = true; /* routes may allow it; the exchange decides */
     h->codec_options.allow_connect = h->connect;
     return true;
 }

@@ -132,12 +132,30 @@ static void fail(struct attempt *a, const struct retry_facts *facts, enum stream
     report_failure(x, reason, detail);
 }
 
+/* For the log: a host that was tried, not one that our own limits kept us from. */
+static void note_host(struct attempt *a)
+{
+    a->x->info.upstream_host = arena_str(a->x->arena, str_of(a->host->text));
+}
+
+static void on_no_host(struct exchange *x)
+{
+    stream_info_flag(&x->info, FLAG_UH);
+    report_upstream_code(x, 503, false);
+    report_local_reply(x, 503, STR("no healthy upstream"), "no_healthy_upstream");
+}
+
 static void on_no_stream(struct pool_request *rq, void *ctx, enum upstream_failure f, const char *detail)
 {
     struct attempt *a = ctx;
     struct retry_facts facts = {.event = RETRY_EVENT_CONNECT_FAILURE, .grpc_status = -1};
     enum stream_reset reason = RESET_CONNECTION_FAILURE;
     (void)rq;
+    if (f == UPSTREAM_NO_HOST) { /* no room for its pool */
+        end_attempt(a, RESET_LOCAL);
+        on_no_host(a->x);
+        return;
+    }
     switch (f) {
     case UPSTREAM_OVERFLOW_CX:
     case UPSTREAM_OVERFLOW_PENDING:
@@ -154,6 +172,8 @@ static void on_no_stream(struct pool_request *rq, void *ctx, enum upstream_failu
     default:
         break;
     }
+    if (facts.event != RETRY_EVENT_OVERFLOW)
+        note_host(a);
     fail(a, &facts, reason, detail);
 }
 
@@ -225,10 +245,10 @@ static void on_interim(struct stream *s, void *ctx, struct http_response *respon
 {
     struct attempt *a = ctx;
     (void)s;
-    if (a->state != ATTEMPT_ACTIVE || a->x->state != EXCHANGE_TRYING ||
-        (response->status == 100 && !a->x->hcm->proxy_100_continue))
-        return;
-    stream_send_interim(a->x->down, response);
+    /* As Envoy: other interim answers are not passed on. */
+    if (a->state == ATTEMPT_ACTIVE && a->x->state == EXCHANGE_TRYING && response->status == 100 &&
+        a->x->hcm->proxy_100_continue)
+        stream_send_interim(a->x->down, response);
 }
 
 static int32_t grpc_status_in(const struct headers *h)
@@ -240,11 +260,11 @@ static int32_t grpc_status_in(const struct headers *h)
 
 static void add_upstream_headers(struct exchange *x, struct http_response *response)
 {
-    uint64_t now = loop_now_ns(x->loop);
-    uint64_t since = x->info.request_end_ns > 0 ? x->info.request_end_ns : now;
-    if (!x->hcm->suppress_envoy_headers)
+    uint64_t since = x->info.request_end_ns; /* 0: the answer came before the end of the request */
+    if (!x->hcm->suppress_envoy_headers && since > 0)
         headers_set_id(&response->headers, HDR_X_ENVOY_UPSTREAM_SERVICE_TIME,
-                       arena_printf(x->arena, "%llu", (unsigned long long)((now - since) / 1000000)));
+                       arena_printf(x->arena, "%llu",
+                                    (unsigned long long)((loop_now_ns(x->loop) - since) / 1000000)));
     route_apply_response(x->table, &x->choice, x->request, response, x->arena, &x->info);
 }
 
@@ -489,6 +509,7 @@ static void attach(struct attempt *a)
     struct exchange *x = a->x;
     char text[ADDR_TEXT_CAP];
     a->state = ATTEMPT_ACTIVE;
+    note_host(a);
     x->info.upstream_local = arena_str(
         x->arena, str_of(addr_format(conn_local_addr(stream_conn(a->rq.stream)), text, sizeof(text))));
     arm_timers(a);
@@ -566,11 +587,9 @@ void attempt_start(struct exchange *x)
     x->info.attempts++;
     a->host = pick(x);
     if (!a->host) {
-        stream_info_flag(&x->info, FLAG_UH);
-        report_local_reply(x, 503, STR("no healthy upstream"), "no_healthy_upstream");
+        on_no_host(x);
         return;
     }
-    x->info.upstream_host = arena_str(x->arena, str_of(a->host->text));
     set_attempt_headers(x, a->host);
     x->attempt = a;
     const struct pool_options options = {

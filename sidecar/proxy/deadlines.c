@@ -33,8 +33,14 @@ static void on_idle(struct timer *t)
 static void on_max_duration(struct timer *t)
 {
     struct exchange *x = CONTAINER_OF(t, struct exchange, duration_timer);
+    struct str body = STR("downstream duration timeout");
     stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_MAX_DURATION_REACHED);
-    reply_or_reset(x, 504, STR("downstream duration timeout"), "max_duration_timeout");
+    if (x->is_answering || !x->has_grpc_deadline) {
+        reply_or_reset(x, 504, body, "max_duration_timeout");
+        return;
+    }
+    attempt_cancel(x, RESET_LOCAL);
+    report_reply_send(x, report_reply_new(x, 504, GRPC_DEADLINE_EXCEEDED, body), body, "max_duration_timeout");
 }
 
 static void on_request_timeout(struct timer *t)
@@ -72,10 +78,11 @@ static uint64_t route_timeout(const struct exchange *x, const struct route_forwa
     return ms;
 }
 
-static uint64_t stream_duration(const struct exchange *x, const struct route_forward *f)
+static uint64_t stream_duration(struct exchange *x, const struct route_forward *f)
 {
     uint64_t ms = f->max_stream_duration_given ? f->max_stream_duration_ms : x->hcm->max_stream_duration_ms;
     uint64_t grpc_ms = f->grpc_timeout_header_max_given ? grpc_timeout_ms(x) : 0;
+    x->has_grpc_deadline = grpc_ms > 0;
     if (grpc_ms > 0)
         ms = f->grpc_timeout_header_max_ms > 0 && grpc_ms > f->grpc_timeout_header_max_ms
                  ? f->grpc_timeout_header_max_ms

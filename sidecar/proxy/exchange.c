@@ -31,19 +31,36 @@ static void choose_route(struct exchange *x)
         x->info.route_name = x->choice.route->name;
     if (x->choice.vhost)
         x->info.virtual_host_name = x->choice.vhost->name;
+    if (x->choice.route && x->choice.route->kind == ROUTE_FORWARD && x->choice.cluster.n > 0)
+        x->cluster = upstream_acquire(x->proxy->upstream, x->choice.cluster);
+    if (x->cluster)
+        x->info.upstream_cluster = x->choice.cluster;
+}
+
+/* Whether the request may become a tunnel: the route decides, else the connection manager. */
+static bool may_upgrade(const struct exchange *x)
+{
+    const struct route *r = x->choice.route;
+    if (r && r->kind == ROUTE_FORWARD && r->forward.websocket_given)
+        return r->forward.websocket;
+    return x->hcm->websocket;
 }
 
 static void redirect(struct exchange *x)
 {
-    struct http_response *r = ARENA_NEW(x->arena, struct http_response);
-    http_response_init(r, x->arena);
-    r->status = x->choice.route->redirect.code;
-    r->content_length = 0;
+    struct http_response *r = report_reply_new(x, x->choice.route->redirect.code, -1, STR_NONE);
     headers_add_id(&r->headers, HDR_LOCATION, route_redirect_location(x->choice.route, x->request, x->arena));
-    route_apply_response(x->table, &x->choice, x->request, r, x->arena, &x->info);
     stats_inc(x->d->stats->http, x->row, HTTP_RQ_REDIRECT);
-    x->info.response_code_details = STR("direct_response");
-    exchange_respond(x, r, true);
+    report_reply_send(x, r, STR_NONE, "direct_response");
+}
+
+static void answer_directly(struct exchange *x, const struct route_direct *d)
+{
+    struct http_response *r = report_reply_new(x, d->status, -1, d->body);
+    /* RFC 9110, 10.2.2: what was created, or where to look instead. */
+    if (d->status == 201 || d->status / 100 == 3)
+        headers_add_id(&r->headers, HDR_LOCATION, route_redirect_location(x->choice.route, x->request, x->arena));
+    report_reply_send(x, r, d->body, "direct_response");
 }
 
 /* A route that does not forward is answered here; so is none at all. False: answered. */
@@ -62,17 +79,14 @@ static bool wants_upstream(struct exchange *x)
     }
     if (r->kind == ROUTE_DIRECT) {
         stats_inc(x->d->stats->http, x->row, HTTP_RQ_DIRECT_RESPONSE);
-        report_local_reply(x, r->direct.status, r->direct.body, "direct_response");
+        answer_directly(x, &r->direct);
         return false;
     }
     return true;
 }
 
-static bool find_cluster(struct exchange *x)
+static bool has_cluster(struct exchange *x)
 {
-    if (x->choice.cluster.n > 0)
-        x->cluster = upstream_acquire(x->proxy->upstream, x->choice.cluster);
-    x->info.upstream_cluster = x->choice.cluster;
     if (x->cluster)
         return true;
     stream_info_flag(&x->info, FLAG_NC);
@@ -128,7 +142,7 @@ static void choose_hash(struct exchange *x)
 
 static void exchange_start(struct exchange *x)
 {
-    if (!wants_upstream(x) || !find_cluster(x))
+    if (!wants_upstream(x) || !has_cluster(x))
         return;
     if (cluster_drops(x->cluster)) {
         stream_info_flag(&x->info, FLAG_DO);
@@ -329,8 +343,13 @@ static void on_request(struct stream *s, void *ctx, struct http_request *request
     deadlines_on_request_head(x);
     if (!request_head_prepare(x))
         return;
-    answer_expect(x);
     choose_route(x);
+    if (request->protocol.n > 0 && !may_upgrade(x)) {
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
+        report_local_reply(x, 403, STR_NONE, "upgrade_failed");
+        return;
+    }
+    answer_expect(x);
     begin_filters(x);
     filter_run_request_headers(&x->run, x->request, end);
     (void)s;

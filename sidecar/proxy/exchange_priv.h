@@ -64,6 +64,7 @@ struct exchange {
     struct attempt *attempt; /* under way; NULL: none, or waiting for the back-off */
 
     uint64_t route_timeout_ms, per_try_timeout_ms, per_try_idle_ms, idle_timeout_ms; /* 0: none */
+    bool has_grpc_deadline; /* the longest duration is the caller's own */
     struct timer route_timer, idle_timer, duration_timer, request_timer, backoff_timer;
 
     bool is_answering;              /* an answer is on its way through the filters, or sent */
@@ -112,7 +113,11 @@ void deadlines_on_activity(struct exchange *x);
 void deadlines_stop(struct exchange *x);
 
 /* ---- report.c ---- */
-/* Answers for ourselves. body and details must be literals or live in the arena. */
+/* Answers for ourselves. body and details must be literals or live in the arena. A reply is made, perhaps added to, and sent;
+ * grpc_status -1: to gRPC requests, by the status. */
+struct http_response *report_reply_new(struct exchange *x, unsigned status, int32_t grpc_status, struct str body);
+void report_reply_send(struct exchange *x, struct http_response *r, struct str body, const char *details);
+/* Both at once; nothing where an answer was begun. */
 void report_local_reply(struct exchange *x, unsigned status, struct str body, const char *details);
 void report_filter_reply(struct exchange *x, const struct filter_reply *reply);
 /* The reply for an attempt that ended without a response head. */

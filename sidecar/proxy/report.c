@@ -20,13 +20,14 @@ static void add_grpc_status(struct exchange *x, struct http_response *r, int32_t
     x->info.grpc_status = (int16_t)grpc;
 }
 
-/* grpc_status: -1: by the status. */
-static struct http_response *make_reply(struct exchange *x, unsigned status, int32_t grpc_status, struct str body)
+struct http_response *report_reply_new(struct exchange *x, unsigned status, int32_t grpc_status, struct str body)
 {
     struct http_response *r = ARENA_NEW(x->arena, struct http_response);
     bool grpc = x->request && x->request->is_grpc;
     http_response_init(r, x->arena);
     r->status = grpc ? 200 : (uint16_t)status;
+    /* As Envoy: after a request that made no sense the connection cannot be trusted. */
+    r->close = status == 400 && x->request->version != HTTP_2 && !x->hcm->stream_error_on_invalid_http;
     if (grpc) {
         add_grpc_status(x, r, grpc_status >= 0 ? grpc_status : (int32_t)grpc_status_of_http(status), body);
         return r;
@@ -37,9 +38,12 @@ static struct http_response *make_reply(struct exchange *x, unsigned status, int
     return r;
 }
 
-static void send_reply(struct exchange *x, struct http_response *r, struct str body)
+void report_reply_send(struct exchange *x, struct http_response *r, struct str body, const char *details)
 {
     bool has_body = body.n > 0 && !x->request->is_grpc && !x->request->is_head;
+    x->info.response_code_details = str_of(details);
+    if (x->choice.route && x->choice.route->kind != ROUTE_NON_FORWARDING)
+        route_apply_response(x->table, &x->choice, x->request, r, x->arena, &x->info);
     exchange_respond(x, r, !has_body);
     if (has_body)
         exchange_send_data(x, body.p, body.n, true);
@@ -47,29 +51,21 @@ static void send_reply(struct exchange *x, struct http_response *r, struct str b
 
 void report_local_reply(struct exchange *x, unsigned status, struct str body, const char *details)
 {
-    if (x->is_answering)
-        return;
-    struct http_response *r = make_reply(x, status, -1, body);
-    x->info.response_code_details = str_of(details);
-    if (x->choice.route && x->choice.route->kind == ROUTE_DIRECT) {
-        /* RFC 9110, 10.2.2: what was created, or where to look instead. */
-        if (status == 201 || status / 100 == 3)
-            headers_add_id(&r->headers, HDR_LOCATION,
-                           route_redirect_location(x->choice.route, x->request, x->arena));
-        route_apply_response(x->table, &x->choice, x->request, r, x->arena, &x->info);
-    }
-    send_reply(x, r, body);
+    if (!x->is_answering)
+        report_reply_send(x, report_reply_new(x, status, -1, body), body, details);
 }
 
 void report_filter_reply(struct exchange *x, const struct filter_reply *reply)
 {
     if (x->is_answering)
         return;
+    if (!reply->response) {
+        report_reply_send(x, report_reply_new(x, reply->status, reply->grpc_status, reply->body), reply->body,
+                          reply->details.p);
+        return;
+    }
     x->info.response_code_details = reply->details;
-    if (reply->response)
-        exchange_respond(x, reply->response, true);
-    else
-        send_reply(x, make_reply(x, reply->status, reply->grpc_status, reply->body), reply->body);
+    exchange_respond(x, reply->response, true);
 }
 
 /* ---- Failures of an attempt. ---- */
@@ -111,16 +107,15 @@ void report_failure(struct exchange *x, enum stream_reset reason, const char *tr
     if (x->is_answering)
         return;
     stream_info_flag(&x->info, flag_of(reason));
-    x->info.response_code_details =
-        report_reset_details(x, "upstream_reset_before_response_started", reason, transport_failure);
+    struct str details = report_reset_details(x, "upstream_reset_before_response_started", reason, transport_failure);
     struct str body =
         arena_printf(x->arena, "upstream connect error or disconnect/reset before headers. %sreset reason: %s",
                      x->info.attempts > 1 ? "retried and the latest " : "", stream_reset_text(reason));
-    struct http_response *r = make_reply(x, status, -1, body);
-    if (reason == RESET_OVERFLOW)
+    struct http_response *r = report_reply_new(x, status, -1, body);
+    if (reason == RESET_OVERFLOW && !x->hcm->suppress_envoy_headers)
         headers_add_id(&r->headers, HDR_X_ENVOY_OVERLOADED, STR("true"));
     report_upstream_code(x, status, false);
-    send_reply(x, r, body);
+    report_reply_send(x, r, body, details.p);
 }
 
 void report_upstream_code(struct exchange *x, unsigned status, bool replaced)
@@ -158,6 +153,14 @@ static void count_class(struct exchange *x, unsigned status)
         stats_inc(x->d->stats->http, x->row, places[status / 100 - 1]);
 }
 
+static void append_via(struct exchange *x, struct headers *h)
+{
+    struct str before = headers_find_joined(h, STR("via"));
+    headers_set_id(h, HDR_VIA,
+                   before.n > 0 ? arena_printf(x->arena, "%.*s, %.*s", STR_FMT(before), STR_FMT(x->hcm->via))
+                                : x->hcm->via);
+}
+
 void report_response_head(struct exchange *x, struct http_response *response)
 {
     struct headers *h = &response->headers;
@@ -173,7 +176,7 @@ void report_response_head(struct exchange *x, struct http_response *response)
         (hcm->server_header == SERVER_APPEND_IF_ABSENT && !headers_has(h, HDR_SERVER)))
         headers_set_id(h, HDR_SERVER, hcm->server_name);
     if (hcm->via.n > 0)
-        headers_add_id(h, HDR_VIA, hcm->via);
+        append_via(x, h);
     if (hcm->always_set_request_id_in_response && x->info.request_id.n > 0)
         headers_set_id(h, HDR_X_REQUEST_ID, x->info.request_id);
     downstream_on_answer(x->d);

@@ -11,6 +11,11 @@
 
 static bool canonical_path(struct exchange *x)
 {
+    if (x->request->path.n == 0 || x->request->path.p[0] != '/') {
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_NON_RELATIVE_PATH);
+        report_local_reply(x, 404, STR_NONE, "absolute_path_rejected");
+        return false;
+    }
     const struct hcm_cfg *h = x->hcm;
     static const enum path_escaped_slashes slashes[] = {
         [ESCAPED_KEEP] = PATH_SLASHES_KEEP,

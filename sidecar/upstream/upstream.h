@@ -59,7 +59,8 @@ struct upstream_ctx {
     unsigned tried_count, max_picks;
 };
 
-/* Good while the cluster is held; the caller takes a reference to keep it (tried lists). NULL: no
+/* Good for this turn of the loop, and as long as a request or connection to it is open; to keep it longer (tried lists) take a
+ * reference. NULL: no
  * healthy upstream, and upstream_cx_none_healthy was counted. */
 struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx);
 /* drop_overloads of the endpoints: whether this request is one to drop (503 UDO). */
