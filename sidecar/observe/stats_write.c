@@ -74,7 +74,7 @@ static void add_codes(struct list_of_entries *l, const struct stats_scope *scope
     struct str full = scope->full;
     entry_add(l, scope, ENTRY_COMPLETED, STAT_COUNTER,
               arena_printf(l->arena, "%.*s%scompleted", STR_FMT(full), prefix));
-    for (unsigned class = 1; class <= 5; class++) {
+    for (unsigned class = 1; class <= 5; class ++) {
         if (!stats_scope_saw_code(scope, class * 100, class * 100 + 100))
             continue;
         entry_add(l, scope, ENTRY_CLASS + class, STAT_COUNTER,
@@ -86,7 +86,8 @@ static void add_codes(struct list_of_entries *l, const struct stats_scope *scope
     }
 }
 
-static void gather(const struct stats *s, struct list_of_entries *l)
+/* What was never touched is left out before it costs a name. */
+static void gather(const struct stats *s, bool used_only, struct list_of_entries *l)
 {
     struct str key;
     void *value;
@@ -94,6 +95,8 @@ static void gather(const struct stats *s, struct list_of_entries *l)
         const struct stats_scope *scope = value;
         const struct stat_family *f = scope->family;
         for (unsigned i = 0; i < f->count; i++) {
+            if (used_only && !stats_scope_is_used(scope, i))
+                continue;
             struct str name =
                 arena_printf(l->arena, "%.*s%s", STR_FMT(scope->full), f->defs[i].name);
             entry_add(l, scope, i, f->defs[i].kind, name)->help = f->defs[i].help;
@@ -102,20 +105,13 @@ static void gather(const struct stats *s, struct list_of_entries *l)
     }
 }
 
-static bool entry_is_used(const struct entry *e)
-{
-    return e->index >= ENTRY_COMPLETED || stats_scope_is_used(e->scope, e->index);
-}
-
-static void keep_wanted(struct list_of_entries *l, bool used_only,
+static void keep_wanted(struct list_of_entries *l,
                         bool (*match_fn)(void *ctx, struct str full_name), void *ctx)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < l->count; i++) {
-        if ((used_only && !entry_is_used(&l->v[i])) || (match_fn && !match_fn(ctx, l->v[i].name)))
-            continue;
-        l->v[kept++] = l->v[i];
-    }
+    for (size_t i = 0; i < l->count; i++)
+        if (match_fn(ctx, l->v[i].name))
+            l->v[kept++] = l->v[i];
     l->count = kept;
 }
 
@@ -260,7 +256,7 @@ static int by_metric(const void *a, const void *b)
     const struct entry *x = a, *y = b;
     if (x->kind != y->kind)
         return x->kind < y->kind ? -1 : 1;
-    int c = str_cmp(x->metric, y->metric);
+    int c = x->metric.p == y->metric.p ? 0 : str_cmp(x->metric, y->metric);
     return c ? c : str_cmp(x->name, y->name);
 }
 
@@ -314,12 +310,58 @@ static void name_metric(struct arena *a, struct entry *e)
     buf_fini(&b);
 }
 
+/* Scopes of one family share their metrics' names: the same text, so that sorting mostly compares
+ * pointers. */
+struct family_metrics {
+    struct family_metrics *next;
+    const struct stat_family *family;
+    struct str *metrics, *code_tags; /* per statistic; .p NULL: not made yet */
+};
+
+static struct family_metrics *metrics_of(struct arena *a, struct family_metrics **list,
+                                         const struct stat_family *f)
+{
+    for (struct family_metrics *m = *list; m; m = m->next)
+        if (m->family == f)
+            return m;
+    struct family_metrics *m = ARENA_NEW(a, struct family_metrics);
+    m->next = *list;
+    m->family = f;
+    m->metrics = ARENA_ARRAY(a, struct str, f->count);
+    m->code_tags = ARENA_ARRAY(a, struct str, f->count);
+    *list = m;
+    return m;
+}
+
+static void name_metrics(struct list_of_entries *l)
+{
+    struct family_metrics *list = NULL, *m = NULL;
+    for (size_t i = 0; i < l->count; i++) {
+        struct entry *e = &l->v[i];
+        const struct stat_family *f = e->scope->family;
+        if (!f->tag || e->index >= ENTRY_COMPLETED) {
+            name_metric(l->arena, e);
+            continue;
+        }
+        if (!m || m->family != f)
+            m = metrics_of(l->arena, &list, f);
+        if (!m->metrics[e->index].p) {
+            name_metric(l->arena, e);
+            m->metrics[e->index] = e->metric;
+            m->code_tags[e->index] = e->code_tag;
+        }
+        e->metric = m->metrics[e->index];
+        e->code_tag = m->code_tags[e->index];
+    }
+}
+
 static void append_sample(struct buf *out, const struct entry *e, const char *suffix,
-                          const char *le)
+                          const char *le, uint64_t value)
 {
     const char *between = "";
     buf_append_str(out, e->metric);
-    buf_printf(out, "%s{", suffix);
+    buf_append_c(out, suffix);
+    buf_append_byte(out, '{');
     if (e->code_tag.n > 0) {
         buf_append_str(out, e->code_tag);
         between = ",";
@@ -329,9 +371,15 @@ static void append_sample(struct buf *out, const struct entry *e, const char *su
         buf_append_str(out, e->scope->labels);
         between = ",";
     }
-    if (le)
-        buf_printf(out, "%sle=\"%s\"", between, le);
+    if (le) {
+        buf_append_c(out, between);
+        buf_append_c(out, "le=\"");
+        buf_append_c(out, le);
+        buf_append_byte(out, '"');
+    }
     buf_append_c(out, "} ");
+    buf_append_u64(out, value);
+    buf_append_byte(out, '\n');
 }
 
 static void write_prometheus_histogram(struct buf *out, const struct entry *e)
@@ -342,15 +390,11 @@ static void write_prometheus_histogram(struct buf *out, const struct entry *e)
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
         snprintf(le, sizeof(le), histogram_buckets[i] % 10 ? "%" PRIu64 ".%" PRIu64 : "%" PRIu64,
                  histogram_buckets[i] / 10, histogram_buckets[i] % 10);
-        append_sample(out, e, "_bucket", le);
-        buf_printf(out, "%" PRIu64 "\n", histogram_bucket_count(&h, i));
+        append_sample(out, e, "_bucket", le, h.count ? histogram_bucket_count(&h, i) : 0);
     }
-    append_sample(out, e, "_bucket", "+Inf");
-    buf_printf(out, "%" PRIu64 "\n", h.count);
-    append_sample(out, e, "_sum", NULL);
-    buf_printf(out, "%" PRIu64 "\n", h.sum);
-    append_sample(out, e, "_count", NULL);
-    buf_printf(out, "%" PRIu64 "\n", h.count);
+    append_sample(out, e, "_bucket", "+Inf", h.count);
+    append_sample(out, e, "_sum", NULL, h.sum);
+    append_sample(out, e, "_count", NULL, h.count);
 }
 
 static void write_prometheus(struct buf *out, const struct list_of_entries *l)
@@ -369,21 +413,19 @@ static void write_prometheus(struct buf *out, const struct list_of_entries *l)
             write_prometheus_histogram(out, e);
             continue;
         }
-        append_sample(out, e, "", NULL);
-        buf_append_u64(out, entry_value(e));
-        buf_append_byte(out, '\n');
+        append_sample(out, e, "", NULL, entry_value(e));
     }
 }
 
 void stats_write(const struct stats *s, enum stats_format format, bool used_only,
                  bool (*match_fn)(void *ctx, struct str full_name), void *ctx, struct buf *out)
 {
-    struct list_of_entries l = {.arena = arena_new(16 * 1024)};
-    gather(s, &l);
-    keep_wanted(&l, used_only, match_fn, ctx);
+    struct list_of_entries l = {.arena = arena_new(64 * 1024)};
+    gather(s, used_only, &l);
+    if (match_fn)
+        keep_wanted(&l, match_fn, ctx);
     if (format == STATS_PROMETHEUS)
-        for (size_t i = 0; i < l.count; i++)
-            name_metric(l.arena, &l.v[i]);
+        name_metrics(&l);
     if (l.count > 0)
         qsort(l.v, l.count, sizeof(*l.v), format == STATS_PROMETHEUS ? by_metric : by_name);
     if (format == STATS_TEXT)
@@ -400,7 +442,7 @@ bool stats_find(const struct stats *s, struct str full_name, uint64_t *value_r)
 {
     struct list_of_entries l = {.arena = arena_new(4096)};
     bool found = false;
-    gather(s, &l);
+    gather(s, false, &l);
     for (size_t i = 0; i < l.count && !found; i++) {
         found = str_eq(l.v[i].name, full_name);
         if (found)
