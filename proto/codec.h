@@ -27,6 +27,14 @@ ProtobufCMessage *codec_unpack(const ProtobufCMessageDescriptor *d, const void *
 ProtobufCMessage *codec_unpack_within(const ProtobufCMessageDescriptor *d, const void *data,
                                       size_t n, size_t budget_bytes, struct arena *arena,
                                       struct err *err);
+/* The same for a message that only carries Anys: what they hold is not checked here, so that one bad
+ * one among many does not spoil the rest. Each must go through codec_unpack by itself. */
+ProtobufCMessage *codec_unpack_envelope(const ProtobufCMessageDescriptor *d, const void *data,
+                                        size_t n, size_t budget_bytes, struct arena *arena,
+                                        struct err *err);
+/* The string under a field number in a packed message of any type, without unpacking it: a
+ * resource's name. STR_NONE: none, or no proper text. */
+struct str codec_peek_string(uint32_t field_number, const void *data, size_t n);
 /* Finds the descriptor by full name ("envoy.config.cluster.v3.Cluster") or type URL; NULL: not
  * ours. */
 const ProtobufCMessageDescriptor *codec_find_type(struct str name_or_url);

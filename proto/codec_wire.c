@@ -1,6 +1,6 @@
 /* Between wire bytes and message trees: bounded unpacking, packing, Any, unknown fields. Keeps
  * nothing; any thread with 1 MiB of stack. Invariant: protobuf_c_message_unpack sees only bytes
- * that scan_wire has passed. */
+ * that scan_wire or scan_envelope has passed. */
 #include "proto/codec.h"
 
 #include "proto/google_protobuf.pb-c.h"
@@ -33,12 +33,11 @@ static void budget_free(void *data, void *p)
     (void)p;
 }
 
-ProtobufCMessage *codec_unpack_within(const ProtobufCMessageDescriptor *d, const void *data,
-                                      size_t n, size_t budget_bytes, struct arena *arena,
-                                      struct err *err)
+/* Behind a scan. */
+static ProtobufCMessage *unpack_scanned(const ProtobufCMessageDescriptor *d, const void *data,
+                                        size_t n, size_t budget_bytes, struct arena *arena,
+                                        struct err *err)
 {
-    if (!scan_wire(d, data, n, err))
-        return NULL;
     struct budget budget = {.arena = arena, .left = budget_bytes};
     ProtobufCAllocator allocator = {
         .alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
@@ -47,6 +46,26 @@ ProtobufCMessage *codec_unpack_within(const ProtobufCMessageDescriptor *d, const
         err_set(err, "%s of %zu bytes needs more than %zu bytes of memory", d->short_name, n,
                 budget_bytes);
     return m;
+}
+
+ProtobufCMessage *codec_unpack_within(const ProtobufCMessageDescriptor *d, const void *data,
+                                      size_t n, size_t budget_bytes, struct arena *arena,
+                                      struct err *err)
+{
+    return scan_wire(d, data, n, err) ? unpack_scanned(d, data, n, budget_bytes, arena, err) : NULL;
+}
+
+ProtobufCMessage *codec_unpack_envelope(const ProtobufCMessageDescriptor *d, const void *data,
+                                        size_t n, size_t budget_bytes, struct arena *arena,
+                                        struct err *err)
+{
+    return scan_envelope(d, data, n, err) ? unpack_scanned(d, data, n, budget_bytes, arena, err)
+                                          : NULL;
+}
+
+struct str codec_peek_string(uint32_t field_number, const void *data, size_t n)
+{
+    return scan_find_string(field_number, data, n);
 }
 
 ProtobufCMessage *codec_unpack(const ProtobufCMessageDescriptor *d, const void *data, size_t n,

@@ -35,6 +35,7 @@ struct frame {
     const ProtobufCFieldDescriptor *field; /* that at stands in, or NULL */
     const uint8_t *field_start;
     unsigned depth;
+    bool anys_closed; /* what Anys hold is not looked at */
     struct err *err;
 };
 
@@ -238,6 +239,7 @@ static bool scan_child(const struct frame *parent, const ProtobufCMessageDescrip
                       .at = p,
                       .end = p + n,
                       .depth = parent->depth + 1,
+                      .anys_closed = parent->anys_closed,
                       .err = parent->err};
     if (f.depth > CODEC_DEPTH_MAX)
         return fault(parent, "messages nested deeper than 100");
@@ -264,7 +266,7 @@ static bool scan_value(const struct frame *f, const struct field_head *head)
 static bool scan_any_content(struct frame *f, struct str type_url, const uint8_t *value, size_t n)
 {
     const ProtobufCMessageDescriptor *type = codec_find_type(type_url);
-    if (!type)
+    if (!type || f->anys_closed)
         return true;
     f->field = protobuf_c_message_descriptor_get_field(f->type, 2);
     return scan_child(f, type, value, n);
@@ -302,11 +304,40 @@ static bool scan_message(struct frame *f)
                             any[1].size);
 }
 
-bool scan_wire(const ProtobufCMessageDescriptor *d, const void *data, size_t n, struct err *err)
+static bool scan_all(const ProtobufCMessageDescriptor *d, const void *data, size_t n, bool anys_closed,
+                     struct err *err)
 {
     if (n == 0)
         return true;
-    struct frame f = {
-        .type = d, .start = data, .at = data, .end = (const uint8_t *)data + n, .err = err};
+    struct frame f = {.type = d,
+                      .start = data,
+                      .at = data,
+                      .end = (const uint8_t *)data + n,
+                      .anys_closed = anys_closed,
+                      .err = err};
     return scan_message(&f);
+}
+
+bool scan_wire(const ProtobufCMessageDescriptor *d, const void *data, size_t n, struct err *err)
+{
+    return scan_all(d, data, n, false, err);
+}
+
+bool scan_envelope(const ProtobufCMessageDescriptor *d, const void *data, size_t n, struct err *err)
+{
+    return scan_all(d, data, n, true, err);
+}
+
+struct str scan_find_string(uint32_t number, const void *data, size_t n)
+{
+    if (n == 0)
+        return STR_NONE;
+    const uint8_t *at = data, *end = at + n;
+    struct str found = STR_NONE;
+    struct field_head head;
+    while (at < end && !read_head(&at, end, &head))
+        if (head.number == number && head.wire == WIRE_BYTES)
+            found = str_n((const char *)head.value, head.size);
+    bool good = found.n > 0 && !memchr(found.p, 0, found.n) && scan_utf8(found);
+    return good ? found : STR_NONE;
 }
