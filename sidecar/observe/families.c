@@ -15,6 +15,14 @@ const struct stat_family cluster_family = {
     .code_prefix = "upstream_rq_",
 };
 
+static const struct stat_def cluster_eds_defs[] = {CLUSTER_EDS_STATS(AS_DEF)};
+const struct stat_family cluster_eds_family = {
+    .prefix = "cluster",
+    .tag = "envoy_cluster_name",
+    .defs = cluster_eds_defs,
+    .count = CLUSTER_EDS_STAT_COUNT,
+};
+
 static const struct stat_def cluster_external_defs[] = {CLUSTER_EXTERNAL_STATS(AS_DEF)};
 const struct stat_family cluster_external_family = {
     .prefix = "cluster",

@@ -119,6 +119,15 @@
 enum cluster_stat { CLUSTER_STATS(STAT_PLACE) CLUSTER_STAT_COUNT };
 extern const struct stat_family cluster_family;
 
+/* Clusters whose endpoints come by EDS: the subscription's share, beside update_* of every cluster. */
+#define CLUSTER_EDS_STATS(X)                                        \
+    X(COUNTER, CLUSTER_EDS_INIT_FETCH_TIMEOUT, "init_fetch_timeout") \
+    X(HISTOGRAM, CLUSTER_EDS_UPDATE_DURATION, "update_duration")     \
+    X(COUNTER, CLUSTER_EDS_UPDATE_REJECTED, "update_rejected")       \
+    X(GAUGE, CLUSTER_EDS_UPDATE_TIME, "update_time")
+enum cluster_eds_stat { CLUSTER_EDS_STATS(STAT_PLACE) CLUSTER_EDS_STAT_COUNT };
+extern const struct stat_family cluster_eds_family;
+
 /* Requests that came from outside (x-envoy-internal absent), counted beside the cluster's own. */
 #define CLUSTER_EXTERNAL_STATS(X) \
     X(HISTOGRAM, CLUSTER_EXTERNAL_EXTERNAL_UPSTREAM_RQ_TIME, "external.upstream_rq_time")

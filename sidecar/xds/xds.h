@@ -46,12 +46,14 @@ struct xds_needs;
 void xds_needs_add(struct xds_needs *needs, struct str name, uint64_t fetch_timeout_ms, struct str stat_prefix);
 #define XDS_FETCH_TIMEOUT_MS 15000
 
+/* Its functions must not call xds_stop. */
 struct xds_sink {
     bool (*put)(void *ctx, const struct xds_resource *resource, struct xds_needs *needs, struct err *err);
     void (*activate)(void *ctx, enum xds_type type, struct str name); /* clusters and listeners */
     void (*remove)(void *ctx, enum xds_type type, struct str name);
     void (*batch_end)(void *ctx);
-    /* Once: the first clusters and listeners are in force, or the wait for them is over. /ready may say so. */
+    /* Once, never from inside xds_start: the first clusters and listeners are in force, or the wait for them is over. /ready
+     * may say so. */
     void (*on_live)(void *ctx);
 };
 
