@@ -233,10 +233,9 @@ void h1_fail(struct h1 *c, enum guard_verdict v)
     c->details = guard_details(v, HTTP_1_1);
     if (!c->base.is_server) {
         close_now(c);
-    } else if (s && s->out == H1_OUT_UNTIL_CLOSE) {
-        h1_set_state(c, H1_DEAF);
-        conn_abort(c->base.conn);
     } else {
+        /* HTTP/1.0 has no chunks, so nothing can fail behind an answer that ends with the connection. */
+        assert(!s || s->out != H1_OUT_UNTIL_CLOSE);
         if (!s || !s->head_sent)
             h1_send_refusal(c, v);
         close_gently(c);
@@ -459,9 +458,6 @@ static void on_end(struct conn *conn, void *ctx, enum conn_end end, int error)
     struct h1 *c = ctx;
     (void)conn;
     (void)error;
-    /* Where our side had ended before, the peer's end is the connection's, without an on_eof. */
-    if (end == CONN_END_EOF && (c->state == H1_TUNNEL || c->state == H1_BODY_UNTIL_CLOSE))
-        h1_read_eof_of_body(c);
     enum stream_reset reason = reset_of(end);
     if (reason == RESET_CONNECTION_TERMINATION && end != CONN_END_LOCAL)
         reason = reset_of_eof(c);

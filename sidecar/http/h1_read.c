@@ -104,9 +104,8 @@ static int on_extension(llhttp_t *parser, const char *at, size_t n)
 static int on_body(llhttp_t *parser, const char *at, size_t n)
 {
     struct h1 *c = parser->data;
-    if (c->state != H1_BODY_CHUNKED)
-        return 0;
     struct h1_stream *s = c->stream;
+    assert(c->state == H1_BODY_CHUNKED); /* heads stop before llhttp begins a body */
     stream_raise_data(&s->base, (const uint8_t *)at, n, false);
     return c->state != H1_BODY_CHUNKED || s->pauses > 0 ? HPE_PAUSED : 0;
 }
@@ -114,8 +113,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t n)
 static int on_message_complete(llhttp_t *parser)
 {
     struct h1 *c = parser->data;
-    if (c->state != H1_BODY_CHUNKED)
-        return 0;
+    assert(c->state == H1_BODY_CHUNKED);
     c->chunks_done = true;
     return HPE_PAUSED;
 }

@@ -93,6 +93,8 @@ static const struct request_case {
     {"Host as IPv6", "GET", "/", "Host: [::1]:80", GUARD_OK, "[::1]:80", "/", "", OK11},
     {"Host as IPv6 that does not end", "GET", "/", "Host: [::1", GUARD_AUTHORITY, OK11},
     {"Host as IPv6 with a tail", "GET", "/", "Host: [::1]x", GUARD_AUTHORITY, OK11},
+    {"Host as IPv6 longer than any", "GET", "/",
+     "Host: [0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]", GUARD_AUTHORITY, OK11},
     {"Host as IPv6 that is none", "GET", "/", "Host: [::g]", GUARD_AUTHORITY, OK11},
     {"Host with an underscore", "GET", "/", "Host: a_b.c", GUARD_OK, "a_b.c", "/", "", OK11},
     {"Host past ASCII", "GET", "/", "Host: a\xff", GUARD_AUTHORITY, OK11},

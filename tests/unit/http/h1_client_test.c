@@ -1,6 +1,9 @@
 /* The client side of HTTP/1: what goes out, and what a peer's answers raise. */
 #include "tests/unit/http/h1_wire.h"
 
+#include "sidecar/net/dial.h"
+#include "sidecar/net/listen.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -401,7 +404,92 @@ static void an_answer_before_the_whole_request_lets_it_end_and_closes(void **sta
     wire_close(&w);
 }
 
+static void bytes_behind_an_early_answer_are_dropped(void **state)
+{
+    struct wire w = {0};
+    wire_open(&w, *state, false, NULL);
+    struct stream *s = wire_request(&w, "POST", "/", -1, false);
+    wire_puts(&w, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    wire_puts(&w, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+    assert_string_equal(wire_events(&w), "200 end\n  content-length: 0\n");
+    stream_send_data(s, "", 0, true);
+    assert_string_equal(wire_events(&w), "over\n");
+    wire_run(&w);
+    assert_true(w.closed);
+    wire_close(&w);
+}
+
+/* A codec may be put on a connection that is still being opened. */
+static void a_connection_that_is_refused_is_told(void **state)
+{
+    struct wire w = {.loop = *state, .fd = -1, .arena = arena_new(512)};
+    struct addr at = {0};
+    struct listen_options plain = {0};
+    assert_true(addr_parse(STR("127.0.0.1:0"), &at));
+    int fd = listen_bind(&at, &plain);
+    assert_true(fd >= 0);
+    at.len = sizeof(at.un);
+    assert_int_equal(getsockname(fd, &at.sa, &at.len), 0);
+    close(fd);
+    struct dial_options options = {0};
+    w.codec = h1_client_new(dial(w.loop, &at, &options), NULL, &wire_codec_handler, &w);
+    wire_request(&w, "GET", "/", -1, true);
+    for (int i = 0; i < 1000 && !w.closed; i++) {
+        wire_run(&w);
+        usleep(500);
+    }
+    assert_string_equal(wire_events(&w), "over: remote connection failure\n");
+    wire_close(&w);
+}
+
 /* ---- Tunnels. ---- */
+
+static void connect_asks_for_an_authority(void **state)
+{
+    struct wire w = {0};
+    struct http_request r;
+    wire_open(&w, *state, false, NULL);
+    w.stream = codec_open_stream(w.codec, w.arena, &wire_stream_handler, &w);
+    http_request_init(&r, w.arena);
+    r.method = STR("CONNECT");
+    r.authority = STR("b:443");
+    r.is_connect = true;
+    stream_send_request(w.stream, &r, false);
+    wire_run(&w);
+    assert_string_equal(wire_got(&w), "CONNECT b:443 HTTP/1.1\r\nhost: b:443\r\n\r\n");
+    wire_puts(&w, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nraw bytes");
+    assert_string_equal(wire_events(&w), "200\ndata [raw bytes]\n");
+    stream_send_data(w.stream, "more", 4, true);
+    wire_run(&w);
+    assert_string_equal(wire_got(&w), "more");
+    wire_fin(&w);
+    assert_string_equal(wire_events(&w), "end of data\nover\n");
+    wire_close(&w);
+}
+
+static void what_a_tunnel_holds_counts(void **state)
+{
+    static const struct codec_options o = {.buffer_limit_bytes = 1000};
+    struct wire w = {0};
+    char block[600];
+    memset(block, 'x', sizeof(block));
+    wire_open(&w, *state, false, &o);
+    struct http_request r;
+    struct stream *s = codec_open_stream(w.codec, w.arena, &wire_stream_handler, &w);
+    w.stream = s;
+    http_request_init(&r, w.arena);
+    r.method = STR("CONNECT");
+    r.authority = STR("b:443");
+    r.is_connect = true;
+    stream_send_request(s, &r, false);
+    stream_send_data(s, block, sizeof(block), false);
+    assert_int_equal(w.above, 0);
+    stream_send_data(s, block, sizeof(block), false);
+    assert_int_equal(w.above, 1);
+    wire_puts(&w, "HTTP/1.1 200 OK\r\n\r\n");
+    assert_int_equal(w.below, 1);
+    wire_close(&w);
+}
 
 static struct stream *ask_upgrade(struct wire *w)
 {
@@ -523,6 +611,10 @@ int main(void)
         T(draining_lets_the_open_exchange_end),
         T(connection_close_is_a_drain),
         T(an_answer_before_the_whole_request_lets_it_end_and_closes),
+        T(bytes_behind_an_early_answer_are_dropped),
+        T(a_connection_that_is_refused_is_told),
+        T(connect_asks_for_an_authority),
+        T(what_a_tunnel_holds_counts),
         T(an_upgrade_holds_what_is_said_before_it_is_open),
         T(a_side_that_ended_before_the_upgrade_is_shut_behind_it),
         T(a_refused_upgrade_is_an_ordinary_answer_and_closes),

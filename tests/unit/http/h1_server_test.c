@@ -1,6 +1,7 @@
 /* The server side of HTTP/1: what a peer's bytes raise, and what goes back. */
 #include "tests/unit/http/h1_wire.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,6 +136,9 @@ static const struct refusal_case {
     {"HTTP/0.9", "GET /\r\n\r\n", "refused 426 low_version\n", REFUSAL("426", "Upgrade Required", "16")},
     {"HTTP/2.0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "refused 426 low_version\n",
      REFUSAL("426", "Upgrade Required", "16")},
+    {"HTTP/0.9 that ends in a bare LF", "GET /\n\r\nX\r\n\r\n", "refused 400 http1.codec_error\n", BAD},
+    {"CONNECT in HTTP/0.9 that ends in a bare LF", "CONNECT \n\r\nX\r\n\r\n",
+     "refused 400 http1.codec_error\n", BAD},
     {"a version that is none", "GET / HTTP/1.x\r\nHost: a\r\n\r\n", "refused 400 http1.codec_error\n", BAD},
     {"no Host", "GET / HTTP/1.1\r\n\r\n", "refused 400 missing_host_header\n", EMPTY_BAD},
     {"two spaces (RFC 9112 3)", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "refused 400 http1.codec_error\n", BAD},
@@ -247,6 +251,31 @@ static void every_bound_has_an_answer(void **state)
         wire_open(&w, *state, true, NULL);
         put_filled(&w, cases[i].before, cases[i].n, cases[i].after);
         check_text(cases[i].name, 0, "events", wire_events(&w), cases[i].events);
+        wire_close(&w);
+    }
+}
+
+static void a_whole_head_past_the_limit_is_refused_too(void **state)
+{
+    static const struct codec_options o = {.max_header_bytes = 64};
+    struct wire w = {.answer = wire_answer_hello};
+    wire_open(&w, *state, true, &o);
+    wire_puts(&w, "GET / HTTP/1.1\r\nHost: a\r\nX: 0123456789012345678901234567890123456789\r\n\r\n");
+    assert_string_equal(wire_events(&w), "refused 431 http1.headers_too_large\n");
+    wire_close(&w);
+}
+
+static void as_many_trailers_pass_as_fields(void **state)
+{
+    for (int over = 0; over < 2; over++) {
+        struct wire w = {.answer = wire_answer_hello};
+        wire_open(&w, *state, true, NULL);
+        wire_puts(&w, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+        for (int i = 0; i < 100 + over; i++)
+            wire_puts(&w, "X: y\r\n");
+        wire_puts(&w, "\r\n");
+        const char *events = wire_events(&w);
+        assert_int_equal(over, strstr(events, "over: protocol error, http1.headers_too_large\n") != NULL);
         wire_close(&w);
     }
 }
@@ -423,9 +452,18 @@ static void answer_shorter_than_promised(struct wire *w, struct stream *s)
     stream_send_data(s, "ab", 2, true);
 }
 
+static void answer_trailers_too_early(struct wire *w, struct stream *s)
+{
+    struct headers t;
+    headers_init(&t, w->arena);
+    send_head(w, s, 200, 3, false);
+    stream_send_trailers(s, &t);
+}
+
 static void a_body_of_another_length_ends_the_connection(void **state)
 {
-    wire_fn *const cases[] = {answer_longer_than_promised, answer_shorter_than_promised};
+    wire_fn *const cases[] = {answer_longer_than_promised, answer_shorter_than_promised,
+                              answer_trailers_too_early};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct wire w = {.answer = cases[i]};
         wire_open(&w, *state, true, NULL);
@@ -642,6 +680,16 @@ static void a_paused_stream_raises_nothing_until_it_is_resumed(void **state)
     }
 }
 
+static void a_pause_does_not_outlive_its_stream(void **state)
+{
+    struct wire w = {.on_head = pause_once, .answer = wire_answer_hello};
+    wire_open(&w, *state, true, NULL);
+    wire_puts(&w, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    wire_puts(&w, "GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_string_equal(wire_events(&w), "GET /1 of a end\nover\nGET /2 of a end\nover\n");
+    wire_close(&w);
+}
+
 static void chunks_stop_where_the_handler_pauses(void **state)
 {
     struct wire w = {.on_data = pause_once, .answer = wire_answer_hello};
@@ -828,6 +876,31 @@ static void every_callback_may_end_stream_or_codec(void **state)
     }
 }
 
+/* ---- Threads. ---- */
+
+static void *serve_one(void *arg)
+{
+    struct loop *loop = loop_new();
+    struct wire w = {.answer = wire_answer_hello};
+    wire_open(&w, loop, true, NULL);
+    wire_puts(&w, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    *(bool *)arg = strcmp(wire_got(&w), HELLO) == 0;
+    wire_close(&w);
+    loop_free(&loop);
+    return NULL;
+}
+
+/* The sanitizer's leak check looks at what the thread kept for reuse. */
+static void a_thread_takes_what_it_kept_with_it(void **state)
+{
+    pthread_t thread;
+    bool served = false;
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, serve_one, &served), 0);
+    pthread_join(thread, NULL);
+    assert_true(served);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -836,6 +909,8 @@ int main(void)
         T(a_request_may_come_byte_by_byte),
         T(what_breaks_the_protocol_is_answered_and_the_connection_closed),
         T(every_bound_has_an_answer),
+        T(a_whole_head_past_the_limit_is_refused_too),
+        T(as_many_trailers_pass_as_fields),
         T(a_hundred_fields_pass_and_one_more_does_not),
         T(each_answer_is_framed),
         T(names_can_be_written_in_proper_case),
@@ -850,6 +925,7 @@ int main(void)
         T(a_reset_of_a_body_without_framing_is_a_reset_on_the_wire),
         T(a_reset_ends_what_was_promised_too_early),
         T(a_paused_stream_raises_nothing_until_it_is_resumed),
+        T(a_pause_does_not_outlive_its_stream),
         T(chunks_stop_where_the_handler_pauses),
         T(a_peer_that_does_not_read_is_noticed),
         T(pipelined_requests_wait_while_answers_are_not_read),
@@ -858,6 +934,7 @@ int main(void)
         T(a_refused_upgrade_closes_and_its_bytes_are_no_request),
         T(an_unasked_101_is_not_sent),
         T(every_callback_may_end_stream_or_codec),
+        cmocka_unit_test(a_thread_takes_what_it_kept_with_it),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
