@@ -300,6 +300,8 @@ static void start_workers(struct server *s)
 static void stop_all(struct server *s)
 {
     server_endpoints_stop(s);
+    if (s->xds)
+        xds_stop(&s->xds);
     signal_stop(&s->sigterm);
     signal_stop(&s->sigint);
     signal_stop(&s->sigusr1);
@@ -337,12 +339,10 @@ int server_run(const struct options *o, struct bootstrap *b)
     if (!ok)
         say_refused(o, &err);
     ok = ok && server_endpoints_start(&s);
-    if (ok && b->ads_cluster.n > 0) {
-        fputs("outrigger-sidecar: dynamic_resources: ADS is not built yet; give static_resources\n", stderr);
-        ok = false;
-    } else if (ok) {
+    if (ok && b->ads_cluster.n > 0)
+        server_xds_start(&s);
+    else if (ok)
         server_set_state(&s, SERVER_SERVING);
-    }
     if (ok) {
         log_info(LOG_MAIN, "outrigger-sidecar " OUTRIGGER_VERSION ": node %s, %u workers", b->node->id, s.worker_count);
         loop_run(s.loop);
