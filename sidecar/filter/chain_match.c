@@ -1,10 +1,12 @@
 /* Which filter chain a connection gets. Pure functions over a checked listener.
  *
- * Envoy walks nested maps: destination port, destination prefix, server name, transport, application protocol, source
- * type, source prefix, source port. At each step the most specific value that fits is taken, and what the later steps say
- * cannot undo it. Here each step gives every chain a *rank*: the specificity of its best value that fits, or -1. Two chains with
- * the same rank at a step hold the same value there (prefixes of one length that contain one address are one prefix; suffixes
- * of one length are one suffix), so keeping the chains of the highest rank, step by step, is the same walk. */
+ * Envoy walks nested maps: destination port, destination prefix, server name, transport,
+ * application protocol, source type, source prefix, source port. At each step the most specific
+ * value that fits is taken, and what the later steps say cannot undo it. Here each step gives every
+ * chain a *rank*: the specificity of its best value that fits, or -1. Two chains with the same rank
+ * at a step hold the same value there (prefixes of one length that contain one address are one
+ * prefix; suffixes of one length are one suffix), so keeping the chains of the highest rank, step
+ * by step, is the same walk. */
 #include "sidecar/filter/listener_cfg.h"
 
 #include "sidecar/base/err.h"
@@ -102,7 +104,8 @@ static int (*const steps[])(const struct filter_chain *c, const struct chain_fac
 
 /* ---- The walk. ---- */
 
-static bool passes(const struct filter_chain *c, const struct chain_facts *f, const int *taken, unsigned count)
+static bool passes(const struct filter_chain *c, const struct chain_facts *f, const int *taken,
+                   unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         if (steps[i](c, f) != taken[i])
@@ -110,7 +113,8 @@ static bool passes(const struct filter_chain *c, const struct chain_facts *f, co
     return true;
 }
 
-const struct filter_chain *filter_chain_find(const struct listener_cfg *l, const struct chain_facts *f)
+const struct filter_chain *filter_chain_find(const struct listener_cfg *l,
+                                             const struct chain_facts *f)
 {
     int taken[ARRAY_LEN(steps)];
     for (unsigned step = 0; step < ARRAY_LEN(steps); step++) {
@@ -144,7 +148,8 @@ static bool share_str(const struct str *a, unsigned a_count, const struct str *b
     return false;
 }
 
-static bool share_cidr(const struct cidr *a, unsigned a_count, const struct cidr *b, unsigned b_count)
+static bool share_cidr(const struct cidr *a, unsigned a_count, const struct cidr *b,
+                       unsigned b_count)
 {
     if (a_count == 0 || b_count == 0)
         return a_count == b_count;
@@ -171,9 +176,11 @@ static bool overlap(const struct chain_match *a, const struct chain_match *b)
     return a->destination_port == b->destination_port && a->transport == b->transport &&
            a->source_type == b->source_type &&
            share_cidr(a->prefixes, a->prefix_count, b->prefixes, b->prefix_count) &&
-           share_str(a->server_names, a->server_name_count, b->server_names, b->server_name_count) &&
+           share_str(a->server_names, a->server_name_count, b->server_names,
+                     b->server_name_count) &&
            share_str(a->alpn, a->alpn_count, b->alpn, b->alpn_count) &&
-           share_cidr(a->source_prefixes, a->source_prefix_count, b->source_prefixes, b->source_prefix_count) &&
+           share_cidr(a->source_prefixes, a->source_prefix_count, b->source_prefixes,
+                      b->source_prefix_count) &&
            share_port(a, b);
 }
 
@@ -182,9 +189,10 @@ bool filter_chain_check(const struct listener_cfg *l, struct err *err)
     for (unsigned i = 0; i < l->chain_count; i++)
         for (unsigned j = 0; j < i; j++)
             if (overlap(&l->chains[i].match, &l->chains[j].match))
-                return err_set(err,
-                               "filter_chains[%u]: filter chain '%.*s' has the same matching rules defined as "
-                               "filter_chains[%u] '%.*s'; let a field of filter_chain_match tell them apart",
-                               i, STR_FMT(l->chains[i].name), j, STR_FMT(l->chains[j].name));
+                return err_set(
+                    err,
+                    "filter_chains[%u]: filter chain '%.*s' has the same matching rules defined as "
+                    "filter_chains[%u] '%.*s'; let a field of filter_chain_match tell them apart",
+                    i, STR_FMT(l->chains[i].name), j, STR_FMT(l->chains[j].name));
     return true;
 }

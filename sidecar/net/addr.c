@@ -1,5 +1,5 @@
-/* Owns nothing: values only. An IPv4-mapped IPv6 address is kept as it is; whoever accepts on a dual-stack
- * socket sees it in that form. */
+/* Owns nothing: values only. An IPv4-mapped IPv6 address is kept as it is; whoever accepts on a
+ * dual-stack socket sees it in that form. */
 #include "sidecar/net/addr.h"
 
 #include "sidecar/base/die.h"
@@ -70,7 +70,7 @@ bool addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addr *a
     struct addr a = {0};
     if (len < sizeof(sa->sa_family) || len > sizeof(a.un))
         return false;
-    if (sa->sa_family == AF_INET ? len < sizeof(a.in)
+    if (sa->sa_family == AF_INET    ? len < sizeof(a.in)
         : sa->sa_family == AF_INET6 ? len < sizeof(a.in6)
                                     : sa->sa_family != AF_UNIX)
         return false;

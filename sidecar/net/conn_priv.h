@@ -1,4 +1,4 @@
-/* The insides of a connection, for conn.c, conn_write.c and dial.c only. */
+/* The insides of a connection, for conn.c, conn_read.c, conn_write.c and dial.c only. */
 #ifndef OUTRIGGER_NET_CONN_PRIV_H
 #define OUTRIGGER_NET_CONN_PRIV_H
 
@@ -9,7 +9,7 @@ enum conn_state {
     CONN_CONNECTING, /* dialled, not answered */
     CONN_HANDSHAKE,  /* connected; the transport is not ready */
     CONN_OPEN,
-    CONN_FLUSHING, /* conn_close_after_flush: bytes are left */
+    CONN_FLUSHING,  /* conn_close_after_flush: bytes are left */
     CONN_LINGERING, /* flushed, FIN sent: waits for the peer's, or the delay */
     CONN_CLOSED,    /* on_end comes at the end of the turn, or was raised */
     CONN_STATE_COUNT,
@@ -55,8 +55,8 @@ struct conn {
     bool is_reading;
     bool is_above_high;
     bool is_in_flush;
-    bool eof;          /* the peer's FIN, or its transport's */
-    bool shut;         /* the owner ended its side */
+    bool eof;  /* the peer's FIN, or its transport's */
+    bool shut; /* the owner ended its side */
     bool transport_shut;
     bool fin_sent;
     bool close_timed_out;
@@ -78,6 +78,13 @@ void conn_connected(struct conn *c);
 /* The only way out, from any state but CLOSED, where it does nothing. */
 void conn_finish(struct conn *c, enum conn_end end, int error);
 void conn_set_failure(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+void conn_set_state(struct conn *c, enum conn_state state);
+
+/* conn_read.c */
+void conn_update_reading(struct conn *c); /* after a change of what it depends on */
+void conn_deliver(struct conn *c, uint8_t *data, size_t n); /* plain bytes, to the handler */
+void conn_receive_eof(struct conn *c);                      /* the peer's side is over */
 
 /* conn_write.c calls these: all that was queued before our end is out; the kernel refused. */
 void conn_flushed(struct conn *c);

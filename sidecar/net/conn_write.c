@@ -1,13 +1,13 @@
-/* Owns what a connection has to send: the queue of the event, the transport's records, and what the kernel did
- * not take.
+/* Owns what a connection has to send: the queue of the event, the transport's records, and what the
+ * kernel did not take.
  *
- * On the thread of the loop. Small writes are appended to `out` and put the connection on the loop's dirty
- * list; the end of the event flushes it with one system call. A write that is large goes out at once, together with
- * what is queued, without being copied. While the kernel is full the rest waits in one `blocked` libuv
- * write and all else queues up behind it.
+ * On the thread of the loop. Small writes are appended to `out` and put the connection on the
+ * loop's dirty list; the end of the event flushes it with one system call. A write that is large
+ * goes out at once, together with what is queued, without being copied. While the kernel is full
+ * the rest waits in one `blocked` libuv write and all else queues up behind it.
  *
- * With a transport `out` holds plain bytes: they are turned into records when flushed, so small writes share a
- * record, and not before the handshake is over. */
+ * With a transport `out` holds plain bytes: they are turned into records when flushed, so small
+ * writes share a record, and not before the handshake is over. */
 #include "sidecar/base/die.h"
 #include "sidecar/net/conn_priv.h"
 

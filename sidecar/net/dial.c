@@ -1,5 +1,6 @@
-/* Owns nothing after dial returns: the conn carries the attempt. Every failure, also one that is known at once,
- * comes through the conn's on_end at the end of the turn, so callers have one path for them. */
+/* Owns nothing after dial returns: the conn carries the attempt. Every failure, also one that is
+ * known at once, comes through the conn's on_end at the end of the turn, so callers have one path
+ * for them. */
 #include "sidecar/net/dial.h"
 
 #include "sidecar/base/die.h"
@@ -45,7 +46,8 @@ static void on_connect(uv_connect_t *req, int status)
     loop_event_end(loop);
 }
 
-static int set_option(struct conn *c, int fd, int level, int option, const char *name, uint32_t value)
+static int set_option(struct conn *c, int fd, int level, int option, const char *name,
+                      uint32_t value)
 {
     if (setsockopt(fd, level, option, &value, sizeof(value)) == 0)
         return 0;
@@ -62,7 +64,8 @@ static int set_keepalive(struct conn *c, int fd, const struct dial_options *o)
     if (rc == 0 && o->keepalive.time_s)
         rc = set_option(c, fd, IPPROTO_TCP, TCP_KEEPIDLE, "TCP_KEEPIDLE", o->keepalive.time_s);
     if (rc == 0 && o->keepalive.interval_s)
-        rc = set_option(c, fd, IPPROTO_TCP, TCP_KEEPINTVL, "TCP_KEEPINTVL", o->keepalive.interval_s);
+        rc =
+            set_option(c, fd, IPPROTO_TCP, TCP_KEEPINTVL, "TCP_KEEPINTVL", o->keepalive.interval_s);
     return rc;
 }
 

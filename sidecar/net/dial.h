@@ -16,10 +16,11 @@ struct dial_options {
     } keepalive;
 };
 
-/* Starts to connect and returns at once, always with a conn: every failure comes through on_end, success
- * through on_ready, never before this returns. */
+/* Starts to connect and returns at once, always with a conn: every failure comes through on_end,
+ * success through on_ready, never before this returns. */
 struct conn *dial(struct loop *loop, const struct addr *to, const struct dial_options *options);
-/* What outrigger's own SO_MARK is set to on each socket it opens (OUTRIGGER_SO_MARK); 0: none. Set at start. */
+/* What outrigger's own SO_MARK is set to on each socket it opens (OUTRIGGER_SO_MARK); 0: none. Set
+ * at start. */
 void dial_set_default_mark(uint32_t so_mark);
 uint32_t dial_default_mark(void);
 

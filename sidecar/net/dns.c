@@ -1,8 +1,9 @@
 /* Owns a c-ares channel, its sockets' watches and its one timer, on the thread of a loop.
  *
- * A query lives from dns_resolve until its answer was delivered, which is always deferred to the end of the turn,
- * since c-ares answers some at once. A cancelled one is kept, mute, until c-ares lets go of it. When servers do
- * not answer, the channel is made anew as soon as no query is open: /etc/resolv.conf may have changed. */
+ * A query lives from dns_resolve until its answer was delivered, which is always deferred to the
+ * end of the turn, since c-ares answers some at once. A cancelled one is kept, mute, until c-ares
+ * lets go of it. When servers do not answer, the channel is made anew as soon as no query is open:
+ * /etc/resolv.conf may have changed. */
 #include "sidecar/net/dns.h"
 
 #include "sidecar/base/buf.h"
@@ -83,7 +84,7 @@ static void on_closed(uv_handle_t *handle)
 
 static struct dns_socket *socket_of(struct dns *dns, ares_socket_t fd)
 {
-    LIST_FOREACH(&dns->sockets, node) {
+    LIST_FOREACH (&dns->sockets, node) {
         struct dns_socket *s = CONTAINER_OF(node, struct dns_socket, link);
         if (s->fd == fd)
             return s;
@@ -112,7 +113,8 @@ static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writa
             die("cannot wait on a DNS socket: %s", uv_strerror(rc));
         list_push_back(&dns->sockets, &s->link);
     }
-    uv_poll_start(&s->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_pollable);
+    uv_poll_start(&s->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0),
+                  on_pollable);
 }
 
 static int on_socket_made(ares_socket_t fd, int type, void *arg)
@@ -188,10 +190,10 @@ void dns_free(struct dns **dns_p)
     if (!dns)
         return;
     *dns_p = NULL;
-    LIST_FOREACH(&dns->queries, node)
+    LIST_FOREACH (&dns->queries, node)
         CONTAINER_OF(node, struct dns_query, link)->is_cancelled = true;
     ares_destroy(dns->channel); /* ends all that are not answered, closes the sockets */
-    LIST_FOREACH(&dns->queries, node)
+    LIST_FOREACH (&dns->queries, node)
         list_remove(node); /* answered ones are freed at the end of the turn */
     assert(list_is_empty(&dns->sockets));
     timer_disarm(&dns->timer);
@@ -286,7 +288,8 @@ struct dns_query *dns_resolve(struct dns *dns, const char *name, enum dns_family
     struct dns_query *q = NEW(struct dns_query);
     if (dns->is_stale && list_is_empty(&dns->queries))
         renew_channel(dns);
-    *q = (struct dns_query){.dns = dns, .name = xstrdup(name), .family = family, .fn = fn, .ctx = ctx};
+    *q = (struct dns_query){
+        .dns = dns, .name = xstrdup(name), .family = family, .fn = fn, .ctx = ctx};
     list_init(&q->link);
     list_push_back(&dns->queries, &q->link);
     ask(q);

@@ -1,8 +1,9 @@
 /* Owns the acceptance of connections on a listening socket that somebody else owns.
  *
- * On the thread of the loop. It waits by uv_poll and accepts by itself: that gives accept4's flags and the
- * peer's address in one system call, and a say in what happens when descriptors run out: then it stops
- * listening for a moment, since the kernel would report the same backlog again at once. */
+ * On the thread of the loop. It waits by uv_poll and accepts by itself: that gives accept4's flags
+ * and the peer's address in one system call, and a say in what happens when descriptors run out:
+ * then it stops listening for a moment, since the kernel would report the same backlog again at
+ * once. */
 #include "sidecar/net/listen.h"
 
 #include "sidecar/base/die.h"
@@ -115,8 +116,8 @@ static void on_pause_over(struct timer *t)
 
 static void pause_accepting(struct listen_socket *ls, int error)
 {
-    log_warn(LOG_CONNECTION, "cannot accept a connection: %s; trying again in %d ms", strerror(error),
-             PAUSE_MS);
+    log_warn(LOG_CONNECTION, "cannot accept a connection: %s; trying again in %d ms",
+             strerror(error), PAUSE_MS);
     uv_poll_stop(&ls->poll);
     timer_arm(&ls->pause, PAUSE_MS);
 }
@@ -125,8 +126,18 @@ static void pause_accepting(struct listen_socket *ls, int error)
 static bool is_passing(int error)
 {
     switch (error) {
-    case EINTR: case ECONNABORTED: case EPROTO: case EPERM: case ENETDOWN: case ENOPROTOOPT:
-    case EHOSTDOWN: case ENONET: case EHOSTUNREACH: case EOPNOTSUPP: case ENETUNREACH: case ETIMEDOUT:
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case ETIMEDOUT:
         return true;
     default:
         return false;
@@ -162,7 +173,8 @@ static void on_pollable(uv_poll_t *poll, int status, int events)
     loop_event_end(loop);
 }
 
-struct listen_socket *listen_start(struct loop *loop, int fd, listen_accept_fn *on_accept, void *ctx)
+struct listen_socket *listen_start(struct loop *loop, int fd, listen_accept_fn *on_accept,
+                                   void *ctx)
 {
     struct listen_socket *ls = NEW(struct listen_socket);
     *ls = (struct listen_socket){.loop = loop, .fd = fd, .on_accept = on_accept, .ctx = ctx};

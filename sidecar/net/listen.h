@@ -6,9 +6,9 @@
 #include "sidecar/net/loop.h"
 
 struct listen_options {
-    bool reuse_port;  /* SO_REUSEPORT: each worker has a socket of its own */
-    bool transparent; /* IP_TRANSPARENT */
-    int backlog;      /* 0: 4096 */
+    bool reuse_port;    /* SO_REUSEPORT: each worker has a socket of its own */
+    bool transparent;   /* IP_TRANSPARENT */
+    int backlog;        /* 0: 4096 */
     uint32_t unix_mode; /* 0: by umask */
 };
 
@@ -19,8 +19,10 @@ struct listen_socket;
 /* fd is accepted, non-blocking, close-on-exec, and the callback's to keep or close. */
 typedef void listen_accept_fn(void *ctx, int fd, const struct addr *peer);
 
-/* Accepts on fd, which stays the caller's. Out of descriptors, it pauses for a while and goes on. */
-struct listen_socket *listen_start(struct loop *loop, int fd, listen_accept_fn *on_accept, void *ctx);
+/* Accepts on fd, which stays the caller's. Out of descriptors, it pauses for a while and goes on.
+ */
+struct listen_socket *listen_start(struct loop *loop, int fd, listen_accept_fn *on_accept,
+                                   void *ctx);
 /* Takes what waits in the backlog until EAGAIN, then stops; *ls is NULL afterwards. */
 void listen_stop(struct listen_socket **ls);
 

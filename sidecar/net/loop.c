@@ -1,8 +1,9 @@
 /* Owns one libuv loop, on the thread that runs it, and the end of each of its turns.
  *
- * A turn is: timers, [end], wait and I/O, [end], closing of handles. At [end] the connections that queued bytes
- * are flushed and the deferred calls run, in the order they were made. Calls deferred meanwhile run at the
- * next [end], before which the loop does not sleep, so that a failing retry cannot starve I/O. */
+ * A turn is: timers, [end], wait and I/O, [end], closing of handles. At [end] the connections that
+ * queued bytes are flushed and the deferred calls run, in the order they were made. Calls deferred
+ * meanwhile run at the next [end], before which the loop does not sleep, so that a failing retry
+ * cannot starve I/O. */
 #include "sidecar/net/loop.h"
 
 #include "sidecar/base/die.h"

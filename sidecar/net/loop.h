@@ -20,8 +20,8 @@ void loop_stop(struct loop *loop); /* on the loop's own thread */
 uint64_t loop_now_ms(const struct loop *loop);
 /* Monotonic, read now. */
 uint64_t loop_now_ns(const struct loop *loop);
-/* Calls fn(arg) at the end of this turn, after all I/O callbacks, in the order of the calls. This is the
- * graveyard: what a callback condemns is freed here, so a callback may finish its caller. */
+/* Calls fn(arg) at the end of this turn, after all I/O callbacks, in the order of the calls. This
+ * is the graveyard: what a callback condemns is freed here, so a callback may finish its caller. */
 void loop_defer(struct loop *loop, loop_fn *fn, void *arg);
 
 #endif

@@ -32,8 +32,8 @@ struct loop {
     struct deferred *deferred, *deferred_running;
     size_t deferred_count, deferred_cap, running_cap;
 
-    struct list conns; /* all that live */
-    struct list dirty; /* those with bytes to write at the end of the event */
+    struct list conns;                 /* all that live */
+    struct list dirty;                 /* those with bytes to write at the end of the event */
     struct buf spare[LOOP_SPARE_BUFS]; /* empty, with memory: output buffers between two events */
     unsigned spare_count;
     uint8_t *read_buf; /* one for all connections: reads are handled before the next one */

@@ -1,6 +1,6 @@
-/* Owns the letters that other threads wrote to one loop's thread. The mutex is held only to link one letter
- * or to take them all; it is the only lock between threads. Letters run in the order in which they were
- * posted, and one that a letter posts runs after those that were there. */
+/* Owns the letters that other threads wrote to one loop's thread. The mutex is held only to link
+ * one letter or to take them all; it is the only lock between threads. Letters run in the order in
+ * which they were posted, and one that a letter posts runs after those that were there. */
 #include "sidecar/net/mailbox.h"
 
 #include "sidecar/base/die.h"

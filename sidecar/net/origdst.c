@@ -1,5 +1,5 @@
-/* Owns nothing. Connection tracking answers for every connection that it knows, redirected or not: one whose
- * original destination is its own address went where it was meant to go. */
+/* Owns nothing. Connection tracking answers for every connection that it knows, redirected or not:
+ * one whose original destination is its own address went where it was meant to go. */
 #include "sidecar/net/origdst.h"
 
 /* linux/netfilter_ipv4.h and ip6_tables.h clash with the C library's headers. */

@@ -1,9 +1,10 @@
 /* Owns nothing: a function of the bytes so far, called again with all of them when more have come.
  *
- * TLS: a ClientHello (RFC 8446 4.1.2) in one or more handshake records (5.1). What a TLS stack would refuse for
- * its form is not TLS here, as in Envoy's tls_inspector; a faulty ALPN extension alone is left to the stack.
- * HTTP: the HTTP/2 preface (RFC 9113 3.4), or a request line (RFC 9112 3) with one of the methods that Envoy's
- * parser knows. Every read of foreign bytes goes through struct bytes, which checks. */
+ * TLS: a ClientHello (RFC 8446 4.1.2) in one or more handshake records (5.1). What a TLS stack
+ * would refuse for its form is not TLS here, as in Envoy's tls_inspector; a faulty ALPN extension
+ * alone is left to the stack. HTTP: the HTTP/2 preface (RFC 9113 3.4), or a request line (RFC 9112
+ * 3) with one of the methods that Envoy's parser knows. Every read of foreign bytes goes through
+ * struct bytes, which checks. */
 #include "sidecar/net/sniff.h"
 
 #include "sidecar/base/die.h"
@@ -192,10 +193,11 @@ static enum verdict sniff_tls(struct bytes b, struct sniff_result *r)
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 static const char *const methods[] = {
-    "ACL", "BIND", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "MERGE",
-    "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "MSEARCH", "NOTIFY", "OPTIONS", "PATCH", "POST",
-    "PROPFIND", "PROPPATCH", "PURGE", "PUT", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE",
-    "TRACE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+    "ACL",       "BIND",    "CHECKOUT", "CONNECT", "COPY",       "DELETE",      "GET",
+    "HEAD",      "LINK",    "LOCK",     "MERGE",   "MKACTIVITY", "MKCALENDAR",  "MKCOL",
+    "MOVE",      "MSEARCH", "NOTIFY",   "OPTIONS", "PATCH",      "POST",        "PROPFIND",
+    "PROPPATCH", "PURGE",   "PUT",      "REBIND",  "REPORT",     "SEARCH",      "SOURCE",
+    "SUBSCRIBE", "TRACE",   "UNBIND",   "UNLINK",  "UNLOCK",     "UNSUBSCRIBE",
 };
 
 /* A known method and its space, as far as they are there. */

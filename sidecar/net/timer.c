@@ -1,9 +1,10 @@
-/* Owns the order of a loop's timers: a binary heap by deadline, then by the order of arming, over a single
- * libuv timer that is armed for the first one. Each timer knows its place, so moving and removing are cheap
- * and nothing is allocated per timer.
+/* Owns the order of a loop's timers: a binary heap by deadline, then by the order of arming, over a
+ * single libuv timer that is armed for the first one. Each timer knows its place, so moving and
+ * removing are cheap and nothing is allocated per timer.
  *
- * The libuv timer is only ever pulled earlier; when the first timer leaves, it fires once for nothing and
- * is set anew. That keeps the common case, a deadline armed and disarmed per request, out of libuv. */
+ * The libuv timer is only ever pulled earlier; when the first timer leaves, it fires once for
+ * nothing and is set anew. That keeps the common case, a deadline armed and disarmed per request,
+ * out of libuv. */
 #include "sidecar/net/timer.h"
 
 #include "sidecar/base/die.h"

@@ -1,9 +1,11 @@
 /* Owns an inotify instance and the watches under one path, on the thread of its loop.
  *
- * A directory is watched with all directories below it, hidden ones left out except those that Kubernetes names
- * "..2024_..." and swaps by renaming a link. A file is watched through its directory, since editors and Kubernetes
- * replace it. Whenever the shape of the tree changes it is walked again: that is rare, and a walk cannot miss
- * what an event told in part. If the root vanishes it is looked for again once a second. */
+ * A directory is watched with all directories below it, hidden ones left out except those that
+ * Kubernetes names
+ * "..2024_..." and swaps by renaming a link. A file is watched through its directory, since editors
+ * and Kubernetes replace it. Whenever the shape of the tree changes it is walked again: that is
+ * rare, and a walk cannot miss what an event told in part. If the root vanishes it is looked for
+ * again once a second. */
 #include "sidecar/net/watch.h"
 
 #include "sidecar/base/die.h"
@@ -20,8 +22,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MASK                                                                                       \
-    (IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_CREATE | IN_DELETE_SELF |       \
+#define MASK                                                                                 \
+    (IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_CREATE | IN_DELETE_SELF | \
      IN_MOVE_SELF)
 #define MAX_DEPTH 32
 #define ROOT_RETRY_MS 1000

@@ -1,5 +1,5 @@
-/* Changes in a directory tree, by inotify (IN_CLOSE_WRITE, IN_MOVED_*, IN_DELETE): a writer that closed, a
- * rename, a removal; not each write. */
+/* Changes in a directory tree, by inotify (IN_CLOSE_WRITE, IN_MOVED_*, IN_DELETE): a writer that
+ * closed, a rename, a removal; not each write. */
 #ifndef OUTRIGGER_NET_WATCH_H
 #define OUTRIGGER_NET_WATCH_H
 

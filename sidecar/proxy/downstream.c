@@ -1,11 +1,13 @@
-/* Owns an accepted connection up to the choice of its filter chain, and its end. On the worker's loop. States:
+/* Owns an accepted connection up to the choice of its filter chain, and its end. On the worker's
+ * loop. States:
  *
- *   SNIFFING -> CODEC -> HTTP -> ENDED      (SNIFFING and CODEC only where bytes must be seen first)
+ *   SNIFFING -> CODEC -> HTTP -> ENDED      (SNIFFING and CODEC only where bytes must be seen
+ * first)
  *            -> TCP -> ENDED
  *
- * A connection is counted by its listener when a chain was found, as in Envoy; what comes before is a "pre-connection". Whatever
- * ends it, downstream_finish runs once and frees it at the end of the turn. The listener it belongs to may be replaced
- * meanwhile: it keeps the one it began with. */
+ * A connection is counted by its listener when a chain was found, as in Envoy; what comes before is
+ * a "pre-connection". Whatever ends it, downstream_finish runs once and frees it at the end of the
+ * turn. The listener it belongs to may be replaced meanwhile: it keeps the one it began with. */
 #include "sidecar/proxy/downstream_priv.h"
 
 #include "sidecar/base/clock.h"
@@ -18,22 +20,23 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const state_names[DOWNSTREAM_STATE_COUNT] = {"sniffing", "codec", "http", "tcp", "ended"};
+static const char *const state_names[DOWNSTREAM_STATE_COUNT] = {"sniffing", "codec", "http", "tcp",
+                                                                "ended"};
 
 #define FROM(s) (1u << (s))
 static const unsigned state_from[DOWNSTREAM_STATE_COUNT] = {
     [DOWNSTREAM_CODEC] = FROM(DOWNSTREAM_SNIFFING),
     [DOWNSTREAM_HTTP] = FROM(DOWNSTREAM_SNIFFING) | FROM(DOWNSTREAM_CODEC),
     [DOWNSTREAM_TCP] = FROM(DOWNSTREAM_SNIFFING),
-    [DOWNSTREAM_ENDED] =
-        FROM(DOWNSTREAM_SNIFFING) | FROM(DOWNSTREAM_CODEC) | FROM(DOWNSTREAM_HTTP) | FROM(DOWNSTREAM_TCP),
+    [DOWNSTREAM_ENDED] = FROM(DOWNSTREAM_SNIFFING) | FROM(DOWNSTREAM_CODEC) |
+                         FROM(DOWNSTREAM_HTTP) | FROM(DOWNSTREAM_TCP),
 };
 
 void downstream_set_state(struct downstream *d, enum downstream_state state)
 {
     if (!(state_from[state] & FROM(d->state)))
-        die("connection %llu: %s cannot follow %s", (unsigned long long)d->connection_id, state_names[state],
-            state_names[d->state]);
+        die("connection %llu: %s cannot follow %s", (unsigned long long)d->connection_id,
+            state_names[state], state_names[d->state]);
     d->state = state;
 }
 
@@ -170,16 +173,19 @@ static void choose_chain(struct downstream *d)
     const struct filter_chain *chain = find_chain(d);
     if (!chain) {
         stats_inc(d->listener->stats, d->proxy->row, LISTENER_NO_FILTER_CHAIN_MATCH);
-        log_debug(LOG_CONNECTION, "%.*s: no filter chain matches a connection from %.*s to %.*s", STR_FMT(d->cfg->name),
-                  STR_FMT(d->remote), STR_FMT(d->local));
+        log_debug(LOG_CONNECTION, "%.*s: no filter chain matches a connection from %.*s to %.*s",
+                  STR_FMT(d->cfg->name), STR_FMT(d->remote), STR_FMT(d->local));
         log_connection(d, false);
         refuse(d);
     } else if (chain->tls) {
-        log_debug(LOG_CONNECTION, "%.*s: filter chain %.*s terminates TLS, which is not built yet: connection from %.*s closed",
+        log_debug(LOG_CONNECTION,
+                  "%.*s: filter chain %.*s terminates TLS, which is not built yet: connection from "
+                  "%.*s closed",
                   STR_FMT(d->cfg->name), STR_FMT(chain->name), STR_FMT(d->remote));
         refuse(d);
     } else if (chain->kind == CHAIN_EMPTY) {
-        log_debug(LOG_CONNECTION, "%.*s: filter chain %.*s has no filters: connection from %.*s closed",
+        log_debug(LOG_CONNECTION,
+                  "%.*s: filter chain %.*s has no filters: connection from %.*s closed",
                   STR_FMT(d->cfg->name), STR_FMT(chain->name), STR_FMT(d->remote));
         refuse(d);
     } else {
@@ -224,7 +230,8 @@ static void on_first_bytes(struct conn *c, void *ctx, uint8_t *data, size_t n)
     struct downstream *d = ctx;
     (void)c;
     buf_append(&d->early, data, n);
-    sniff(buf_head(&d->early), buf_len(&d->early), d->cfg->tls_inspector, looks_for_http(d), d->sniffed);
+    sniff(buf_head(&d->early), buf_len(&d->early), d->cfg->tls_inspector, looks_for_http(d),
+          d->sniffed);
     if (d->sniffed->kind == SNIFF_HELLO_TOO_LARGE)
         abandon(d, LISTENER_DOWNSTREAM_LISTENER_FILTER_ERROR);
     else if (d->sniffed->kind != SNIFF_MORE)
@@ -243,7 +250,8 @@ static void on_sniffing_end(struct conn *c, void *ctx, enum conn_end end, int er
     (void)c;
     (void)error;
     if (end == CONN_END_RESET)
-        stats_inc(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
+        stats_inc(d->listener->stats, d->proxy->row,
+                  LISTENER_DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
     downstream_finish(d);
 }
 
@@ -278,7 +286,8 @@ static void set_listener(struct downstream *d, struct holder *used)
     d->cfg = d->listener->cfg;
 }
 
-/* Envoy's use_original_dst: the listener of the restored destination takes over, and does not hand over again. */
+/* Envoy's use_original_dst: the listener of the restored destination takes over, and does not hand
+ * over again. */
 static void hand_over(struct downstream *d)
 {
     struct holder *other = proxy_find_listener_at(d->proxy, conn_destination(d->conn));
@@ -288,7 +297,8 @@ static void hand_over(struct downstream *d)
     permit_release(&d->permit);
     set_listener(d, other);
     if (d->cfg->max_connections > 0)
-        permit_force(&d->permit, &CONTAINER_OF(other->what, struct listener, shared)->limit, BREAKER_CX);
+        permit_force(&d->permit, &CONTAINER_OF(other->what, struct listener, shared)->limit,
+                     BREAKER_CX);
 }
 
 static void restore_destination(struct downstream *d)

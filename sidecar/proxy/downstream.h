@@ -1,7 +1,8 @@
-/* One accepted connection: from accept, over the look at its first bytes and the choice of a filter chain, to its end.
+/* One accepted connection: from accept, over the look at its first bytes and the choice of a filter
+ * chain, to its end.
  *
- * Belongs to its worker. An HTTP connection lives as long as its codec; it opens an exchange for each request stream. A TCP
- * connection is handed to proxy/tcp. */
+ * Belongs to its worker. An HTTP connection lives as long as its codec; it opens an exchange for
+ * each request stream. A TCP connection is handed to proxy/tcp. */
 #ifndef OUTRIGGER_PROXY_DOWNSTREAM_H
 #define OUTRIGGER_PROXY_DOWNSTREAM_H
 
@@ -20,50 +21,54 @@ enum downstream_state {
     DOWNSTREAM_STATE_COUNT,
 };
 
-/* Read by the exchange; written by downstream.c alone. All of it is good until the connection's last exchange has
- * called downstream_exchange_ended. */
+/* Read by the exchange; written by downstream.c alone. All of it is good until the connection's
+ * last exchange has called downstream_exchange_ended. */
 struct downstream {
     struct list link; /* proxy->downstreams */
     struct proxy *proxy;
     struct conn *conn; /* NULL: ended (TCP may go on towards upstream) */
     enum downstream_state state;
 
-    struct holder *holder;           /* of the listener, used */
-    const struct listener *listener; /* what it holds */
-    const struct listener_cfg *cfg;  /* listener->cfg */
-    const struct filter_chain *chain;   /* NULL while sniffing */
-    const struct chain_stats *stats;    /* of the chain */
-    struct codec *codec;                /* HTTP */
-    struct tcp *tcp;                    /* TCP */
+    struct holder *holder;            /* of the listener, used */
+    const struct listener *listener;  /* what it holds */
+    const struct listener_cfg *cfg;   /* listener->cfg */
+    const struct filter_chain *chain; /* NULL while sniffing */
+    const struct chain_stats *stats;  /* of the chain */
+    struct codec *codec;              /* HTTP */
+    struct tcp *tcp;                  /* TCP */
 
-    /* As text, for logs and headers: "10.0.0.1:80". direct_remote is the peer's own address, remote_ip that without port. */
+    /* As text, for logs and headers: "10.0.0.1:80". direct_remote is the peer's own address,
+     * remote_ip that without port. */
     struct str remote, local, remote_ip;
     struct str server_name; /* SNI, or empty */
-    bool is_restored;       /* conn_destination was restored from a redirect: upstream_ctx.original_dst */
+    bool is_restored; /* conn_destination was restored from a redirect: upstream_ctx.original_dst */
     uint64_t born_wall_us, born_ns;
     uint64_t connection_id;
 
-    uint32_t request_count;  /* streams so far */
+    uint32_t request_count;   /* streams so far */
     uint32_t active_requests; /* exchanges open now */
-    bool is_draining;        /* codec_drain was called */
-    bool is_retired;         /* its listener or chain was replaced or removed */
+    bool is_draining;         /* codec_drain was called */
+    bool is_retired;          /* its listener or chain was replaced or removed */
     bool ended_with_requests; /* the connection broke under an open request */
 
-    bool is_counted;         /* in the listener's downstream_cx_* */
-    bool is_ending;          /* HTTP: idle or too old; closed after the drain timeout */
+    bool is_counted; /* in the listener's downstream_cx_* */
+    bool is_ending;  /* HTTP: idle or too old; closed after the drain timeout */
 
-    struct permit permit;      /* the listener's max_connections */
-    struct timer idle_timer;   /* sniffing: listener_filters_timeout */
+    struct permit permit;        /* the listener's max_connections */
+    struct timer idle_timer;     /* sniffing: listener_filters_timeout */
     struct timer duration_timer; /* max_connection_duration; retired: the drain time */
-    struct buf early;          /* bytes read before the codec or tcp was there */
-    struct sniff_result *sniffed; /* NULL once server_name was taken from it and the chain is chosen */
-    uint64_t bytes_read, bytes_written; /* HTTP: so far counted; TCP: of the conn, when it is gone */
+    struct buf early;            /* bytes read before the codec or tcp was there */
+    struct sniff_result
+        *sniffed; /* NULL once server_name was taken from it and the chain is chosen */
+    uint64_t bytes_read,
+        bytes_written; /* HTTP: so far counted; TCP: of the conn, when it is gone */
     char text[2 * ADDR_TEXT_CAP + SNIFF_NAME_CAP];
 };
 
 /* A new connection of an installed listener: fd is its own from here. */
 void downstream_accept(struct proxy *p, struct holder *listener, int fd);
-/* Tells the peer to go with the next answer (Connection: close) or at once (GOAWAY); TCP goes on. Fine in any state. */
+/* Tells the peer to go with the next answer (Connection: close) or at once (GOAWAY); TCP goes on.
+ * Fine in any state. */
 void downstream_drain(struct downstream *d);
 /* Its listener or chain was replaced or removed: drains, and is closed after the drain time. */
 void downstream_retire(struct downstream *d);
@@ -73,10 +78,11 @@ void downstream_close(struct downstream *d);
 
 /* The route table in force for the next request; see proxy_find_routes. */
 const struct route_table *downstream_routes(struct downstream *d, struct holder **holder_r);
-/* Before each final answer's head: drains the codec if the server is draining, so that this answer tells the peer. */
+/* Before each final answer's head: drains the codec if the server is draining, so that this answer
+ * tells the peer. */
 void downstream_on_answer(struct downstream *d);
-/* Exactly once for every exchange_open, with the reason of on_stream_end (RESET_NONE in order, or RESET_LOCAL...). d may be gone
- * after the turn. */
+/* Exactly once for every exchange_open, with the reason of on_stream_end (RESET_NONE in order, or
+ * RESET_LOCAL...). d may be gone after the turn. */
 void downstream_exchange_ended(struct downstream *d, enum stream_reset reason);
 
 #endif

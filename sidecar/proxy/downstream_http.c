@@ -1,9 +1,9 @@
-/* Owns the HTTP part of a connection: which codec it speaks, how long it may be idle or live, what is counted under its
- * connection manager. On the worker's loop.
+/* Owns the HTTP part of a connection: which codec it speaks, how long it may be idle or live, what
+ * is counted under its connection manager. On the worker's loop.
  *
- * The codec owns the conn; on_codec_end is the end. Requests belong to the exchange, which tells when each is over. A connection
- * that was idle or lived too long is not cut but drained: the codec tells the peer to go, and what is idle still after the
- * drain timeout is closed, as Envoy does. */
+ * The codec owns the conn; on_codec_end is the end. Requests belong to the exchange, which tells
+ * when each is over. A connection that was idle or lived too long is not cut but drained: the codec
+ * tells the peer to go, and what is idle still after the drain timeout is closed, as Envoy does. */
 #include "sidecar/proxy/downstream_priv.h"
 
 #include "sidecar/proxy/exchange.h"
@@ -72,16 +72,19 @@ static void count_bytes(struct downstream *d)
 
 static void count_end(struct downstream *d, enum conn_end end)
 {
-    bool is_local = end == CONN_END_LOCAL && !conn_is_eof(d->conn); /* a codec closes after the peer's end */
+    bool is_local =
+        end == CONN_END_LOCAL && !conn_is_eof(d->conn); /* a codec closes after the peer's end */
     count_bytes(d);
     stats_dec(d->stats->http, d->proxy->row, HTTP_DOWNSTREAM_CX_ACTIVE);
     stats_record(d->stats->http, d->proxy->row, HTTP_DOWNSTREAM_CX_LENGTH_MS,
                  (loop_now_ns(d->proxy->loop) - d->born_ns) / 1000000);
     if (d->codec)
         stats_dec(d->stats->http, d->proxy->row,
-                  codec_version(d->codec) == HTTP_2 ? HTTP_DOWNSTREAM_CX_HTTP2_ACTIVE : HTTP_DOWNSTREAM_CX_HTTP1_ACTIVE);
+                  codec_version(d->codec) == HTTP_2 ? HTTP_DOWNSTREAM_CX_HTTP2_ACTIVE
+                                                    : HTTP_DOWNSTREAM_CX_HTTP1_ACTIVE);
     downstream_count(d, HTTP_DOWNSTREAM_CX_DESTROY);
-    downstream_count(d, is_local ? HTTP_DOWNSTREAM_CX_DESTROY_LOCAL : HTTP_DOWNSTREAM_CX_DESTROY_REMOTE);
+    downstream_count(d, is_local ? HTTP_DOWNSTREAM_CX_DESTROY_LOCAL
+                                 : HTTP_DOWNSTREAM_CX_DESTROY_REMOTE);
     if (conn_close_timed_out(d->conn))
         downstream_count(d, HTTP_DOWNSTREAM_CX_DELAYED_CLOSE_TIMEOUT);
     if (!d->ended_with_requests)
@@ -121,12 +124,14 @@ static void on_codec_end(struct codec *c, void *ctx, enum conn_end end, const ch
 
 static void make_codec(struct downstream *d, bool is_h2)
 {
-    static const struct codec_handler handler = {.on_stream = on_stream, .on_codec_end = on_codec_end};
+    static const struct codec_handler handler = {.on_stream = on_stream,
+                                                 .on_codec_end = on_codec_end};
     const struct codec_options *options = &hcm_of(d)->codec_options;
     struct buf early = d->early;
     d->early = (struct buf){0};
     downstream_set_state(d, DOWNSTREAM_HTTP);
-    d->codec = is_h2 ? h2_server_new(d->conn, options, &handler, d) : h1_server_new(d->conn, options, &handler, d);
+    d->codec = is_h2 ? h2_server_new(d->conn, options, &handler, d)
+                     : h1_server_new(d->conn, options, &handler, d);
     downstream_count(d, is_h2 ? HTTP_DOWNSTREAM_CX_HTTP2_TOTAL : HTTP_DOWNSTREAM_CX_HTTP1_TOTAL);
     downstream_count(d, is_h2 ? HTTP_DOWNSTREAM_CX_HTTP2_ACTIVE : HTTP_DOWNSTREAM_CX_HTTP1_ACTIVE);
     if (d->is_draining)
@@ -136,8 +141,8 @@ static void make_codec(struct downstream *d, bool is_h2)
     buf_fini(&early);
 }
 
-/* By the first bytes, also where the version is configured: as in Envoy, a connection that says nothing has no codec. AUTO is
- * HTTP/2 if the preface begins so. False: too few bytes to tell. */
+/* By the first bytes, also where the version is configured: as in Envoy, a connection that says
+ * nothing has no codec. AUTO is HTTP/2 if the preface begins so. False: too few bytes to tell. */
 static bool choose_codec(struct downstream *d)
 {
     static const char preface[] = "PRI * HTTP/2";
@@ -171,7 +176,8 @@ static void on_end_without_codec(struct conn *c, void *ctx, enum conn_end end, i
 
 void downstream_http_begin(struct downstream *d)
 {
-    static const struct conn_handler handler = {.on_data = on_first_bytes, .on_end = on_end_without_codec};
+    static const struct conn_handler handler = {.on_data = on_first_bytes,
+                                                .on_end = on_end_without_codec};
     const struct hcm_cfg *hcm = hcm_of(d);
     downstream_count(d, HTTP_DOWNSTREAM_CX_TOTAL);
     downstream_count(d, HTTP_DOWNSTREAM_CX_ACTIVE);

@@ -1,5 +1,5 @@
-/* Makes a listener's statistics beside its configuration, on main, and frees both there. The last reference may go
- * on any thread; then a letter carries the listener home. */
+/* Makes a listener's statistics beside its configuration, on main, and frees both there. The last
+ * reference may go on any thread; then a letter carries the listener home. */
 #include "sidecar/proxy/listener.h"
 
 #include "sidecar/filter/cors.h"
@@ -54,7 +54,8 @@ static bool has_filter(const struct hcm_cfg *hcm, const struct filter_vtable *fi
     return false;
 }
 
-static void add_chain(struct chain_stats *c, struct stats *stats, struct str name, const struct filter_chain *chain)
+static void add_chain(struct chain_stats *c, struct stats *stats, struct str name,
+                      const struct filter_chain *chain)
 {
     if (chain->kind == CHAIN_TCP)
         c->tcp = stats_scope_ref(stats, &tcp_family, chain->tcp->stat_prefix);
@@ -99,7 +100,8 @@ struct listener *listener_new(struct listener_cfg *cfg, struct stats *stats, uns
     return l;
 }
 
-const struct chain_stats *listener_chain_stats(const struct listener *l, const struct filter_chain *chain)
+const struct chain_stats *listener_chain_stats(const struct listener *l,
+                                               const struct filter_chain *chain)
 {
     if (chain == l->cfg->default_chain)
         return &l->chains[l->cfg->chain_count];

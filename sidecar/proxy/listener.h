@@ -1,8 +1,9 @@
-/* A listener as it is in force: its configuration, the statistics that its connections count, and how many they
- * are.
+/* A listener as it is in force: its configuration, the statistics that its connections count, and
+ * how many they are.
  *
- * Made on main, one for all workers, each of which gets a reference; immutable but for its counts. The last to
- * let go, on whichever thread, sends it home to be freed, since scopes come and go on main. */
+ * Made on main, one for all workers, each of which gets a reference; immutable but for its counts.
+ * The last to let go, on whichever thread, sends it home to be freed, since scopes come and go on
+ * main. */
 #ifndef OUTRIGGER_PROXY_LISTENER_H
 #define OUTRIGGER_PROXY_LISTENER_H
 
@@ -16,10 +17,11 @@
 
 /* Of one filter chain, by its kind; NULL: the other kind. */
 struct chain_stats {
-    struct stats_scope *http;          /* http_family: "http.STAT_PREFIX" */
-    struct stats_scope *fault, *cors;  /* the same prefix; NULL: the chain has no such filter */
-    struct stats_scope *listener_http; /* listener_http_family: "listener.ADDRESS.http.STAT_PREFIX" */
-    struct stats_scope *tcp;           /* tcp_family: "tcp.STAT_PREFIX" */
+    struct stats_scope *http;         /* http_family: "http.STAT_PREFIX" */
+    struct stats_scope *fault, *cors; /* the same prefix; NULL: the chain has no such filter */
+    struct stats_scope
+        *listener_http;      /* listener_http_family: "listener.ADDRESS.http.STAT_PREFIX" */
+    struct stats_scope *tcp; /* tcp_family: "tcp.STAT_PREFIX" */
 };
 
 struct listener {
@@ -34,8 +36,8 @@ struct listener {
     pthread_t home_thread;
 };
 
-/* On main. Takes the caller's reference to cfg. main_mailbox and stats outlive it. One reference for the caller; each
- * proxy_put_listener takes one more (listener_ref). */
+/* On main. Takes the caller's reference to cfg. main_mailbox and stats outlive it. One reference
+ * for the caller; each proxy_put_listener takes one more (listener_ref). */
 struct listener *listener_new(struct listener_cfg *cfg, struct stats *stats, unsigned workers,
                               struct mailbox *main_mailbox);
 static inline struct listener *listener_ref(struct listener *l)
@@ -44,6 +46,7 @@ static inline struct listener *listener_ref(struct listener *l)
     return l;
 }
 void listener_unref(struct listener **l); /* any thread */
-const struct chain_stats *listener_chain_stats(const struct listener *l, const struct filter_chain *chain);
+const struct chain_stats *listener_chain_stats(const struct listener *l,
+                                               const struct filter_chain *chain);
 
 #endif

@@ -4,8 +4,8 @@
 
 #include "sidecar/filter/listener_cfg.h"
 
-/* One line for each log whose filter lets it pass. headers may be NULL (TCP): header operators print "-". row: the
- * worker's. */
+/* One line for each log whose filter lets it pass. headers may be NULL (TCP): header operators
+ * print "-". row: the worker's. */
 void log_access(const struct access_log_cfg *logs, unsigned count, const struct stream_info *info,
                 stream_info_header_fn *headers, void *ctx, unsigned row);
 

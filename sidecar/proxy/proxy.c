@@ -1,8 +1,8 @@
-/* Owns what a worker has installed: listeners by name and by address, route tables by name, and whether they drain. On
- * the worker's thread; its connections are downstream.c's.
+/* Owns what a worker has installed: listeners by name and by address, route tables by name, and
+ * whether they drain. On the worker's thread; its connections are downstream.c's.
  *
- * An installed listener is a holder of the counted one: a push retires the holder, connections that use it keep it, and the
- * last of them lets it go. */
+ * An installed listener is a holder of the counted one: a push retires the holder, connections that
+ * use it keep it, and the last of them lets it go. */
 #include "sidecar/proxy/proxy.h"
 
 #include "sidecar/net/listen.h"
@@ -83,7 +83,7 @@ void proxy_free(struct proxy **p_p)
     for (size_t i = 0; table_next(&p->route_tables, &i, &name, &value);)
         holder_retire(&(struct holder *){value});
     table_fini(&p->route_tables);
-    LIST_FOREACH(&p->downstreams, node)
+    LIST_FOREACH (&p->downstreams, node)
         downstream_close(CONTAINER_OF(node, struct downstream, link));
     loop_defer(p->loop, free_proxy, p); /* behind the ends of the connections */
 }
@@ -127,9 +127,10 @@ static bool has_chain(const struct listener_cfg *cfg, uint64_t version_hash)
 }
 
 /* now NULL: removed. */
-static void retire_connections(struct proxy *p, const struct listener *was, const struct listener *now)
+static void retire_connections(struct proxy *p, const struct listener *was,
+                               const struct listener *now)
 {
-    LIST_FOREACH(&p->downstreams, node) {
+    LIST_FOREACH (&p->downstreams, node) {
         struct downstream *d = CONTAINER_OF(node, struct downstream, link);
         bool lives_on = now && d->chain && has_chain(now->cfg, d->chain->version_hash);
         if (d->listener == was && !lives_on)
@@ -166,7 +167,8 @@ void proxy_put_listener(struct proxy *p, struct listener *counted, int fd)
         *in = (struct installed){.proxy = p, .holder = holder_new(&counted->shared), .fd = -1};
         table_put(&p->listeners, name, in);
         put_addresses(p, in);
-    } else if (counted->cfg->version_hash != 0 && counted->cfg->version_hash == cfg_of(in)->version_hash) {
+    } else if (counted->cfg->version_hash != 0 &&
+               counted->cfg->version_hash == cfg_of(in)->version_hash) {
         listener_unref(&counted);
     } else {
         replace(p, in, counted);
@@ -193,7 +195,8 @@ struct holder *proxy_find_listener_at(struct proxy *p, const struct addr *destin
         any.in.sin_addr.s_addr = htonl(INADDR_ANY);
     else if (any.sa.sa_family == AF_INET6)
         any.in6.sin6_addr = in6addr_any;
-    struct installed *in = table_get(&p->addresses, str_of(addr_format(destination, text, sizeof(text))));
+    struct installed *in =
+        table_get(&p->addresses, str_of(addr_format(destination, text, sizeof(text))));
     if (!in)
         in = table_get(&p->addresses, str_of(addr_format(&any, text, sizeof(text))));
     return in ? holder_use(in->holder) : NULL;
@@ -213,8 +216,8 @@ void proxy_remove_route_table(struct proxy *p, struct str name)
     holder_retire(&was);
 }
 
-const struct route_table *proxy_find_routes(struct proxy *p, const struct hcm_cfg *hcm, struct holder *listener,
-                                            struct holder **holder_r)
+const struct route_table *proxy_find_routes(struct proxy *p, const struct hcm_cfg *hcm,
+                                            struct holder *listener, struct holder **holder_r)
 {
     if (hcm->rds_name.n == 0) {
         *holder_r = holder_use(listener);
@@ -247,7 +250,7 @@ void proxy_drain_listeners(struct proxy *p, bool inbound_only)
         begin_drain(p, false);
     if (p->drain_strategy != DRAIN_IMMEDIATE)
         return;
-    LIST_FOREACH(&p->downstreams, node) {
+    LIST_FOREACH (&p->downstreams, node) {
         struct downstream *d = CONTAINER_OF(node, struct downstream, link);
         bool is_h2 = d->state == DOWNSTREAM_HTTP && codec_version(d->codec) == HTTP_2;
         if (is_h2 && p->drain[is_inbound(d->cfg)].on)

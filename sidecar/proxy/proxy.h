@@ -1,7 +1,7 @@
 /* One worker's data path: what it listens to, how it routes, the connections that are open.
  *
- * Everything here runs on the worker's thread. The server, on main, calls by mailbox_post to the worker's
- * mailbox. Listening sockets belong to the server and outlive listeners. */
+ * Everything here runs on the worker's thread. The server, on main, calls by mailbox_post to the
+ * worker's mailbox. Listening sockets belong to the server and outlive listeners. */
 #ifndef OUTRIGGER_PROXY_PROXY_H
 #define OUTRIGGER_PROXY_PROXY_H
 
@@ -21,7 +21,8 @@ struct proxy_options {
     struct upstream *upstream; /* the worker's; outlives the proxy */
     unsigned worker;           /* from 0 */
     uint64_t seed;             /* 0: from the system */
-    uint64_t drain_time_ms;    /* --drain-time-s: how long connections of a replaced listener may last */
+    uint64_t
+        drain_time_ms; /* --drain-time-s: how long connections of a replaced listener may last */
     enum drain_strategy drain_strategy;
 };
 
@@ -51,22 +52,23 @@ struct proxy {
 };
 
 struct proxy *proxy_new(const struct proxy_options *options);
-/* Closes what is open, without callbacks to anybody outside; sets *p to NULL. The loop must run once more before it
- * is freed. */
+/* Closes what is open, without callbacks to anybody outside; sets *p to NULL. The loop must run
+ * once more before it is freed. */
 void proxy_free(struct proxy **p);
 
-/* Adds or replaces by name; takes over the reference. fd: what to accept on, -1 for none (bind_to_port false, or another
- * worker's). The fd stays the server's and open until a later put with another fd or a remove has run here. Replaced:
- * connections whose filter chain is the same in the new version go on, the others drain (Connection: close, GOAWAY) and are
- * closed after the drain time. The same version_hash on the same fd: nothing happens. */
+/* Adds or replaces by name; takes over the reference. fd: what to accept on, -1 for none
+ * (bind_to_port false, or another worker's). The fd stays the server's and open until a later put
+ * with another fd or a remove has run here. Replaced: connections whose filter chain is the same in
+ * the new version go on, the others drain (Connection: close, GOAWAY) and are closed after the
+ * drain time. The same version_hash on the same fd: nothing happens. */
 void proxy_put_listener(struct proxy *p, struct listener *counted, int fd);
 void proxy_remove_listener(struct proxy *p, struct str name); /* its connections drain */
 /* Takes over the reference. In force for the next request, on open connections too. */
 void proxy_put_route_table(struct proxy *p, struct route_table *counted);
 void proxy_remove_route_table(struct proxy *p, struct str name);
 
-/* Answers from now on tell the peer to go (by --drain-strategy), HTTP/2 by GOAWAY at once; accepting goes on.
- * inbound_only: only listeners whose direction is INBOUND. */
+/* Answers from now on tell the peer to go (by --drain-strategy), HTTP/2 by GOAWAY at once;
+ * accepting goes on. inbound_only: only listeners whose direction is INBOUND. */
 void proxy_drain_listeners(struct proxy *p, bool inbound_only);
 /* Accepts what waits in the backlogs, then stops to accept. */
 void proxy_close_listeners(struct proxy *p, bool inbound_only);
@@ -76,17 +78,19 @@ unsigned proxy_active_connections(const struct proxy *p);
 
 /* ---- For the exchange. ---- */
 
-/* The route table now in force for an HTTP chain, held until the caller's holder_release(*holder_r). NULL (then *holder_r is
- * NULL): RDS has not brought it, or took it away. */
-const struct route_table *proxy_find_routes(struct proxy *p, const struct hcm_cfg *hcm, struct holder *listener,
-                                            struct holder **holder_r);
+/* The route table now in force for an HTTP chain, held until the caller's
+ * holder_release(*holder_r). NULL (then *holder_r is NULL): RDS has not brought it, or took it
+ * away. */
+const struct route_table *proxy_find_routes(struct proxy *p, const struct hcm_cfg *hcm,
+                                            struct holder *listener, struct holder **holder_r);
 
 /* ---- For downstream.c. ---- */
 
-/* The listener in force for a restored destination: ip:port, else 0.0.0.0:port; used (release it). NULL: none. */
+/* The listener in force for a restored destination: ip:port, else 0.0.0.0:port; used (release it).
+ * NULL: none. */
 struct holder *proxy_find_listener_at(struct proxy *p, const struct addr *destination);
-/* Whether an answer on a connection of this listener shall tell its peer to go. Draws by chance while a gradual drain
- * runs. */
+/* Whether an answer on a connection of this listener shall tell its peer to go. Draws by chance
+ * while a gradual drain runs. */
 bool proxy_wants_close(struct proxy *p, const struct listener_cfg *cfg);
 /* An access log line may have been written: it is handed over within PROXY_LOG_FLUSH_MS. */
 #define PROXY_LOG_FLUSH_MS 100

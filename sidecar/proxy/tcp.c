@@ -1,11 +1,13 @@
-/* Owns a TCP connection from the choice of its cluster to the end of both its sides. On the worker's loop. States:
+/* Owns a TCP connection from the choice of its cluster to the end of both its sides. On the
+ * worker's loop. States:
  *
  *   CONNECTING -> RELAYING -> ENDING -> done
  *
- * CONNECTING: downstream is not read; each failed attempt is followed by another until max_connect_attempts are used up.
- * RELAYING: bytes go both ways; each side's end is passed on as a half-close; a side that is too slow pauses reading on the
- * other. ENDING: one side is gone; the other sends what it still has, and the idle timeout bounds that. The flags and
- * their order are those of Envoy's tcp_proxy. */
+ * CONNECTING: downstream is not read; each failed attempt is followed by another until
+ * max_connect_attempts are used up. RELAYING: bytes go both ways; each side's end is passed on as a
+ * half-close; a side that is too slow pauses reading on the other. ENDING: one side is gone; the
+ * other sends what it still has, and the idle timeout bounds that. The flags and their order are
+ * those of Envoy's tcp_proxy. */
 #include "sidecar/proxy/tcp.h"
 
 #include "sidecar/base/hash.h"
@@ -18,12 +20,12 @@
 struct tcp {
     struct downstream *d;
     const struct tcp_proxy_cfg *cfg;
-    struct cluster *cluster;     /* held */
-    struct host *host;           /* referenced */
+    struct cluster *cluster; /* held */
+    struct host *host;       /* referenced */
     struct upstream_tcp *attempt;
-    struct conn *up;             /* NULL: not connected, or gone */
+    struct conn *up; /* NULL: not connected, or gone */
     bool is_down_gone, is_flushing;
-    uint64_t last_ms;            /* bytes moved */
+    uint64_t last_ms; /* bytes moved */
     struct stream_info info;
     char up_local[ADDR_TEXT_CAP];
     char failure[256];
@@ -44,7 +46,8 @@ static void count_cluster(struct tcp *t, enum cluster_stat stat)
 static void write_log(struct tcp *t)
 {
     t->info.end_ns = loop_now_ns(t->d->proxy->loop);
-    log_access(t->cfg->access_logs, t->cfg->access_log_count, &t->info, NULL, NULL, t->d->proxy->row);
+    log_access(t->cfg->access_logs, t->cfg->access_log_count, &t->info, NULL, NULL,
+               t->d->proxy->row);
 }
 
 static void finish_if_over(struct tcp *t)
@@ -102,7 +105,8 @@ static void touch(struct tcp *t)
     t->last_ms = loop_now_ms(t->d->proxy->loop);
 }
 
-/* One side ended; what the other hears of it. After an end in order it has heard both halves, and follows by itself. */
+/* One side ended; what the other hears of it. After an end in order it has heard both halves, and
+ * follows by itself. */
 static void pass_end(struct conn *other, enum conn_end end)
 {
     if (end == CONN_END_RESET) {
@@ -210,7 +214,8 @@ static void try_again(struct tcp *t)
     give_up(t, "all attempts failed");
 }
 
-static void on_connect_failed(struct upstream_tcp *attempt, void *ctx, enum upstream_failure f, const char *detail)
+static void on_connect_failed(struct upstream_tcp *attempt, void *ctx, enum upstream_failure f,
+                              const char *detail)
 {
     struct tcp *t = ctx;
     assert(attempt == t->attempt);
@@ -230,7 +235,8 @@ static void on_connected(struct upstream_tcp *attempt, void *ctx, struct conn *c
     assert(attempt == t->attempt);
     note_host(t);
     t->up = c;
-    t->info.upstream_local = str_of(addr_format(conn_local_addr(c), t->up_local, sizeof(t->up_local)));
+    t->info.upstream_local =
+        str_of(addr_format(conn_local_addr(c), t->up_local, sizeof(t->up_local)));
     conn_set_handler(c, &up_handler, t);
     touch(t);
     if (t->cfg->idle_timeout_ms > 0)
@@ -269,7 +275,8 @@ static void connect_upstream(struct tcp *t)
     t->cluster = upstream_acquire(d->proxy->upstream, name);
     t->info.upstream_cluster = t->cluster ? name : STR_NONE;
     if (!t->cluster) {
-        log_debug(LOG_CONNECTION, "connection %llu: no cluster %.*s", (unsigned long long)d->connection_id, STR_FMT(name));
+        log_debug(LOG_CONNECTION, "connection %llu: no cluster %.*s",
+                  (unsigned long long)d->connection_id, STR_FMT(name));
         count(t, TCP_DOWNSTREAM_CX_NO_ROUTE);
         stream_info_flag(&t->info, FLAG_NC);
         conn_close(d->conn);

@@ -4,7 +4,8 @@
 
 #include "sidecar/proxy/downstream.h"
 
-/* Takes over d's conn; d->early goes upstream first. Calls downstream_finish(d) when both sides are gone. */
+/* Takes over d's conn; d->early goes upstream first. Calls downstream_finish(d) when both sides are
+ * gone. */
 void tcp_begin(struct downstream *d);
 /* Cuts both sides. */
 void tcp_close(struct tcp *t);

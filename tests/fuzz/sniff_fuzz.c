@@ -1,4 +1,5 @@
-/* sniff: what it says about a beginning it must say about all that follows, however the bytes arrived. */
+/* sniff: what it says about a beginning it must say about all that follows, however the bytes
+ * arrived. */
 #include "sidecar/base/die.h"
 #include "sidecar/net/sniff.h"
 

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-/* A chain in words: "NAME port=80 to=10.0.0.0/8 sni=*.a.b tls alpn=h2 local from=10.0.0.0/8 fromport=7"; a word may come more
- * than once. "default" alone makes the default chain. */
+/* A chain in words: "NAME port=80 to=10.0.0.0/8 sni=*.a.b tls alpn=h2 local from=10.0.0.0/8
+ * fromport=7"; a word may come more than once. "default" alone makes the default chain. */
 
 #define MAX_CHAINS 8
 #define MAX_WORDS 4
@@ -104,11 +104,13 @@ static const char *chosen(const char *chains, const char *connection, char *text
     struct fixture *f = listener_of(chains);
     struct addr to, from;
     struct str rest = str_of(connection), word, alpn[MAX_WORDS];
-    struct chain_facts facts = {.destination = &to, .source = &from, .transport = CHAIN_TRANSPORT_RAW, .alpn = alpn};
+    struct chain_facts facts = {
+        .destination = &to, .source = &from, .transport = CHAIN_TRANSPORT_RAW, .alpn = alpn};
     assert_true(str_next(&rest, ' ', &word) && addr_parse(word, &to));
     assert_true(str_next(&rest, ' ', &word) && addr_parse(word, &from));
     while (str_next(&rest, ' ', &word)) {
-        if (!take(word, "sni=", &facts.server_name) && !take(word, "alpn=", &alpn[facts.alpn_count]))
+        if (!take(word, "sni=", &facts.server_name) &&
+            !take(word, "alpn=", &alpn[facts.alpn_count]))
             facts.transport = CHAIN_TRANSPORT_TLS;
         else if (str_has_prefix(word, STR("alpn=")))
             facts.alpn_count++;
@@ -130,42 +132,59 @@ static void chains_are_chosen_in_envoys_order(void **state)
         {"a chain without a match takes everything", "a", "10.0.0.1:80" ANYONE, "a"},
         {"the port is exact before any", "a; b port=80", "10.0.0.1:80" ANYONE, "b"},
         {"another port falls to any", "a; b port=80", "10.0.0.1:81" ANYONE, "a"},
-        {"the default chain is for what nobody takes", "a port=80; default", "10.0.0.1:81" ANYONE, "default"},
-        {"the longest prefix wins", "a to=10.0.0.0/8; b to=10.0.0.0/24; c", "10.0.0.7:1" ANYONE, "b"},
-        {"the order of chains does not matter", "c; b to=10.0.0.0/24; a to=10.0.0.0/8", "10.0.0.7:1" ANYONE, "b"},
-        {"the best of several prefixes of a chain counts", "a to=10.0.0.0/16; b to=10.0.0.0/8 to=10.0.0.0/24",
+        {"the default chain is for what nobody takes", "a port=80; default", "10.0.0.1:81" ANYONE,
+         "default"},
+        {"the longest prefix wins", "a to=10.0.0.0/8; b to=10.0.0.0/24; c", "10.0.0.7:1" ANYONE,
+         "b"},
+        {"the order of chains does not matter", "c; b to=10.0.0.0/24; a to=10.0.0.0/8",
          "10.0.0.7:1" ANYONE, "b"},
+        {"the best of several prefixes of a chain counts",
+         "a to=10.0.0.0/16; b to=10.0.0.0/8 to=10.0.0.0/24", "10.0.0.7:1" ANYONE, "b"},
         {"outside all prefixes the open chain", "a to=10.0.0.0/8; b", "11.0.0.1:1" ANYONE, "b"},
-        {"an exact name before a suffix", "a sni=*.x.y; b sni=a.x.y", "10.0.0.1:1" ANYONE " sni=a.x.y", "b"},
-        {"the longest suffix wins", "a sni=*.y; b sni=*.x.y", "10.0.0.1:1" ANYONE " sni=a.x.y", "b"},
+        {"an exact name before a suffix", "a sni=*.x.y; b sni=a.x.y",
+         "10.0.0.1:1" ANYONE " sni=a.x.y", "b"},
+        {"the longest suffix wins", "a sni=*.y; b sni=*.x.y", "10.0.0.1:1" ANYONE " sni=a.x.y",
+         "b"},
         {"a suffix spans several labels", "a sni=*.y", "10.0.0.1:1" ANYONE " sni=c.b.a.y", "a"},
-        {"a suffix is not its own base", "a sni=*.x.y; default", "10.0.0.1:1" ANYONE " sni=x.y", "default"},
-        {"a suffix begins at a label", "a sni=*.x.y; default", "10.0.0.1:1" ANYONE " sni=ax.y", "default"},
+        {"a suffix is not its own base", "a sni=*.x.y; default", "10.0.0.1:1" ANYONE " sni=x.y",
+         "default"},
+        {"a suffix begins at a label", "a sni=*.x.y; default", "10.0.0.1:1" ANYONE " sni=ax.y",
+         "default"},
         {"without a name only open chains", "a sni=x.y; b", "10.0.0.1:1" ANYONE, "b"},
         {"tls finds the tls chain", "a raw; b tls", "10.0.0.1:1" ANYONE " tls", "b"},
         {"plain finds the raw chain", "a raw; b tls", "10.0.0.1:1" ANYONE, "a"},
-        {"the client's first protocol decides", "a alpn=http/1.1; b alpn=h2", "10.0.0.1:1" ANYONE " alpn=h2 alpn=http/1.1",
-         "b"},
-        {"its second when the first is unknown", "a alpn=http/1.1; b", "10.0.0.1:1" ANYONE " alpn=h3 alpn=http/1.1", "a"},
-        {"an unknown protocol falls to the open chain", "a alpn=h2; b", "10.0.0.1:1" ANYONE " alpn=redis", "b"},
+        {"the client's first protocol decides", "a alpn=http/1.1; b alpn=h2",
+         "10.0.0.1:1" ANYONE " alpn=h2 alpn=http/1.1", "b"},
+        {"its second when the first is unknown", "a alpn=http/1.1; b",
+         "10.0.0.1:1" ANYONE " alpn=h3 alpn=http/1.1", "a"},
+        {"an unknown protocol falls to the open chain", "a alpn=h2; b",
+         "10.0.0.1:1" ANYONE " alpn=redis", "b"},
         {"a loopback source is local", "a local; b external", "10.0.0.1:1 127.0.0.1:9", "a"},
-        {"a source of the same address is local", "a local; b external", "10.0.0.1:1 10.0.0.1:9", "a"},
+        {"a source of the same address is local", "a local; b external", "10.0.0.1:1 10.0.0.1:9",
+         "a"},
         {"another source is external", "a local; b external", "10.0.0.1:1" ANYONE, "b"},
-        {"the longest source prefix wins", "a from=10.0.0.0/8; b from=10.9.0.0/16", "10.0.0.1:1" ANYONE, "b"},
+        {"the longest source prefix wins", "a from=10.0.0.0/8; b from=10.9.0.0/16",
+         "10.0.0.1:1" ANYONE, "b"},
         {"a source port is exact before any", "a; b fromport=4000", "10.0.0.1:1" ANYONE, "b"},
-        {"no way back: the port once taken, its names decide", "a port=80 sni=x.y; b", "10.0.0.1:80" ANYONE, "none"},
-        {"no way back: the prefix once taken, its transport decides", "a to=10.0.0.0/24 tls; b to=10.0.0.0/8 raw; default",
-         "10.0.0.7:1" ANYONE, "default"},
-        {"the port stands before the prefix", "a port=80; b to=10.0.0.1/32", "10.0.0.1:80" ANYONE, "a"},
-        {"the name stands before the transport", "a sni=x.y; b tls", "10.0.0.1:1" ANYONE " sni=x.y tls", "a"},
-        {"istio's permissive inbound port: mTLS", "http tls alpn=istio port=8080; plain raw port=8080; tcp tls port=8080",
+        {"no way back: the port once taken, its names decide", "a port=80 sni=x.y; b",
+         "10.0.0.1:80" ANYONE, "none"},
+        {"no way back: the prefix once taken, its transport decides",
+         "a to=10.0.0.0/24 tls; b to=10.0.0.0/8 raw; default", "10.0.0.7:1" ANYONE, "default"},
+        {"the port stands before the prefix", "a port=80; b to=10.0.0.1/32", "10.0.0.1:80" ANYONE,
+         "a"},
+        {"the name stands before the transport", "a sni=x.y; b tls",
+         "10.0.0.1:1" ANYONE " sni=x.y tls", "a"},
+        {"istio's permissive inbound port: mTLS",
+         "http tls alpn=istio port=8080; plain raw port=8080; tcp tls port=8080",
          "10.0.0.1:8080" ANYONE " tls alpn=istio", "http"},
         {"istio's permissive inbound port: tls of the application",
-         "http tls alpn=istio port=8080; plain raw port=8080; tcp tls port=8080", "10.0.0.1:8080" ANYONE " tls alpn=h2",
-         "tcp"},
+         "http tls alpn=istio port=8080; plain raw port=8080; tcp tls port=8080",
+         "10.0.0.1:8080" ANYONE " tls alpn=h2", "tcp"},
         {"istio's permissive inbound port: plain",
-         "http tls alpn=istio port=8080; plain raw port=8080; tcp tls port=8080", "10.0.0.1:8080" ANYONE, "plain"},
-        {"IPv6 destinations have their own prefixes", "a to=0.0.0.0/0; b to=fd00::/8", "[fd00::1]:1 [fd00::2]:3", "b"},
+         "http tls alpn=istio port=8080; plain raw port=8080; tcp tls port=8080",
+         "10.0.0.1:8080" ANYONE, "plain"},
+        {"IPv6 destinations have their own prefixes", "a to=0.0.0.0/0; b to=fd00::/8",
+         "[fd00::1]:1 [fd00::2]:3", "b"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -214,8 +233,9 @@ static void the_refusal_names_both_chains(void **state)
     struct err err = {0};
     (void)state;
     assert_false(filter_chain_check(&f->listener, &err));
-    assert_string_equal(err.text, "filter_chains[1]: filter chain 'second' has the same matching rules defined as "
-                                  "filter_chains[0] 'first'; let a field of filter_chain_match tell them apart");
+    assert_string_equal(
+        err.text, "filter_chains[1]: filter chain 'second' has the same matching rules defined as "
+                  "filter_chains[0] 'first'; let a field of filter_chain_match tell them apart");
     free(f);
 }
 

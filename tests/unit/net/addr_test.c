@@ -118,13 +118,19 @@ static void cidr_ranges_hold_what_they_say(void **state)
         const char *range, *ip;
         bool in;
     } cases[] = {
-        {"10.0.0.0/8", "10.255.0.1", true},  {"10.0.0.0/8", "11.0.0.0", false},
-        {"10.1.2.3/32", "10.1.2.3", true},   {"10.1.2.3/32", "10.1.2.2", false},
-        {"0.0.0.0/0", "255.1.1.1", true},    {"0.0.0.0/0", "::1", false},
-        {"192.168.4.0/22", "192.168.7.255", true}, {"192.168.4.0/22", "192.168.8.0", false},
+        {"10.0.0.0/8", "10.255.0.1", true},
+        {"10.0.0.0/8", "11.0.0.0", false},
+        {"10.1.2.3/32", "10.1.2.3", true},
+        {"10.1.2.3/32", "10.1.2.2", false},
+        {"0.0.0.0/0", "255.1.1.1", true},
+        {"0.0.0.0/0", "::1", false},
+        {"192.168.4.0/22", "192.168.7.255", true},
+        {"192.168.4.0/22", "192.168.8.0", false},
         {"10.9.9.9/8", "10.1.1.1", true}, /* host bits of the range do not count */
-        {"::/0", "fe80::1", true},           {"fe80::/10", "febf::1", true},
-        {"fe80::/10", "fec0::1", false},     {"::1/128", "::1", true},
+        {"::/0", "fe80::1", true},
+        {"fe80::/10", "febf::1", true},
+        {"fe80::/10", "fec0::1", false},
+        {"::1/128", "::1", true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -138,7 +144,8 @@ static void cidr_ranges_hold_what_they_say(void **state)
 
 static void bad_cidr_ranges_are_refused(void **state)
 {
-    static const char *const cases[] = {"10.0.0.0", "10.0.0.0/33", "::/129", "/8", "x/8", "10.0.0.0/", "10.0.0.0/-1"};
+    static const char *const cases[] = {"10.0.0.0", "10.0.0.0/33", "::/129",     "/8",
+                                        "x/8",      "10.0.0.0/",   "10.0.0.0/-1"};
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct cidr c;

@@ -153,7 +153,8 @@ static int option(int level, int name)
 
 static void keepalive_and_nodelay_are_set(void **state)
 {
-    struct dial_options o = {.keepalive = {.on = true, .probes = 7, .time_s = 11, .interval_s = 13}};
+    struct dial_options o = {
+        .keepalive = {.on = true, .probes = 7, .time_s = 11, .interval_s = 13}};
     (void)state;
     pair_connect(&pair, &o);
     assert_int_equal(option(SOL_SOCKET, SO_KEEPALIVE), 1);
@@ -173,8 +174,9 @@ static void the_mark_is_set_or_its_failure_is_told(void **state)
         assert_int_equal(option(SOL_SOCKET, SO_MARK), 1337);
     } else {
         assert_int_equal(pair.client.error, EPERM);
-        assert_string_equal(pair.client.failure,
-                            "cannot set SO_MARK (it needs CAP_NET_ADMIN) to 1337: Operation not permitted");
+        assert_string_equal(
+            pair.client.failure,
+            "cannot set SO_MARK (it needs CAP_NET_ADMIN) to 1337: Operation not permitted");
     }
 }
 

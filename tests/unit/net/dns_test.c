@@ -23,8 +23,8 @@ struct record {
 };
 
 static const struct record zone[] = {
-    {"two.test", 1, 300, "10.0.0.1"},  {"two.test", 1, 60, "10.0.0.2"},
-    {"both.test", 1, 30, "10.0.0.3"},  {"both.test", 28, 20, "fd00::3"},
+    {"two.test", 1, 300, "10.0.0.1"}, {"two.test", 1, 60, "10.0.0.2"},
+    {"both.test", 1, 30, "10.0.0.3"}, {"both.test", 28, 20, "fd00::3"},
     {"six.test", 28, 40, "fd00::6"},
 };
 

@@ -1,4 +1,5 @@
-/* The redirected case needs a network namespace and iptables; it is skipped where they are not to be had. */
+/* The redirected case needs a network namespace and iptables; it is skipped where they are not to
+ * be had. */
 #include "sidecar/net/origdst.h"
 
 #include "sidecar/net/listen.h"
@@ -59,7 +60,8 @@ static void a_connection_that_was_not_redirected_has_none(void **state)
 static int redirected(void)
 {
     static const char rules[] =
-        "ip link set lo up && ip addr add 10.9.8.7/32 dev lo && ip -6 addr add fd00::7/128 dev lo &&"
+        "ip link set lo up && ip addr add 10.9.8.7/32 dev lo && ip -6 addr add fd00::7/128 dev lo "
+        "&&"
         "iptables -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001 &&"
         "ip6tables -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001";
     struct addr at, to, original;

@@ -61,10 +61,10 @@ static struct buf hello_of(struct buf *extensions)
     put(&body, 0x0303, 2);
     for (unsigned i = 0; i < 32; i++)
         put(&body, i, 1);
-    put(&body, 0, 1);                  /* no session */
+    put(&body, 0, 1); /* no session */
     put(&body, 4, 2);
-    put(&body, 0x13011302, 4);         /* two suites */
-    put(&body, 0x0100, 2);             /* null compression */
+    put(&body, 0x13011302, 4); /* two suites */
+    put(&body, 0x0100, 2);     /* null compression */
     if (buf_len(extensions) > 0)
         put_vector(&body, extensions, 2);
     put(&message, 1, 1);

@@ -1,5 +1,5 @@
-/* A transport that encrypts by xor and begins with one byte of greeting each way: enough to prove the table that a
- * secure transport fills. */
+/* A transport that encrypts by xor and begins with one byte of greeting each way: enough to prove
+ * the table that a secure transport fills. */
 #include "pair.h"
 
 #include <stdlib.h>
@@ -18,7 +18,7 @@ struct xor_tx {
 static struct pair pair;
 static unsigned frees;
 static struct xor_tx *client_tx, *server_tx;
-static struct side plain; /* a peer without a transport */
+static struct side plain;  /* a peer without a transport */
 static bool silent_server; /* never answers the greeting */
 
 static void xor_start(struct conn *c, void *arg)
@@ -103,8 +103,9 @@ static void xor_free(void *arg)
     free(tx);
 }
 
-static const struct transport xor = {
-    xor_start, xor_on_raw, xor_write, xor_shutdown, xor_alpn, xor_free,
+static const struct transport xor
+    = {
+        xor_start, xor_on_raw, xor_write, xor_shutdown, xor_alpn, xor_free,
 };
 
 static struct xor_tx *xor_new(bool is_client)

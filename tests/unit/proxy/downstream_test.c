@@ -30,18 +30,26 @@ static int tear_down(void **state)
 
 #define TYPE(name) "\"@type\": type.googleapis.com/envoy.extensions.filters." name
 #define ROUTER "{name: r, typed_config: {" TYPE("http.router.v3.Router") "}}"
-#define ROUTES(body)                                                                                                   \
-    "virtual_hosts: [{name: v, domains: [\"*\"], routes: [{match: {prefix: /}, direct_response: {status: 200, body: "    \
+#define ROUTES(body)                                                                              \
+    "virtual_hosts: [{name: v, domains: [\"*\"], routes: [{match: {prefix: /}, direct_response: " \
+    "{status: 200, body: "                                                                        \
     "{inline_string: " body "}}}]}]"
-#define HCM(fields)                                                                                                    \
-    "{name: h, typed_config: {" TYPE("network.http_connection_manager.v3.HttpConnectionManager") ", stat_prefix: h, "    \
-    "http_filters: [" ROUTER "], " fields "}}"
+#define HCM(fields)                                                                          \
+    "{name: h, typed_config: {" TYPE(                                                        \
+        "network.http_connection_manager.v3.HttpConnectionManager") ", stat_prefix: h, "     \
+                                                                    "http_filters: [" ROUTER \
+                                                                    "], " fields "}}"
 #define HELLO(fields) HCM("route_config: {name: r, " ROUTES("hello") "}, " fields)
-#define TCP(cluster)                                                                                                   \
-    "{name: t, typed_config: {" TYPE("network.tcp_proxy.v3.TcpProxy") ", stat_prefix: p, @LOG@, cluster: " cluster "}}"
-#define LISTENER(fields) "{name: l, stat_prefix: l, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, " fields "}"
-#define TLS_INSPECTOR "{name: t, typed_config: {" TYPE("listener.tls_inspector.v3.TlsInspector") "}}"
-#define HTTP_INSPECTOR "{name: h, typed_config: {" TYPE("listener.http_inspector.v3.HttpInspector") "}}"
+#define TCP(cluster)                  \
+    "{name: t, typed_config: {" TYPE( \
+        "network.tcp_proxy.v3.TcpProxy") ", stat_prefix: p, @LOG@, cluster: " cluster "}}"
+#define LISTENER(fields)                                                                    \
+    "{name: l, stat_prefix: l, address: {socket_address: {address: 127.0.0.1, port_value: " \
+    "1}}, " fields "}"
+#define TLS_INSPECTOR \
+    "{name: t, typed_config: {" TYPE("listener.tls_inspector.v3.TlsInspector") "}}"
+#define HTTP_INSPECTOR \
+    "{name: h, typed_config: {" TYPE("listener.http_inspector.v3.HttpInspector") "}}"
 #define CHAINS(chains) "filter_chains: [" chains "]"
 #define CHAIN(filters) "{filters: [" filters "]}"
 #define CHAIN_FOR(match, filters) "{filter_chain_match: {" match "}, filters: [" filters "]}"
@@ -142,7 +150,8 @@ static void a_connection_that_says_nothing_is_closed_when_idle(void **state)
 {
     (void)state;
     struct addr at = world_listen(
-        &w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP2, common_http_protocol_options: {idle_timeout: 0.02s}")))));
+        &w, LISTENER(CHAINS(CHAIN(
+                HELLO("codec_type: HTTP2, common_http_protocol_options: {idle_timeout: 0.02s}")))));
     begin(&at, "");
     WORLD_UNTIL(&w, is_closed());
     assert_int_equal(buf_len(&client.got), 0);
@@ -154,7 +163,8 @@ static void a_connection_that_says_nothing_is_closed_when_idle(void **state)
 static void an_idle_connection_is_closed_after_the_drain_timeout(void **state)
 {
     (void)state;
-    open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1, drain_timeout: 0.05s, common_http_protocol_options: {idle_timeout: 0.02s}"))));
+    open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1, drain_timeout: 0.05s, "
+                                 "common_http_protocol_options: {idle_timeout: 0.02s}"))));
     world_run_ms(&w, 35);
     assert_false(is_closed());
     WORLD_UNTIL(&w, is_closed());
@@ -167,7 +177,8 @@ static void an_idle_connection_is_closed_after_the_drain_timeout(void **state)
 static void requests_keep_a_connection_from_being_idle(void **state)
 {
     (void)state;
-    open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1, drain_timeout: 0.001s, common_http_protocol_options: {idle_timeout: 0.06s}"))));
+    open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1, drain_timeout: 0.001s, "
+                                 "common_http_protocol_options: {idle_timeout: 0.06s}"))));
     for (unsigned i = 0; i < 5; i++) {
         world_run_ms(&w, 25);
         assert_false(tells_to_go(ask()));
@@ -178,7 +189,8 @@ static void requests_keep_a_connection_from_being_idle(void **state)
 static void a_connection_that_lives_too_long_is_told_to_go(void **state)
 {
     (void)state;
-    open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1, common_http_protocol_options: {max_connection_duration: 0.02s}"))));
+    open_http(CHAINS(CHAIN(HELLO(
+        "codec_type: HTTP1, common_http_protocol_options: {max_connection_duration: 0.02s}"))));
     world_run_ms(&w, 30);
     assert_int_equal(world_stat(&w, "http.h.downstream_cx_max_duration_reached"), 1);
     assert_true(tells_to_go(ask()));
@@ -188,7 +200,8 @@ static void a_connection_that_lives_too_long_is_told_to_go(void **state)
 static void the_last_request_of_a_connection_is_told_to_go(void **state)
 {
     (void)state;
-    open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1, common_http_protocol_options: {max_requests_per_connection: 3}"))));
+    open_http(CHAINS(CHAIN(HELLO(
+        "codec_type: HTTP1, common_http_protocol_options: {max_requests_per_connection: 3}"))));
     assert_false(tells_to_go(ask()));
     assert_true(tells_to_go(ask()));
     WORLD_UNTIL(&w, is_closed());
@@ -212,12 +225,16 @@ static void routes_that_come_by_name_serve_open_connections(void **state)
     struct arena *arena = arena_new(4096);
     struct err err = {0};
     (void)state;
-    struct addr at = world_listen(&w, LISTENER(CHAINS(CHAIN(HCM("codec_type: HTTP1, rds: {route_config_name: r, config_source: {ads: {}}}")))));
+    struct addr at = world_listen(
+        &w, LISTENER(CHAINS(CHAIN(
+                HCM("codec_type: HTTP1, rds: {route_config_name: r, config_source: {ads: {}}}")))));
     begin(&at, GET);
     WORLD_UNTIL(&w, has(&client, "HTTP/1.1 404 "));
     buf_clear(&client.got);
-    struct route_table *t = build_route_table(
-        (const void *)world_message("envoy.config.route.v3.RouteConfiguration", "{name: r, " ROUTES("hello") "}", arena), &err);
+    struct route_table *t =
+        build_route_table((const void *)world_message("envoy.config.route.v3.RouteConfiguration",
+                                                      "{name: r, " ROUTES("hello") "}", arena),
+                          &err);
     assert_non_null(t);
     proxy_put_route_table(w.proxy, t);
     assert_non_null(strstr(ask(), "200 OK"));
@@ -233,9 +250,10 @@ static void routes_that_come_by_name_serve_open_connections(void **state)
 static void sniffed_http_and_opaque_bytes_find_their_chains(void **state)
 {
     static const char listener[] = LISTENER(
-        "listener_filters: [" HTTP_INSPECTOR "], listener_filters_timeout: 0.05s, continue_on_listener_filters_timeout: true, "
-        CHAINS(CHAIN_FOR("transport_protocol: raw_buffer, application_protocols: [http/1.1, h2c]", HELLO("codec_type: AUTO")))
-        ", default_filter_chain: " CHAIN(TCP("c")));
+        "listener_filters: [" HTTP_INSPECTOR
+        "], listener_filters_timeout: 0.05s, continue_on_listener_filters_timeout: true, " CHAINS(
+            CHAIN_FOR("transport_protocol: raw_buffer, application_protocols: [http/1.1, h2c]",
+                      HELLO("codec_type: AUTO"))) ", default_filter_chain: " CHAIN(TCP("c")));
     (void)state;
     struct backend *b = world_backend(&w);
     world_cluster_at(&w, "c", &b->at, "");
@@ -265,9 +283,10 @@ static void sniffed_http_and_opaque_bytes_find_their_chains(void **state)
 
 /* A ClientHello of TLS 1.2 for "a.example.com". */
 static const uint8_t hello[] = {
-    0x16, 3, 1, 0, 69, 1, 0, 0, 65, 3, 3, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
-    25, 26, 27, 28, 29, 30, 31, 0, 0, 2, 0x13, 1, 1, 0, 0, 22, 0, 0, 0, 18, 0, 16, 0, 0, 13, 'a', '.', 'e', 'x', 'a', 'm', 'p', 'l',
-    'e', '.', 'c', 'o', 'm',
+    0x16, 3,  1,  0,  69,  1,   0,   0,   65,   3,   3,   0,   1,   2,   3,   4,   5,   6,  7,
+    8,    9,  10, 11, 12,  13,  14,  15,  16,   17,  18,  19,  20,  21,  22,  23,  24,  25, 26,
+    27,   28, 29, 30, 31,  0,   0,   2,   0x13, 1,   1,   0,   0,   22,  0,   0,   0,   18, 0,
+    16,   0,  0,  13, 'a', '.', 'e', 'x', 'a',  'm', 'p', 'l', 'e', '.', 'c', 'o', 'm',
 };
 
 static void tls_is_passed_on_whole_by_its_server_name(void **state)
@@ -277,8 +296,10 @@ static void tls_is_passed_on_whole_by_its_server_name(void **state)
     struct backend *a = world_backend(&w), *b = world_backend(&w);
     world_cluster_at(&w, "a", &a->at, "");
     world_cluster_at(&w, "b", &b->at, "");
-    struct addr at = world_listen(&w, LISTENER("listener_filters: [" TLS_INSPECTOR "], " CHAINS(
-        CHAIN_FOR("server_names: [b.example.com]", TCP("b")) ", " CHAIN_FOR("server_names: [\"*.example.com\"]", TCP("a")))));
+    struct addr at =
+        world_listen(&w, LISTENER("listener_filters: [" TLS_INSPECTOR "], " CHAINS(
+                             CHAIN_FOR("server_names: [b.example.com]", TCP("b")) ", " CHAIN_FOR(
+                                 "server_names: [\"*.example.com\"]", TCP("a")))));
     world_dial(&w, &client, &at);
     conn_write(client.conn, hello, 20);
     world_run_ms(&w, 3);
@@ -287,15 +308,17 @@ static void tls_is_passed_on_whole_by_its_server_name(void **state)
     assert_memory_equal(buf_head(&a->sides[0].got), hello, sizeof(hello));
     conn_abort(client.conn);
     WORLD_UNTIL(&w, proxy_active_connections(w.proxy) == 0);
-    snprintf(want, sizeof(want), "- a 127.0.0.1:%u rx %zu tx 0 - a.example.com\n", addr_port(&a->at), sizeof(hello));
+    snprintf(want, sizeof(want), "- a 127.0.0.1:%u rx %zu tx 0 - a.example.com\n",
+             addr_port(&a->at), sizeof(hello));
     assert_string_equal(world_log(&w), want);
 }
 
 static void without_leave_to_go_on_the_sniffing_timeout_closes(void **state)
 {
     (void)state;
-    struct addr at = world_listen(&w, LISTENER("listener_filters: [" HTTP_INSPECTOR "], listener_filters_timeout: 0.02s, "
-                                               CHAINS(CHAIN(HELLO("codec_type: AUTO")))));
+    struct addr at = world_listen(&w, LISTENER("listener_filters: [" HTTP_INSPECTOR
+                                               "], listener_filters_timeout: 0.02s, " CHAINS(
+                                                   CHAIN(HELLO("codec_type: AUTO")))));
     begin(&at, "GET");
     WORLD_UNTIL(&w, is_closed());
     assert_int_equal(world_stat(&w, "listener.l.downstream_pre_cx_timeout"), 1);
@@ -307,7 +330,8 @@ static void without_leave_to_go_on_the_sniffing_timeout_closes(void **state)
 static void a_client_that_leaves_while_sniffed_is_counted(void **state)
 {
     (void)state;
-    struct addr at = world_listen(&w, LISTENER("listener_filters: [" TLS_INSPECTOR "], " CHAINS(CHAIN(HELLO("codec_type: AUTO")))));
+    struct addr at = world_listen(&w, LISTENER("listener_filters: [" TLS_INSPECTOR
+                                               "], " CHAINS(CHAIN(HELLO("codec_type: AUTO")))));
     begin(&at, "\x16\x03");
     world_run_ms(&w, 2);
     conn_shutdown(client.conn);
@@ -319,7 +343,8 @@ static void a_client_that_leaves_while_sniffed_is_counted(void **state)
 static void a_client_hello_that_is_too_large_closes(void **state)
 {
     (void)state;
-    struct addr at = world_listen(&w, LISTENER("listener_filters: [" TLS_INSPECTOR "], " CHAINS(CHAIN(HELLO("codec_type: AUTO")))));
+    struct addr at = world_listen(&w, LISTENER("listener_filters: [" TLS_INSPECTOR
+                                               "], " CHAINS(CHAIN(HELLO("codec_type: AUTO")))));
     world_dial(&w, &client, &at);
     conn_write(client.conn, "\x16\x03\x01\x40\x00\x01\x01\x00\x00", 9);
     WORLD_UNTIL(&w, is_closed());
@@ -331,9 +356,13 @@ static void ports_may_be_left_out_of_sniffing(void **state)
     (void)state;
     struct backend *b = world_backend(&w);
     world_cluster_at(&w, "c", &b->at, "");
-    struct addr at = world_listen(&w, LISTENER("listener_filters: [{name: h, filter_disabled: {destination_port_range: {start: 1, "
-        "end: 65535}}, typed_config: {" TYPE("listener.http_inspector.v3.HttpInspector") "}}], "
-        CHAINS(CHAIN_FOR("application_protocols: [http/1.1]", HELLO("codec_type: AUTO"))) ", default_filter_chain: " CHAIN(TCP("c"))));
+    struct addr at = world_listen(
+        &w, LISTENER("listener_filters: [{name: h, filter_disabled: {destination_port_range: "
+                     "{start: 1, "
+                     "end: 65535}}, typed_config: {" TYPE("listener.http_inspector.v3."
+                                                          "HttpInspector") "}}], " CHAINS(CHAIN_FOR(
+                         "application_protocols: [http/1.1]",
+                         HELLO("codec_type: AUTO"))) ", default_filter_chain: " CHAIN(TCP("c"))));
     begin(&at, GET);
     WORLD_UNTIL(&w, b->count == 1 && has(&b->sides[0], "GET / HTTP/1.1"));
 }
@@ -341,7 +370,9 @@ static void ports_may_be_left_out_of_sniffing(void **state)
 static void a_connection_that_no_chain_wants_is_closed_and_logged(void **state)
 {
     (void)state;
-    struct addr at = world_listen(&w, LISTENER("@LOG@, " CHAINS(CHAIN_FOR("destination_port: 7", HELLO("codec_type: AUTO")))));
+    struct addr at = world_listen(
+        &w,
+        LISTENER("@LOG@, " CHAINS(CHAIN_FOR("destination_port: 7", HELLO("codec_type: AUTO")))));
     begin(&at, GET);
     WORLD_UNTIL(&w, is_closed() && proxy_active_connections(w.proxy) == 0);
     assert_int_equal(world_stat(&w, "listener.l.no_filter_chain_match"), 1);
@@ -353,7 +384,8 @@ static void a_listeners_log_has_every_connection(void **state)
 {
     (void)state;
     open_http("@LOG@, " CHAINS(CHAIN(HELLO("codec_type: HTTP1"))));
-    struct listener_cfg *again = world_listener_cfg(&w, LISTENER("@LOG@, " CHAINS(CHAIN(HELLO("codec_type: HTTP1")))));
+    struct listener_cfg *again =
+        world_listener_cfg(&w, LISTENER("@LOG@, " CHAINS(CHAIN(HELLO("codec_type: HTTP1")))));
     conn_close(client.conn);
     WORLD_UNTIL(&w, proxy_active_connections(w.proxy) == 0);
     assert_int_equal(strncmp(world_log(&w), "- - - rx 27 tx ", 15), 0);
@@ -374,7 +406,8 @@ static void a_listener_takes_only_so_many_connections(void **state)
     struct side second = {0};
     (void)state;
     struct addr at = world_listen(&w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1")))));
-    struct listener_cfg *cfg = world_listener_cfg(&w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1")))));
+    struct listener_cfg *cfg =
+        world_listener_cfg(&w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1")))));
     cfg->max_connections = 1;
     world_put(&w, cfg, w.fds[0]);
     begin(&at, "");
@@ -397,8 +430,13 @@ static void a_connection_outlives_a_push_that_leaves_its_chain_alone(void **stat
 {
     (void)state;
     open_http(CHAINS(CHAIN_FOR("source_type: SAME_IP_OR_LOOPBACK", HELLO("codec_type: HTTP1"))));
-    world_put(&w, world_listener_cfg(&w, LISTENER(CHAINS(CHAIN_FOR("source_type: SAME_IP_OR_LOOPBACK", HELLO("codec_type: HTTP1")) ", "
-                                                         CHAIN_FOR("destination_port: 7", HELLO("codec_type: HTTP1"))))), w.fds[0]);
+    world_put(&w,
+              world_listener_cfg(
+                  &w, LISTENER(CHAINS(CHAIN_FOR(
+                          "source_type: SAME_IP_OR_LOOPBACK",
+                          HELLO("codec_type: HTTP1")) ", " CHAIN_FOR("destination_port: 7",
+                                                                     HELLO("codec_type: HTTP1"))))),
+              w.fds[0]);
     assert_false(tells_to_go(ask()));
     world_run_ms(&w, 130);
     assert_false(tells_to_go(ask()));
@@ -407,8 +445,9 @@ static void a_connection_outlives_a_push_that_leaves_its_chain_alone(void **stat
 static void a_client_that_does_not_go_is_cut_after_the_delay(void **state)
 {
     (void)state;
-    open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1, delayed_close_timeout: 0.02s, common_http_protocol_options: "
-                                 "{max_requests_per_connection: 2}"))));
+    open_http(CHAINS(CHAIN(
+        HELLO("codec_type: HTTP1, delayed_close_timeout: 0.02s, common_http_protocol_options: "
+              "{max_requests_per_connection: 2}"))));
     assert_true(tells_to_go(ask()));
     WORLD_UNTIL(&w, proxy_active_connections(w.proxy) == 0);
     assert_int_equal(world_stat(&w, "http.h.downstream_cx_delayed_close_timeout"), 1);
@@ -419,7 +458,10 @@ static void a_connection_of_a_changed_chain_is_told_to_go(void **state)
 {
     (void)state;
     open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1"))));
-    world_put(&w, world_listener_cfg(&w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1, server_name: other"))))), w.fds[0]);
+    world_put(&w,
+              world_listener_cfg(
+                  &w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1, server_name: other"))))),
+              w.fds[0]);
     assert_true(tells_to_go(ask()));
     WORLD_UNTIL(&w, is_closed());
 }
@@ -428,7 +470,10 @@ static void what_still_drains_is_closed_after_the_drain_time(void **state)
 {
     (void)state;
     open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1"))));
-    world_put(&w, world_listener_cfg(&w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1, server_name: other"))))), w.fds[0]);
+    world_put(&w,
+              world_listener_cfg(
+                  &w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1, server_name: other"))))),
+              w.fds[0]);
     world_run_ms(&w, 60);
     assert_false(is_closed());
     WORLD_UNTIL(&w, is_closed());
@@ -441,8 +486,12 @@ static void tcp_of_a_removed_listener_lives_until_the_drain_time(void **state)
     world_cluster_at(&w, "c", &b->at, "");
     struct addr at = world_listen(&w, LISTENER(CHAINS(CHAIN(TCP("c")))));
     /* Statistics last as long as somebody counts under their name. */
-    world_put(&w, world_listener_cfg(&w, "{name: m, address: {socket_address: {address: 127.0.0.1, port_value: 2}}, "
-                                         CHAINS(CHAIN(TCP("c"))) "}"), -1);
+    world_put(
+        &w,
+        world_listener_cfg(
+            &w, "{name: m, address: {socket_address: {address: 127.0.0.1, port_value: 2}}, " CHAINS(
+                    CHAIN(TCP("c"))) "}"),
+        -1);
     begin(&at, "x");
     WORLD_UNTIL(&w, b->count == 1 && has(&b->sides[0], "x"));
     proxy_remove_listener(w.proxy, STR("l"));
@@ -455,12 +504,15 @@ static void tcp_of_a_removed_listener_lives_until_the_drain_time(void **state)
 static void the_same_version_again_changes_nothing(void **state)
 {
     (void)state;
-    struct listener_cfg *cfg = world_listener_cfg(&w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1, server_name: other")))));
+    struct listener_cfg *cfg = world_listener_cfg(
+        &w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1, server_name: other")))));
     open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1"))));
-    struct listener_cfg *first = world_listener_cfg(&w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1")))));
+    struct listener_cfg *first =
+        world_listener_cfg(&w, LISTENER(CHAINS(CHAIN(HELLO("codec_type: HTTP1")))));
     first->version_hash = cfg->version_hash = 77;
     world_put(&w, first, w.fds[0]);
-    world_put(&w, cfg, w.fds[0]); /* other content under the same hash: it is the hash that counts */
+    world_put(&w, cfg,
+              w.fds[0]); /* other content under the same hash: it is the hash that counts */
     assert_non_null(strstr(ask(), "server: envoy\r\n"));
 }
 
@@ -512,7 +564,8 @@ static void a_gradual_drain_tells_more_and_more(void **state)
     unsigned told = 0;
     (void)state;
     open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1"))));
-    const struct listener_cfg *cfg = CONTAINER_OF(w.proxy->downstreams.next, struct downstream, link)->cfg;
+    const struct listener_cfg *cfg =
+        CONTAINER_OF(w.proxy->downstreams.next, struct downstream, link)->cfg;
     w.proxy->drain_strategy = DRAIN_GRADUAL;
     w.proxy->drain_time_ms = 1000000;
     proxy_drain_listeners(w.proxy, false);
@@ -584,7 +637,8 @@ static void freeing_the_proxy_closes_connections_of_every_state(void **state)
     world_run_ms(&w, 5);
     assert_int_equal(proxy_active_connections(w.proxy), 3);
     proxy_free(&w.proxy);
-    WORLD_UNTIL(&w, is_closed() && sniffed.eof_calls + sniffed.end_calls > 0 && silent.eof_calls + silent.end_calls > 0);
+    WORLD_UNTIL(&w, is_closed() && sniffed.eof_calls + sniffed.end_calls > 0 &&
+                        silent.eof_calls + silent.end_calls > 0);
     if (sniffed.conn)
         conn_close(sniffed.conn);
     if (silent.conn)
@@ -606,9 +660,9 @@ static struct str owner_of(const char *address)
     return name;
 }
 
-#define AT(name, address, port)                                                                                        \
-    "{name: " name ", bind_to_port: false, address: {socket_address: {address: \"" address "\", port_value: " port       \
-    "}}, " CHAINS(CHAIN(HELLO("codec_type: AUTO"))) "}"
+#define AT(name, address, port)                                                            \
+    "{name: " name ", bind_to_port: false, address: {socket_address: {address: \"" address \
+    "\", port_value: " port "}}, " CHAINS(CHAIN(HELLO("codec_type: AUTO"))) "}"
 
 static void destinations_find_the_exact_address_before_the_port(void **state)
 {
@@ -632,18 +686,27 @@ static void destinations_find_the_exact_address_before_the_port(void **state)
 
 #define SKIPPED 77
 
-/* Istio's outbound: everything is redirected to one listener, which hands over by the original destination. */
+/* Istio's outbound: everything is redirected to one listener, which hands over by the original
+ * destination. */
 static void serve_redirected(void)
 {
     struct addr at, vip, other;
     struct backend *b = world_backend(&w);
     world_cluster(&w, "{name: pass, type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED}");
-    world_put(&w, world_listener_cfg(&w, "{name: service, bind_to_port: false, address: {socket_address: {address: 10.9.8.7, "
-                                         "port_value: 80}}, " CHAINS(CHAIN(HELLO("codec_type: AUTO"))) "}"), -1);
+    world_put(
+        &w,
+        world_listener_cfg(
+            &w,
+            "{name: service, bind_to_port: false, address: {socket_address: {address: 10.9.8.7, "
+            "port_value: 80}}, " CHAINS(CHAIN(HELLO("codec_type: AUTO"))) "}"),
+        -1);
     addr_parse(STR("0.0.0.0:15001"), &at);
     w.fds[w.fd_count++] = listen_bind(&at, NULL);
-    world_put(&w, world_listener_cfg(&w, "{name: out, stat_prefix: l, use_original_dst: true, address: {socket_address: {address: 0.0.0.0, "
-                                         "port_value: 15001}}, " CHAINS(CHAIN(TCP("pass"))) "}"), w.fds[0]);
+    world_put(&w,
+              world_listener_cfg(&w, "{name: out, stat_prefix: l, use_original_dst: true, address: "
+                                     "{socket_address: {address: 0.0.0.0, "
+                                     "port_value: 15001}}, " CHAINS(CHAIN(TCP("pass"))) "}"),
+              w.fds[0]);
     addr_parse(STR("10.9.8.7:80"), &vip);
     begin(&vip, GET);
     WORLD_UNTIL(&w, has(&client, "hello"));
@@ -663,7 +726,8 @@ static void redirected_connections_are_handed_over(void **state)
     (void)state;
     pid_t child = fork();
     if (child == 0) {
-        /* Redirect what has no mark; the proxy's own connections have one, as a sidecar's have its user. */
+        /* Redirect what has no mark; the proxy's own connections have one, as a sidecar's have its
+         * user. */
         static const char rules[] =
             "ip link set lo up && ip addr add 10.9.8.7/32 dev lo &&"
             "iptables -t nat -A OUTPUT -p tcp -m mark --mark 7 -j RETURN &&"

@@ -23,11 +23,12 @@ static int tear_down(void **state)
     return 0;
 }
 
-#define TCP_PROXY(fields)                                                                                              \
-    "{name: t, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, stat_prefix: l, filter_chains: "        \
-    "[{filters: [{name: tcp, typed_config: {\"@type\": "                                                               \
-    "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: p, @LOG@, " fields       \
-    "}}]}]}"
+#define TCP_PROXY(fields)                                                                          \
+    "{name: t, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, stat_prefix: l, "   \
+    "filter_chains: "                                                                              \
+    "[{filters: [{name: tcp, typed_config: {\"@type\": "                                           \
+    "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: p, " \
+    "@LOG@, " fields "}}]}]}"
 
 static bool got(const struct side *s, const char *text)
 {
@@ -118,7 +119,8 @@ static void no_pending_permit_uses_up_the_attempts(void **state)
 {
     (void)state;
     struct backend *b = world_backend(&w);
-    world_cluster_at(&w, "c", &b->at, "circuit_breakers: {thresholds: [{max_pending_requests: 0}]}");
+    world_cluster_at(&w, "c", &b->at,
+                     "circuit_breakers: {thresholds: [{max_pending_requests: 0}]}");
     assert_refused(TCP_PROXY("cluster: c"), "URX c - rx 0 tx 0 - -\n");
     assert_int_equal(world_stat(&w, "cluster.c.upstream_rq_pending_overflow"), 1);
     assert_int_equal(world_stat(&w, "cluster.c.upstream_cx_connect_attempts_exceeded"), 1);
@@ -143,8 +145,9 @@ static void a_second_attempt_may_reach_another_cluster(void **state)
     struct backend *b = world_backend(&w);
     world_cluster_at(&w, "good", &b->at, "");
     world_cluster_at(&w, "bad", &dead, "");
-    struct addr at = world_listen(&w, TCP_PROXY("max_connect_attempts: 50, weighted_clusters: {clusters: [{name: good, "
-                                                "weight: 1}, {name: bad, weight: 1}]}"));
+    struct addr at = world_listen(
+        &w, TCP_PROXY("max_connect_attempts: 50, weighted_clusters: {clusters: [{name: good, "
+                      "weight: 1}, {name: bad, weight: 1}]}"));
     for (unsigned i = 0; i < 6; i++) {
         struct side *server = connect_through(b, &at, &client);
         conn_abort(client.conn);
@@ -161,7 +164,8 @@ static void weights_share_the_connections(void **state)
     world_cluster_at(&w, "a", &a->at, "");
     world_cluster_at(&w, "b", &b->at, "");
     struct addr at = world_listen(
-        &w, TCP_PROXY("weighted_clusters: {clusters: [{name: a, weight: 1000}, {name: b, weight: 1}]}"));
+        &w, TCP_PROXY(
+                "weighted_clusters: {clusters: [{name: a, weight: 1000}, {name: b, weight: 1}]}"));
     for (unsigned i = 0; i < 5; i++) {
         connect_through(a, &at, &client);
         conn_abort(client.conn);
@@ -225,7 +229,8 @@ static void a_connection_that_lives_too_long_is_dt(void **state)
     (void)state;
     struct backend *b = world_backend(&w);
     world_cluster_at(&w, "c", &b->at, "");
-    struct addr at = world_listen(&w, TCP_PROXY("cluster: c, max_downstream_connection_duration: 0.03s"));
+    struct addr at =
+        world_listen(&w, TCP_PROXY("cluster: c, max_downstream_connection_duration: 0.03s"));
     connect_through(b, &at, &client);
     WORLD_UNTIL(&w, client.eof_calls == 1);
     WORLD_UNTIL(&w, proxy_active_connections(w.proxy) == 0);
@@ -249,10 +254,12 @@ static void a_slow_side_pauses_the_other_and_nothing_is_lost(void **state)
     conn_read_pause(client.conn);
     conn_write(client.conn, bytes, MANY);
     conn_write(server->conn, bytes, MANY);
-    WORLD_UNTIL(&w, world_stat(&w, "tcp.p.downstream_flow_control_paused_reading_total") == 1 &&
-                        world_stat(&w, "cluster.c.upstream_flow_control_paused_reading_total") == 1);
+    WORLD_UNTIL(&w,
+                world_stat(&w, "tcp.p.downstream_flow_control_paused_reading_total") == 1 &&
+                    world_stat(&w, "cluster.c.upstream_flow_control_paused_reading_total") == 1);
     world_run_ms(&w, 20);
-    assert_true(world_stat(&w, "tcp.p.downstream_cx_rx_bytes_total") < MANY / 2); /* it does not hold all */
+    assert_true(world_stat(&w, "tcp.p.downstream_cx_rx_bytes_total") <
+                MANY / 2); /* it does not hold all */
     conn_read_resume(server->conn);
     conn_read_resume(client.conn);
     conn_shutdown(client.conn);

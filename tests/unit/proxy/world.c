@@ -11,7 +11,8 @@ void world_open(struct world *w)
     w->main_mailbox = mailbox_new(w->loop);
     w->worker_mailbox = mailbox_new(w->loop);
     w->stats = stats_new(1);
-    w->live = live_new(&(struct live_options){.loop = w->loop, .mailbox = w->main_mailbox, .stats = w->stats});
+    w->live = live_new(
+        &(struct live_options){.loop = w->loop, .mailbox = w->main_mailbox, .stats = w->stats});
     w->up = upstream_new(w->loop, 1, 7);
     live_attach(w->live, w->up, w->worker_mailbox);
     w->proxy = proxy_new(&(struct proxy_options){.loop = w->loop,
@@ -84,9 +85,12 @@ static char *with_log(struct world *w, const char *yaml)
         buf_append(&out, yaml, (size_t)(at - yaml));
         buf_printf(&out,
                    "access_log: [{name: f, typed_config: {\"@type\": "
-                   "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: "
-                   "{text_format_source: {inline_string: \"%%RESPONSE_FLAGS%% %%UPSTREAM_CLUSTER%% %%UPSTREAM_HOST%% rx "
-                   "%%BYTES_RECEIVED%% tx %%BYTES_SENT%% %%RESPONSE_CODE_DETAILS%% %%REQUESTED_SERVER_NAME%%\\n\"}}}}]",
+                   "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, "
+                   "path: %s, log_format: "
+                   "{text_format_source: {inline_string: \"%%RESPONSE_FLAGS%% %%UPSTREAM_CLUSTER%% "
+                   "%%UPSTREAM_HOST%% rx "
+                   "%%BYTES_RECEIVED%% tx %%BYTES_SENT%% %%RESPONSE_CODE_DETAILS%% "
+                   "%%REQUESTED_SERVER_NAME%%\\n\"}}}}]",
                    w->log_path);
     }
     buf_append_c(&out, yaml);
@@ -128,8 +132,8 @@ void world_cluster(struct world *w, const char *yaml)
 {
     struct arena *arena = arena_new(4096);
     struct err err = {0};
-    struct cluster_cfg *cfg =
-        build_cluster((const void *)world_message("envoy.config.cluster.v3.Cluster", yaml, arena), &err);
+    struct cluster_cfg *cfg = build_cluster(
+        (const void *)world_message("envoy.config.cluster.v3.Cluster", yaml, arena), &err);
     if (!cfg)
         fail_msg("%s", err.text);
     live_put_cluster(w->live, cfg);
@@ -139,10 +143,12 @@ void world_cluster(struct world *w, const char *yaml)
 
 void world_cluster_at(struct world *w, const char *name, const struct addr *at, const char *extra)
 {
-    char *yaml = xasprintf("{name: %s, type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: %s, endpoints: "
-                           "[{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: "
-                           "%u}}}}]}]}%s%s}",
-                           name, name, addr_port(at), extra[0] ? ", " : "", extra);
+    char *yaml = xasprintf(
+        "{name: %s, type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: %s, "
+        "endpoints: "
+        "[{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: "
+        "%u}}}}]}]}%s%s}",
+        name, name, addr_port(at), extra[0] ? ", " : "", extra);
     world_cluster(w, yaml);
     free(yaml);
 }

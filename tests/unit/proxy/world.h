@@ -1,5 +1,5 @@
-/* A sidecar's data path in one thread, for tests: main and one worker on one loop, listeners and clusters from Envoy's YAML,
- * backends and clients on loopback. */
+/* A sidecar's data path in one thread, for tests: main and one worker on one loop, listeners and
+ * clusters from Envoy's YAML, backends and clients on loopback. */
 #ifndef OUTRIGGER_TESTS_UNIT_PROXY_WORLD_H
 #define OUTRIGGER_TESTS_UNIT_PROXY_WORLD_H
 
@@ -43,7 +43,8 @@ void world_close(struct world *w);
 
 /* A message of the type from YAML, in arena; fails the test with the findings. */
 ProtobufCMessage *world_message(const char *type, const char *yaml, struct arena *arena);
-/* "@LOG@" in the text becomes an access_log list with one file that prints %RESPONSE_FLAGS% and so on (see world_log). */
+/* "@LOG@" in the text becomes an access_log list with one file that prints %RESPONSE_FLAGS% and so
+ * on (see world_log). */
 struct listener_cfg *world_listener_cfg(struct world *w, const char *yaml);
 /* Puts it on the fd; -1 for none. */
 void world_put(struct world *w, struct listener_cfg *cfg, int fd);
@@ -64,12 +65,12 @@ const char *world_log(struct world *w);
 void world_run_ms(struct world *w, uint64_t ms);
 
 /* Runs the loop until done, a few seconds at most. */
-#define WORLD_UNTIL(w, done)                                                                                           \
-    do {                                                                                                               \
-        unsigned rounds_ = 0;                                                                                          \
-        for (loop_run_ready((w)->loop); !(done); world_run_ms((w), 1))                                                 \
-            if (++rounds_ > 4000)                                                                                      \
-                fail_msg("waited in vain for " #done);                                                                 \
+#define WORLD_UNTIL(w, done)                                           \
+    do {                                                               \
+        unsigned rounds_ = 0;                                          \
+        for (loop_run_ready((w)->loop); !(done); world_run_ms((w), 1)) \
+            if (++rounds_ > 4000)                                      \
+                fail_msg("waited in vain for " #done);                 \
     } while (0)
 
 #endif

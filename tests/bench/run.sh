@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# What a message costs: tests/bench/run.sh [h1] [h1-rate] [tcp] [tcp-rate] [--rounds N] [--json FILE] ...
+#
+# Compares CPU microseconds a message of the floor (a relay that parses nothing), HAProxy, Envoy and outrigger-sidecar,
+# one worker each, on loopback; see bench.py for how. Takes the two cores 0 and 1 for itself: run nothing beside it.
+set -eu
+cd "$(dirname "$0")/../.."
+deploy/setup.sh test >/dev/null
+build=${OUTRIGGER_BUILD:-build}
+[ -f "$build/build.ninja" ] || meson setup "$build" >/dev/null
+ninja -C "$build" sidecar/outrigger-sidecar tests/bench/bench-floor tests/bench/bench-pingpong >/dev/null
+OUTRIGGER_BUILD=$build exec "$(deploy/setup.sh python)" tests/bench/bench.py "$@"
