@@ -295,6 +295,7 @@ class Pod:
             mount --bind {shlex.quote(str(hosts))} /etc/hosts
             mount -t tmpfs -o mode=755 tmpfs /mnt
             mkdir {POD_BIN}
+            mount -t tmpfs -o mode=1777 tmpfs /dev/shm
             {bins or ':'}
             ip link set lo up
             echo 1024 65000 >/proc/sys/net/ipv4/ip_local_port_range
@@ -441,7 +442,7 @@ class Pod:
 class Kubelet:
     """All pods of this machine, and processes beside them in the mesh's namespace. Verbs are methods named do_VERB."""
 
-    def __init__(self, directory, build, discovery, inherited):
+    def __init__(self, directory, build, discovery, inherited, programs):
         self.directory, self.build, self.discovery, self.inherited = directory, build, discovery, inherited
         self.is_rootless = os.environ.get("OUTRIGGER_ROOTLESS") == "1"
         self.pods, self.system = {}, {}
@@ -450,6 +451,7 @@ class Kubelet:
         self.lock = threading.RLock()
         self.stopping = threading.Event()
         self.programs = {name: path for name, where in PROGRAMS.items() if (path := build / where / name).is_file()}
+        self.programs.update((name, pathlib.Path(path).resolve()) for name, _, path in (p.partition("=") for p in programs))
 
     def say(self, text):
         print(f"node: {text}", file=sys.stderr, flush=True)
@@ -498,13 +500,13 @@ class Kubelet:
 
     # Manifests.
 
-    def read(self, path, inject):
-        """All documents of a manifest, with or without the sidecar in its pods."""
+    def read(self, path, text, inject):
+        """All documents of a manifest, a file or a text, with or without the sidecar in its pods."""
         verb = ["inject", "--discovery", self.discovery] if inject else ["uninject"]
         outrigger = self.programs.get("outrigger")
         if outrigger is None:
             raise Fault(f"{self.build}/control/outrigger is not built; run ninja -C {self.build}")
-        return json.loads(call(str(outrigger), *verb, "-q", "-o", "json", "--", path))["items"]
+        return json.loads(call(str(outrigger), *verb, "-q", "-o", "json", "--", path, input=text))["items"]
 
     @staticmethod
     def pods_of(document):
@@ -529,10 +531,10 @@ class Kubelet:
             self.pods[key] = Pod(self, manifest, ip)
         self.pods[key].thread.start()
 
-    def do_apply(self, path, inject=True):
+    def do_apply(self, path="-", text=None, inject=True):
         """Starts the pods of a manifest; one that runs already is replaced if it changed, and of a Deployment the surplus goes."""
         started = []
-        for document in self.read(path, inject):
+        for document in self.read(path, text, inject):
             wanted = self.pods_of(document)
             owner = f"{document['metadata'].get('namespace', 'default')}.{document['metadata']['name']}-"
             surplus = [key for key in self.pods if document["kind"] == "Deployment" and key not in wanted and
@@ -656,7 +658,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 def run_inside(options):
     """In the namespaces: serves until it is told to stop."""
     directory = pathlib.Path(options.run).resolve()
-    kubelet = Kubelet(directory, pathlib.Path(options.build).resolve(), options.discovery, options.fd)
+    kubelet = Kubelet(directory, pathlib.Path(options.build).resolve(), options.discovery, options.fd, options.program)
     path = directory / "node.sock"
     path.unlink(missing_ok=True)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -736,7 +738,8 @@ def run(options):
     was_there = directory.exists()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     netns = options.netns if os.geteuid() == 0 else None
-    arguments = ["--run", str(directory), "--build", options.build, "--discovery", options.discovery]
+    arguments = ["--run", str(directory), "--build", options.build, "--discovery", options.discovery,
+                 *(x for program in options.program for x in ("--program", program))]
     fds = []
     if options.http:
         # The page's socket is this machine's, not the namespace's: a browser can reach it.
@@ -769,13 +772,18 @@ def ask_to_stop(directory, child):
 
 
 @contextlib.contextmanager
-def running(build, directory=None, **options):
-    """A node for the length of a with block; what its log said is in the exception when it does not start."""
+def running(build, directory=None, user=None, **options):
+    """A node for the length of a with block, as another user if one is given (for root alone). What its log said is in the
+    exception when it does not start."""
     with tempfile.TemporaryDirectory(prefix="outrigger-") as temporary:
+        become = [] if user is None else ["--reuid", str(user), "--regid", str(user), "--clear-groups"]
+        python = sys.executable if user is None else "/usr/bin/python3"  # ours may be in root's home
+        if user is not None:
+            os.chown(temporary, user, user)
         directory = pathlib.Path(directory or temporary + "/run")
         log = open(f"{temporary}/node.log", "w+")
         flags = [x for name, value in options.items() for x in (f"--{name}", str(value))]
-        process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", "--", sys.executable, os.path.abspath(__file__), "run",
+        process = subprocess.Popen(["setpriv", *become, "--pdeathsig", "TERM", "--", python, os.path.abspath(__file__), "run",
                                     "--run", str(directory), "--build", str(build), *flags],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
@@ -810,6 +818,7 @@ def parse():
         verb.add_argument("--run", required=True)
         verb.add_argument("--build", default=os.environ.get("OUTRIGGER_BUILD", str(here / "build")))
         verb.add_argument("--discovery", default=f"{GATEWAY}:15010")
+        verb.add_argument("--program", action="append", default=[], metavar="NAME=PATH", help="one more for pods to run")
         verb.add_argument("--netns")
         verb.add_argument("--http", type=int)
         verb.add_argument("--fd", type=int, action="append", default=[])

@@ -35,13 +35,9 @@ def sh(name, script, **fields):
 
 
 @pytest.fixture
-def mesh(tmp_path):
+def mesh():
     with node.running(BUILD) as running:
-        def apply(*documents):
-            path = tmp_path / "pods.yaml"
-            path.write_text("\n---\n".join(json.dumps(d) for d in documents))
-            return running.apply(path=str(path), inject=False)
-        running.start = apply
+        running.start = lambda *documents: running.apply(text="\n---\n".join(json.dumps(d) for d in documents), inject=False)
         yield running
 
 
@@ -164,12 +160,10 @@ def look_around():
     return [line for line in rules.splitlines() if not line.startswith(("#", ":"))], links, mounts
 
 
-def test_this_machine_is_left_as_it_was(tmp_path):
+def test_this_machine_is_left_as_it_was():
     before = look_around()
     with node.running(BUILD) as mesh:
-        path = tmp_path / "p.json"
-        path.write_text(json.dumps(web()))
-        mesh.apply(path=str(path), inject=False)
+        mesh.apply(text=json.dumps(web()), inject=False)
         mesh.wait(timeout=20)
         assert look_around() == before
         directory = mesh.directory
@@ -182,9 +176,7 @@ def test_when_it_is_killed_all_of_it_ends(tmp_path):
     process = subprocess.Popen([sys.executable, ROOT / "deploy/demo/node.py", "run", "--run", run, "--build", BUILD])
     wait_for((run / "node.sock").exists)
     mesh = node.Node(run)
-    path = tmp_path / "p.json"
-    path.write_text(json.dumps(pod("p", [sh("app", "sleep 98765")])))
-    mesh.apply(path=str(path), inject=False)
+    mesh.apply(text=json.dumps(pod("p", [sh("app", "sleep 98765")])), inject=False)
     mesh.wait(timeout=20)
 
     def left():
