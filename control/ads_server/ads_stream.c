@@ -86,13 +86,16 @@ static void send_whole(struct ads_stream *s, const struct subscription *sub, con
     send_message(s, &m->base);
 }
 
-/* A cluster that is sent anew warms up until its endpoints come, even where they did not change. */
+/* Before the plan is committed: a cluster that is sent anew warms up until its endpoints come, even where they did not change. */
 static void want_endpoints(struct ads_stream *s, const struct plan *plan)
 {
+    const struct subscription *clusters = &s->types[RESOURCE_CLUSTER];
     struct subscription *endpoints = &s->types[RESOURCE_ENDPOINT];
     for (size_t i = 0; i < plan->send_count; i++) {
         struct resource *r = plan->send[i];
-        if (r->is_eds && !subscription_force(endpoints, r->name) && !subscription_wants(endpoints, r->name))
+        if (!r->is_eds || !subscription_is_news(clusters, r))
+            continue;
+        if (!subscription_force(endpoints, r->name) && !subscription_wants(endpoints, r->name))
             table_put(&s->awaited, r->name, s);
     }
 }
@@ -105,6 +108,8 @@ static void note_endpoints(struct ads_stream *s, const struct plan *plan)
 
 static void send_plan(struct ads_stream *s, struct subscription *sub, const struct plan *plan)
 {
+    if (sub->type == RESOURCE_CLUSTER)
+        want_endpoints(s, plan);
     uint64_t nonce = subscription_commit(sub, plan, cache_generation(s->cache));
     if (s->is_delta)
         send_delta(s, sub, plan, nonce);
@@ -113,8 +118,6 @@ static void send_plan(struct ads_stream *s, struct subscription *sub, const stru
     log_debug(LOG_CONTROL, "%.*s.%.*s: sent %s %llu: %zu resources, %zu removed", STR_FMT(s->identity.pod),
               STR_FMT(s->identity.ns), resource_type_info(sub->type)->short_name, (unsigned long long)nonce,
               plan->send_count, plan->removed_count);
-    if (sub->type == RESOURCE_CLUSTER)
-        want_endpoints(s, plan);
     if (sub->type == RESOURCE_ENDPOINT)
         note_endpoints(s, plan);
 }

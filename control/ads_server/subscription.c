@@ -72,6 +72,16 @@ const struct entry *subscription_entry(const struct subscription *s, struct str 
     return table_get(&s->entries, name);
 }
 
+static bool is_due(const struct entry *e, const struct resource *r)
+{
+    return !e || e->is_forced || !e->has || e->hash != r->hash;
+}
+
+bool subscription_is_news(const struct subscription *s, const struct resource *r)
+{
+    return is_due(table_get(&s->entries, r->name), r);
+}
+
 bool subscription_wants(const struct subscription *s, struct str name)
 {
     const struct entry *e = table_get(&s->entries, name);
@@ -265,18 +275,15 @@ static struct resource *empty_resource(const struct subscription *s, struct str 
     return resource_new(s->type, name, &m->base);
 }
 
-static bool is_due(const struct entry *e, const struct resource *r)
-{
-    return !e || e->is_forced || !e->has || e->hash != r->hash;
-}
-
 /* A name that the client asked for and the cache does not hold. */
 static void plan_missing(struct subscription *s, struct str name, const struct entry *e, enum plan_scope scope, struct plan *plan)
 {
     if (!is_listed(s)) {
         /* What vanished while the client has it stays until whatever refers to it is gone. */
-        if (!e->has || e->is_forced)
+        if (!e->has)
             plan_send(plan, empty_resource(s, name, plan->arena));
+        else if (e->is_forced)
+            plan_send(plan, e->resource ? resource_ref(e->resource) : empty_resource(s, name, plan->arena));
     } else if (s->is_delta && (e->has ? scope != PLAN_NO_REMOVALS : !e->is_told_missing)) {
         plan_remove(plan, name);
     }

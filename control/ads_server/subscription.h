@@ -82,6 +82,8 @@ void subscription_settle(struct subscription *s, const struct cache_client *clie
 
 /* Sends name again although it did not change: a cluster that warms up anew waits for its endpoints. False: not asked for. */
 bool subscription_force(struct subscription *s, struct str name);
+/* Whether the client does not have r as it is: a response may hold much that it has. */
+bool subscription_is_news(const struct subscription *s, const struct resource *r);
 bool subscription_wants(const struct subscription *s, struct str name);
 /* NULL: nothing is known of it. */
 const struct entry *subscription_entry(const struct subscription *s, struct str name);

@@ -100,7 +100,7 @@ APP = textwrap.dedent("""
 
 
 class Mesh:
-    def __init__(self, net, build, envoy, where):
+    def __init__(self, net, build, envoy, where, variant):
         self.net, self.where = net, where
         self.config, self.state = where / "config", where / "state"
         self.config.mkdir()
@@ -118,7 +118,7 @@ class Mesh:
         self.control = net.spawn([build / "control" / "outrigger-control", "--config", self.config, "--state", self.state,
                                   "--xds", f"127.0.0.1:{XDS}", "-l", "debug"],
                                  env={**os.environ, "OUTRIGGER_RUN": str(where / "run")}, stderr=open(where / "control.log", "w"))
-        (where / "envoy.json").write_text(json.dumps(bootstrap()))
+        (where / "envoy.json").write_text(json.dumps(bootstrap(variant)))
         net.spawn([envoy, "-c", where / "envoy.json", "--concurrency", "2", "--disable-hot-restart", "-l", "warning"],
                   stderr=open(where / "envoy.log", "w"))
         net.watch(f"http://127.0.0.1:{ADMIN}/ready", "LIVE", 30)
@@ -164,7 +164,7 @@ class Mesh:
             time.sleep(0.02)
 
 
-def bootstrap(variant="DELTA_GRPC"):
+def bootstrap(variant):
     def api(port):
         return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
     return {
@@ -184,11 +184,11 @@ def bootstrap(variant="DELTA_GRPC"):
     }
 
 
-@pytest.fixture(scope="module")
-def mesh(build, envoy, tmp_path_factory):
+@pytest.fixture(scope="module", params=["DELTA_GRPC", "GRPC"], ids=["delta", "whole"])
+def mesh(request, build, envoy, tmp_path_factory):
     where = tmp_path_factory.mktemp("mesh")
     with Netspace() as net:
-        yield Mesh(net, build, envoy, where)
+        yield Mesh(net, build, envoy, where, request.param)
 
 
 def rejections(mesh):
