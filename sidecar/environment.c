@@ -190,7 +190,7 @@ static json_t *make_bootstrap(const char *id, const char *cluster, json_t *metad
     return json_pack(
         "{s:{s:s, s:s, s:o}, s:{s:{s:{s:s, s:i}}}, "
         "s:{s:{s:s, s:s, s:b, s:[{s:{s:s}}]}, s:{s:{}, s:s, s:s}, s:{s:{}, s:s, s:s}}, "
-        "s:{s:[{s:s, s:s, s:s, s:s, s:{s:{s:s, s:{s:{s:{}}}}}, "
+        "s:{s:[{s:s, s:s, s:s, s:s, s:{s:{s:s, s:{s:{}}}}, "
         "s:{s:{s:i, s:i, s:i}}, s:{s:s, s:[{s:[{s:{s:{s:{s:s, s:i}}}}]}]}}]}}",
         "node", "id", id, "cluster", cluster, "metadata", metadata, /* */
         "admin", "address", "socketAddress", "address", "127.0.0.1", "portValue", (int)c->admin_port, /* */

@@ -14,18 +14,18 @@
 /* ---- Listener filters. ---- */
 
 static bool inspector_off(const Envoy__Config__Listener__V3__ListenerFilterChainMatchPredicate *p,
-                          struct listener_cfg *l, struct err *err)
+                          struct inspector *to, struct err *err)
 {
     switch (p->rule_case) {
     case ENVOY__CONFIG__LISTENER__V3__LISTENER_FILTER_CHAIN_MATCH_PREDICATE__RULE_DESTINATION_PORT_RANGE: {
-        unsigned at = l->http_inspector_off_count++;
-        l->http_inspector_off[at].start = (uint32_t)p->destination_port_range->start;
-        l->http_inspector_off[at].end = (uint32_t)p->destination_port_range->end;
+        unsigned at = to->off_count++;
+        to->off[at].start = (uint32_t)p->destination_port_range->start;
+        to->off[at].end = (uint32_t)p->destination_port_range->end;
         return true;
     }
     case ENVOY__CONFIG__LISTENER__V3__LISTENER_FILTER_CHAIN_MATCH_PREDICATE__RULE_OR_MATCH:
         for (size_t i = 0; i < p->or_match->n_rules; i++)
-            if (!inspector_off(p->or_match->rules[i], l, err))
+            if (!inspector_off(p->or_match->rules[i], to, err))
                 return err_prefix(err, "or_match.rules[%zu]", i);
         return true;
     default:
@@ -43,6 +43,16 @@ static size_t predicate_ranges(const Envoy__Config__Listener__V3__ListenerFilter
     return n;
 }
 
+static bool build_inspector(const Envoy__Config__Listener__V3__ListenerFilter *m, struct inspector *to, struct arena *a,
+                            struct err *err)
+{
+    *to = (struct inspector){.on = true};
+    if (!m->filter_disabled)
+        return true;
+    to->off = arena_zalloc(a, sizeof(*to->off) * predicate_ranges(m->filter_disabled));
+    return inspector_off(m->filter_disabled, to, err) || err_prefix(err, "filter_disabled");
+}
+
 static bool build_listener_filter(const Envoy__Config__Listener__V3__ListenerFilter *m, struct listener_cfg *l,
                                   struct arena *scratch, struct err *err)
 {
@@ -52,23 +62,16 @@ static bool build_listener_filter(const Envoy__Config__Listener__V3__ListenerFil
     if (!config)
         return false;
     const ProtobufCMessageDescriptor *d = config->descriptor;
-    if (d == &envoy__extensions__filters__listener__http_inspector__v3__http_inspector__descriptor) {
-        l->http_inspector = true;
-        if (!m->filter_disabled)
-            return true;
-        l->http_inspector_off =
-            arena_zalloc(l->arena, sizeof(*l->http_inspector_off) * predicate_ranges(m->filter_disabled));
-        return inspector_off(m->filter_disabled, l, err) || err_prefix(err, "filter_disabled");
-    }
-    if (m->filter_disabled)
-        return err_set(err, "filter_disabled: supported for http_inspector only");
-    if (d == &envoy__extensions__filters__listener__original_dst__v3__original_dst__descriptor)
-        l->original_dst = true;
-    else if (d == &envoy__extensions__filters__listener__tls_inspector__v3__tls_inspector__descriptor)
-        l->tls_inspector = true;
-    else
+    if (d == &envoy__extensions__filters__listener__http_inspector__v3__http_inspector__descriptor)
+        return build_inspector(m, &l->http_inspector, l->arena, err);
+    if (d == &envoy__extensions__filters__listener__tls_inspector__v3__tls_inspector__descriptor)
+        return build_inspector(m, &l->tls_inspector, l->arena, err);
+    if (d != &envoy__extensions__filters__listener__original_dst__v3__original_dst__descriptor)
         return err_set(err, "typed_config: %s is not supported; original_dst, tls_inspector and http_inspector are",
                        m->typed_config->type_url);
+    if (m->filter_disabled)
+        return err_set(err, "filter_disabled: supported for tls_inspector and http_inspector");
+    l->original_dst = true;
     return true;
 }
 

@@ -132,6 +132,15 @@ struct filter_chain {
 
 enum traffic_direction { DIRECTION_UNSPECIFIED, DIRECTION_INBOUND, DIRECTION_OUTBOUND };
 
+/* A listener filter that looks at first bytes, but not for the destination ports that filter_disabled names. */
+struct inspector {
+    bool on;
+    struct {
+        uint32_t start, end; /* half open */
+    } *off;
+    unsigned off_count;
+};
+
 struct listener_cfg {
     struct shared shared;
     struct arena *arena;
@@ -143,12 +152,7 @@ struct listener_cfg {
     bool bind_to_port;      /* true by default */
     bool use_original_dst;  /* hand over to the listener of the original destination */
     bool original_dst;      /* listener filter original_dst */
-    bool tls_inspector, http_inspector;
-    /* http_inspector is off for these destination ports (filter_disabled). */
-    struct {
-        uint32_t start, end; /* half open */
-    } *http_inspector_off;
-    unsigned http_inspector_off_count;
+    struct inspector tls_inspector, http_inspector;
     uint64_t sniff_timeout_ms; /* listener_filters_timeout: 15000 by default; 0: none */
     bool continue_on_sniff_timeout;
     bool reuse_port; /* true by default */
@@ -165,6 +169,13 @@ struct listener_cfg {
 };
 
 struct listener_cfg *listener_cfg_new(struct str name); /* with Envoy's defaults */
+static inline bool inspector_looks(const struct inspector *i, unsigned destination_port)
+{
+    for (unsigned at = 0; at < i->off_count; at++)
+        if (destination_port >= i->off[at].start && destination_port < i->off[at].end)
+            return false;
+    return i->on;
+}
 
 /* What chain matching looks at. */
 struct chain_facts {

@@ -216,13 +216,9 @@ static void abandon(struct downstream *d, enum listener_stat why)
     refuse(d);
 }
 
-static bool looks_for_http(const struct downstream *d)
+static bool looks(const struct downstream *d, const struct inspector *i)
 {
-    unsigned port = addr_port(conn_destination(d->conn));
-    for (unsigned i = 0; i < d->cfg->http_inspector_off_count; i++)
-        if (port >= d->cfg->http_inspector_off[i].start && port < d->cfg->http_inspector_off[i].end)
-            return false;
-    return d->cfg->http_inspector;
+    return inspector_looks(i, addr_port(conn_destination(d->conn)));
 }
 
 static void on_first_bytes(struct conn *c, void *ctx, uint8_t *data, size_t n)
@@ -230,7 +226,7 @@ static void on_first_bytes(struct conn *c, void *ctx, uint8_t *data, size_t n)
     struct downstream *d = ctx;
     (void)c;
     buf_append(&d->early, data, n);
-    sniff(buf_head(&d->early), buf_len(&d->early), d->cfg->tls_inspector, looks_for_http(d),
+    sniff(buf_head(&d->early), buf_len(&d->early), looks(d, &d->cfg->tls_inspector), looks(d, &d->cfg->http_inspector),
           d->sniffed);
     if (d->sniffed->kind == SNIFF_HELLO_TOO_LARGE)
         abandon(d, LISTENER_DOWNSTREAM_LISTENER_FILTER_ERROR);
@@ -364,7 +360,7 @@ void downstream_accept(struct proxy *p, struct holder *listener, int fd)
     d->permit = permit;
     restore_destination(d);
     write_addresses(d);
-    if (d->cfg->tls_inspector || looks_for_http(d))
+    if (looks(d, &d->cfg->tls_inspector) || looks(d, &d->cfg->http_inspector))
         begin_sniffing(d);
     else
         choose_chain(d);
