@@ -101,6 +101,16 @@ static void append_clean(struct buf *out, const char *text)
     }
 }
 
+/* "Cluster foo: lb_policy: ..." says of what it speaks. */
+static bool names_itself(struct str why, struct str name)
+{
+    ptrdiff_t at = str_find(why, name);
+    if (at < 0)
+        return false;
+    return (at == 0 || why.p[at - 1] == ' ') && str_sub(why, (size_t)at + name.n, 1).n == 1 &&
+           why.p[(size_t)at + name.n] == ':';
+}
+
 static void refuse(struct batch *b, struct str name, const char *why)
 {
     log_warn(LOG_XDS, "%s %.*s: refused: %s", xds_type_name(b->type), STR_FMT(name), why);
@@ -110,7 +120,7 @@ static void refuse(struct batch *b, struct str name, const char *why)
     }
     if (buf_len(&b->refusal) > 0)
         buf_append_c(&b->refusal, "; ");
-    if (name.n > 0 && str_find(str_of(why), name) < 0)
+    if (name.n > 0 && !names_itself(str_of(why), name))
         buf_printf(&b->refusal, "%.*s: ", STR_FMT(name));
     append_clean(&b->refusal, why);
 }
