@@ -206,7 +206,7 @@ static void on_connect_failed(struct conn *c, void *ctx, enum conn_end end, int 
 
 static const struct conn_handler conn_table = {.on_ready = on_ready, .on_end = on_connect_failed};
 
-static const struct conn_handler detached_table = {NULL};
+static const struct conn_handler detached_table = {.on_ready = NULL};
 
 static void attempt(struct xds *x)
 {

@@ -9,6 +9,7 @@
 #include "proto/discovery.pb-c.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
@@ -336,6 +337,7 @@ static bool address(void *ctx, struct addr *addr_r)
 struct world *world_new(enum xds_mode mode)
 {
     struct world *w = NEW(struct world);
+    signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_OFF);
     w->loop = loop_new();
     w->stats = stats_new(0);
