@@ -339,6 +339,68 @@ static void utf8_is_checked_strictly(void **state)
         assert_int_equal(scan_utf8(cases[i].text), cases[i].good);
 }
 
+/* ---- Envelopes. ---- */
+
+static void an_envelope_carries_anys_whatever_they_hold(void **state)
+{
+    struct arena *arena = *state;
+    const ProtobufCMessageDescriptor *type = &envoy__service__discovery__v3__delta_discovery_response__descriptor;
+    Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *m = (void *)codec_new(type, arena);
+    Envoy__Service__Discovery__V3__Resource *r =
+        (void *)codec_new(&envoy__service__discovery__v3__resource__descriptor, arena);
+    uint8_t bad[] = {0x0a, 0x02, 0xc3, 0x28};
+    char url[] = CODEC_TYPE_URL_PREFIX "envoy.config.route.v3.RouteConfiguration", nonce[] = "n\xc3";
+    struct buf bytes = {0};
+    struct err err = {0};
+    r->resource = (void *)codec_new(any_type, arena);
+    r->resource->type_url = url;
+    r->resource->value.data = bad;
+    r->resource->value.len = sizeof(bad);
+    m->resources = &r;
+    m->n_resources = 1;
+    codec_pack(&m->base, &bytes);
+    const Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *got =
+        (void *)codec_unpack_envelope(type, buf_head(&bytes), buf_len(&bytes), 65536, arena, &err);
+    assert_non_null(got);
+    assert_int_equal(got->resources[0]->resource->value.len, sizeof(bad));
+    assert_null(codec_unpack(type, buf_head(&bytes), buf_len(&bytes), arena, &err));
+    assert_string_equal(err.text, "resources[0].resource.value.name: a text that is not UTF-8");
+    /* The envelope's own fields are judged as ever. */
+    buf_clear(&bytes);
+    m->nonce = nonce;
+    codec_pack(&m->base, &bytes);
+    assert_null(codec_unpack_envelope(type, buf_head(&bytes), buf_len(&bytes), 65536, arena, &(struct err){0}));
+    buf_fini(&bytes);
+}
+
+static void a_string_can_be_had_without_unpacking(void **state)
+{
+    static const struct {
+        struct str bytes;
+        const char *text;
+    } cases[] = {
+        {BYTES("\x0a\x01" "a\x12\x01" "b"), "a"},
+        {BYTES("\x12\x01" "b\x0a\x01" "a\x0a\x01" "c"), "c"}, /* the last counts */
+        {BYTES("\x12\x01" "b"), NULL},
+        {BYTES(""), NULL},
+        {BYTES("\x0a\x00"), NULL},
+        {BYTES("\x0a\x05" "a"), NULL},
+        {BYTES("\x0a\x02\xc3\x28"), NULL},
+        {BYTES("\x0a\x01\x00"), NULL},
+        {BYTES("\x08\x01"), NULL}, /* another wire type */
+        {BYTES("\x0a\x01" "a\xff\xff\xff\xff\xff\xff"), "a"}, /* what follows is not its business */
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct str got = codec_peek_string(1, cases[i].bytes.p, cases[i].bytes.n);
+        if (cases[i].text)
+            assert_true(str_eq_c(got, cases[i].text));
+        else
+            assert_int_equal(got.n, 0);
+    }
+    assert_int_equal(codec_peek_string(1, NULL, 0).n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +416,8 @@ int main(void)
         cmocka_unit_test(an_any_of_a_type_that_is_not_ours_is_told_by_name),
         cmocka_unit_test(unknown_fields_are_told_with_the_path_of_their_message),
         cmocka_unit_test(utf8_is_checked_strictly),
+        cmocka_unit_test(an_envelope_carries_anys_whatever_they_hold),
+        cmocka_unit_test(a_string_can_be_had_without_unpacking),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
