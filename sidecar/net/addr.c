@@ -4,6 +4,8 @@
 
 #include "sidecar/base/die.h"
 
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -209,6 +211,22 @@ bool addr_is_any(const struct addr *a)
     if (a->sa.sa_family == AF_INET)
         return a->in.sin_addr.s_addr == htonl(INADDR_ANY);
     return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+void addr_own(struct addr *addr_r)
+{
+    struct ifaddrs *all = NULL;
+    bool found = false;
+    if (getifaddrs(&all) != 0)
+        all = NULL;
+    for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next)
+        found = i->ifa_addr && i->ifa_addr->sa_family == AF_INET && (i->ifa_flags & IFF_UP) &&
+                !(i->ifa_flags & IFF_LOOPBACK) &&
+                addr_from_sockaddr(i->ifa_addr, sizeof(struct sockaddr_in), addr_r);
+    if (all)
+        freeifaddrs(all);
+    if (!found)
+        addr_from_ip(STR("127.0.0.1"), 0, addr_r);
 }
 
 bool cidr_parse(struct str text, struct cidr *cidr_r)

@@ -36,6 +36,8 @@ bool addr_eq(const struct addr *a, const struct addr *b); /* with port */
 bool addr_eq_ip(const struct addr *a, const struct addr *b);
 bool addr_is_loopback(const struct addr *a);
 bool addr_is_any(const struct addr *a);
+/* This machine's own address, port 0: the first of an interface that is up and not loopback; else 127.0.0.1. */
+void addr_own(struct addr *addr_r);
 
 /* A CIDR range. */
 struct cidr {

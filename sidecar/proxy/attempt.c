@@ -106,7 +106,7 @@ static bool retried(struct attempt *a, const struct retry_facts *facts)
         return false;
     if (facts->event == RETRY_EVENT_RESPONSE)
         report_upstream_code(x, facts->status, true);
-    if (x->policy->avoid_previous_hosts && a->host)
+    if (x->tried_count < x->tried_cap)
         x->tried[x->tried_count++] = host_ref(a->host);
     end_attempt(a, RESET_LOCAL);
     timer_arm(&x->backoff_timer, retry_delay_ms(&x->retry, rng_u64(&x->proxy->rng)));
@@ -115,7 +115,9 @@ static bool retried(struct attempt *a, const struct retry_facts *facts)
 
 static void try_again(struct timer *t)
 {
-    attempt_start(CONTAINER_OF(t, struct exchange, backoff_timer));
+    struct exchange *x = CONTAINER_OF(t, struct exchange, backoff_timer);
+    request_head_set_timeout(x);
+    attempt_start(x);
 }
 
 /* ---- Failures. ---- */
@@ -177,6 +179,13 @@ static void on_no_stream(struct pool_request *rq, void *ctx, enum upstream_failu
     fail(a, &facts, reason, detail);
 }
 
+static void reply_timeout(struct exchange *x, struct str body, const char *details)
+{
+    unsigned status = x->overrides.timeout_is_no_content ? 204 : 504;
+    report_upstream_code(x, status, false);
+    report_local_reply(x, status, status == 504 ? body : STR_NONE, details);
+}
+
 /* A try that took too long. */
 static void time_out(struct attempt *a, enum response_flag flag, const char *details, struct str body)
 {
@@ -195,8 +204,7 @@ static void time_out(struct attempt *a, enum response_flag flag, const char *det
         return;
     end_attempt(a, RESET_LOCAL);
     stream_info_flag(&x->info, flag);
-    report_upstream_code(x, 504, false);
-    report_local_reply(x, 504, body, details);
+    reply_timeout(x, body, details);
 }
 
 static void on_per_try_timeout(struct timer *t)
@@ -235,8 +243,7 @@ void attempt_on_route_timeout(struct exchange *x)
         return;
     }
     attempt_cancel(x, RESET_LOCAL);
-    report_upstream_code(x, 504, false);
-    report_local_reply(x, 504, STR("upstream request timeout"), "response_timeout");
+    reply_timeout(x, STR("upstream request timeout"), "response_timeout");
 }
 
 /* ---- The answer. ---- */

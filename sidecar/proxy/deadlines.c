@@ -93,13 +93,16 @@ static uint64_t stream_duration(struct exchange *x, const struct route_forward *
 void deadlines_choose(struct exchange *x)
 {
     const struct route_forward *f = &x->choice.route->forward;
-    x->route_timeout_ms = route_timeout(x, f);
+    const struct overrides *o = &x->overrides;
+    x->route_timeout_ms = o->has_timeout ? o->timeout_ms : route_timeout(x, f);
     if (x->policy) {
         x->per_try_timeout_ms = x->policy->per_try_timeout_ms;
         x->per_try_idle_ms = x->policy->per_try_idle_timeout_ms;
-        if (x->route_timeout_ms > 0 && x->per_try_timeout_ms >= x->route_timeout_ms)
-            x->per_try_timeout_ms = 0;
     }
+    if (o->has_per_try_timeout)
+        x->per_try_timeout_ms = o->per_try_timeout_ms;
+    if (x->route_timeout_ms > 0 && x->per_try_timeout_ms >= x->route_timeout_ms)
+        x->per_try_timeout_ms = 0;
     if (f->idle_timeout_given) {
         x->idle_timeout_ms = f->idle_timeout_ms;
         if (x->idle_timeout_ms > 0)

@@ -25,6 +25,8 @@ void exchange_set_state(struct exchange *x, enum exchange_state state)
 static void choose_route(struct exchange *x)
 {
     x->table = downstream_routes(x->d, &x->table_holder);
+    for (unsigned i = 0; x->table && !x->is_internal && i < x->table->internal_only_count; i++)
+        headers_remove(&x->request->headers, x->table->internal_only_headers[i]);
     if (x->table)
         route_find(x->table, x->request, x->random, &x->choice);
     if (x->choice.route)
@@ -108,17 +110,19 @@ static bool policy_applies(const struct retry_policy *p, const struct http_reque
 static void choose_retries(struct exchange *x)
 {
     const struct route_forward *f = &x->choice.route->forward;
-    const struct retry_policy *p = f->retry ? f->retry : x->choice.vhost->retry;
-    if (!p || !policy_applies(p, x->request))
+    const struct retry_policy *of_route = f->retry ? f->retry : x->choice.vhost->retry;
+    bool is_on = !of_route || policy_applies(of_route, x->request);
+    const struct retry_policy *p = x->policy = overrides_merge(&x->overrides, of_route, is_on, x->arena);
+    if (!p)
         return;
-    x->policy = p;
     x->retry.on = p->on;
     x->retry.remaining = p->num_retries;
     x->retry.status_codes = p->status_codes;
     x->retry.status_code_count = p->status_code_count;
     x->retry.breaker = cluster_breaker(x->cluster, f->high_priority);
     backoff_init(&x->retry.backoff, p->backoff_base_ms, p->backoff_max_ms);
-    x->tried = ARENA_ARRAY(x->arena, struct host *, (size_t)(p->num_retries < 64 ? p->num_retries : 64) + 1);
+    x->tried_cap = p->avoid_previous_hosts ? p->num_retries < 64 ? p->num_retries : 64 : 0;
+    x->tried = ARENA_ARRAY(x->arena, struct host *, x->tried_cap + 1);
 }
 
 /* The whole request is here: mirrors get theirs. */
@@ -127,7 +131,7 @@ static void send_mirrors(struct exchange *x)
     if (x->mirrors.count == 0 || x->state == EXCHANGE_DONE)
         return;
     mirror_send(&x->mirrors, x->proxy->upstream, x->request, buf_str(&x->body.data), x->body.trailers,
-                x->route_timeout_ms);
+                x->route_timeout_ms, str_of(x->proxy->own_ip));
     x->mirrors.count = 0;
 }
 
@@ -150,6 +154,7 @@ static void exchange_start(struct exchange *x)
         return;
     }
     choose_hash(x);
+    overrides_take(&x->overrides, x->request, x->hcm->respect_expected_timeout, x->arena);
     choose_retries(x);
     deadlines_choose(x);
     mirror_choose(&x->choice, &x->proxy->rng, x->arena, &x->mirrors);

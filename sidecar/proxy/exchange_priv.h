@@ -13,6 +13,7 @@
 #include "sidecar/proxy/downstream.h"
 #include "sidecar/proxy/exchange.h"
 #include "sidecar/proxy/mirror.h"
+#include "sidecar/proxy/overrides.h"
 #include "sidecar/proxy/proxy.h"
 #include "sidecar/resilience/retry.h"
 #include "sidecar/route/match.h"
@@ -54,13 +55,14 @@ struct exchange {
     struct route_choice choice;
     uint64_t random; /* one draw for split and fractions */
     struct cluster *cluster;
+    struct overrides overrides;
     const struct retry_policy *policy; /* NULL: none */
     struct retry retry;
     bool has_hash;
     uint64_t hash;
     struct str set_cookie;
     struct host **tried; /* each referenced */
-    unsigned tried_count;
+    unsigned tried_count, tried_cap;
     struct attempt *attempt; /* under way; NULL: none, or waiting for the back-off */
 
     uint64_t route_timeout_ms, per_try_timeout_ms, per_try_idle_ms, idle_timeout_ms; /* 0: none */
@@ -88,6 +90,8 @@ void exchange_reset(struct exchange *x);
 bool request_head_prepare(struct exchange *x);
 /* The router's headers towards upstream. */
 void request_head_finish(struct exchange *x);
+/* Tells upstream how long the answer may take: what is left of it, before each try. */
+void request_head_set_timeout(struct exchange *x);
 
 /* ---- attempt.c ---- */
 void attempt_start(struct exchange *x);

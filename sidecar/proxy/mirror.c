@@ -108,23 +108,9 @@ static void on_stream_end(struct stream *s, void *ctx, enum stream_reset reason,
 
 /* ---- The request. ---- */
 
-/* Envoy names the proxy itself as the sender. */
-static void add_sender(struct mirror *m)
-{
-    char text[ADDR_TEXT_CAP];
-    struct headers *h = &m->request.headers;
-    struct str before = headers_find_joined(h, STR("x-forwarded-for"));
-    const char *own =
-        addr_format_ip(conn_local_addr(stream_conn(m->rq.stream)), text, sizeof(text));
-    headers_set(h, STR("x-envoy-internal"), STR("true"));
-    headers_set_id(h, HDR_X_FORWARDED_FOR,
-                   arena_printf(m->arena, "%.*s%s%s", STR_FMT(before), before.n ? "," : "", own));
-}
-
 static void send_request(struct mirror *m)
 {
     struct stream *s = m->rq.stream;
-    add_sender(m);
     stream_send_request(s, &m->request, m->body.n == 0 && !m->trailers);
     if (m->body.n > 0 && !m->is_over)
         stream_send_data(s, m->body.p, m->body.n, !m->trailers);
@@ -156,6 +142,17 @@ static struct str shadow_host(struct str authority, struct arena *arena)
     struct str name = colon < 0 ? authority : str_sub(authority, 0, (size_t)colon);
     struct str port = colon < 0 ? STR_NONE : str_sub(authority, (size_t)colon, SIZE_MAX);
     return arena_printf(arena, "%.*s-shadow%.*s", STR_FMT(name), STR_FMT(port));
+}
+
+/* Envoy names the proxy itself as the sender. */
+static void add_sender(struct mirror *m, struct str own_ip)
+{
+    struct headers *h = &m->request.headers;
+    struct str before = headers_find_joined(h, STR("x-forwarded-for"));
+    headers_set(h, STR("x-envoy-internal"), STR("true"));
+    headers_set_id(h, HDR_X_FORWARDED_FOR,
+                   arena_printf(m->arena, "%.*s%s%.*s", STR_FMT(before), before.n ? "," : "",
+                                STR_FMT(own_ip)));
 }
 
 static struct mirror *mirror_new(const struct mirror_policy *policy, struct cluster *c,
@@ -202,15 +199,18 @@ static void start(struct mirror *m, uint64_t timeout_ms)
 
 void mirror_send(const struct mirror_choice *choice, struct upstream *up,
                  const struct http_request *request, struct str body,
-                 const struct headers *trailers, uint64_t timeout_ms)
+                 const struct headers *trailers, uint64_t timeout_ms, struct str own_ip)
 {
     for (unsigned i = 0; i < choice->count; i++) {
         const struct mirror_policy *policy = choice->policies[i];
         struct cluster *c = upstream_acquire(up, policy->cluster);
         struct host *host = c ? cluster_pick(c, &(struct upstream_ctx){0}) : NULL;
-        if (host)
-            start(mirror_new(policy, c, host, request, body, trailers), timeout_ms);
-        else
+        if (!host) {
             upstream_release(&c);
+            continue;
+        }
+        struct mirror *m = mirror_new(policy, c, host, request, body, trailers);
+        add_sender(m, own_ip);
+        start(m, timeout_ms);
     }
 }

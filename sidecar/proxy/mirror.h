@@ -20,9 +20,9 @@ void mirror_choose(const struct route_choice *route, struct rng *rng, struct are
 
 /* Sends a copy to each chosen cluster: head, body and trailers (may be NULL) as they went upstream.
  * What was passed may go when this returns. A cluster that is not there gets none. timeout_ms 0:
- * none. */
+ * none. own_ip: this proxy's, the sender. */
 void mirror_send(const struct mirror_choice *choice, struct upstream *up,
                  const struct http_request *request, struct str body,
-                 const struct headers *trailers, uint64_t timeout_ms);
+                 const struct headers *trailers, uint64_t timeout_ms, struct str own_ip);
 
 #endif

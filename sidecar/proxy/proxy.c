@@ -43,6 +43,9 @@ struct proxy *proxy_new(const struct proxy_options *o)
     p->row = o->worker + 1;
     p->drain_time_ms = o->drain_time_ms;
     p->drain_strategy = o->drain_strategy;
+    struct addr own;
+    addr_own(&own);
+    addr_format_ip(&own, p->own_ip, sizeof(p->own_ip));
     list_init(&p->downstreams);
     timer_init(&p->log_timer, o->loop, on_log_timer);
     if (o->seed)

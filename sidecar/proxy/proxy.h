@@ -35,6 +35,7 @@ struct proxy {
     unsigned row; /* of statistics: worker + 1 */
     uint64_t drain_time_ms;
     enum drain_strategy drain_strategy;
+    char own_ip[ADDR_TEXT_CAP]; /* whom X-Forwarded-For names where the peer is this machine */
 
     struct table listeners;    /* name -> struct installed (proxy.c) */
     struct table route_tables; /* name -> struct holder of a struct route_table */

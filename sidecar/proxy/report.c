@@ -177,7 +177,9 @@ void report_response_head(struct exchange *x, struct http_response *response)
         headers_set_id(h, HDR_SERVER, hcm->server_name);
     if (hcm->via.n > 0)
         append_via(x, h);
-    if (hcm->always_set_request_id_in_response && x->info.request_id.n > 0)
+    bool tell_id = hcm->always_set_request_id_in_response ||
+                   (x->request && headers_find(&x->request->headers, STR("x-envoy-force-trace")).p);
+    if (tell_id && x->info.request_id.n > 0)
         headers_set_id(h, HDR_X_REQUEST_ID, x->info.request_id);
     downstream_on_answer(x->d);
 }

@@ -30,6 +30,7 @@ static bool canonical_path(struct exchange *x)
         x->request->path = path;
         return true;
     case PATH_REDIRECT: {
+        x->request->path = path;
         struct http_response *r = ARENA_NEW(x->arena, struct http_response);
         http_response_init(r, x->arena);
         r->status = 307;
@@ -99,7 +100,7 @@ static void set_remote(struct exchange *x, const struct addr *a)
 
 static void append_forwarded_for(struct exchange *x)
 {
-    struct str ip = x->d->remote_ip;
+    struct str ip = addr_is_loopback(conn_peer_addr(x->d->conn)) ? str_of(x->proxy->own_ip) : x->d->remote_ip;
     struct str before = headers_find_joined(&x->request->headers, STR("x-forwarded-for"));
     struct str after = before.n > 0 ? arena_printf(x->arena, "%.*s,%.*s", STR_FMT(before), STR_FMT(ip))
                                     : ip;
@@ -159,6 +160,7 @@ static const char *const edge_headers[] = {
     "x-envoy-downstream-service-cluster",
     "x-envoy-downstream-service-node",
     "x-envoy-original-path",
+    "x-envoy-original-host",
 };
 
 static void clean_headers(struct exchange *x, bool edge)
@@ -167,9 +169,11 @@ static void clean_headers(struct exchange *x, bool edge)
     headers_remove(h, STR("x-envoy-internal"));
     if (x->is_internal)
         headers_add(h, STR("x-envoy-internal"), STR("true"));
-    if (edge)
+    if (edge) {
         for (unsigned i = 0; i < ARRAY_LEN(edge_headers); i++)
             headers_remove(h, str_of(edge_headers[i]));
+        headers_set(h, STR("x-envoy-external-address"), x->remote_ip);
+    }
     for (unsigned i = 0; !x->is_internal && i < ARRAY_LEN(internal_headers); i++)
         headers_remove(h, str_of(internal_headers[i]));
     if (x->hcm->xfcc != XFCC_ALWAYS_FORWARD_ONLY)
@@ -231,15 +235,35 @@ bool request_head_prepare(struct exchange *x)
 
 /* ---- The router's. ---- */
 
-void request_head_finish(struct exchange *x)
+/* What is left of the answer's time, or the time of one try if that is less; 0: no bound. */
+static uint64_t expected_ms(const struct exchange *x)
+{
+    uint64_t ms = x->per_try_timeout_ms > 0 ? x->per_try_timeout_ms : x->route_timeout_ms;
+    if (x->route_timeout_ms == 0)
+        return ms;
+    uint64_t elapsed_ms =
+        x->info.request_end_ns > 0 ? (loop_now_ns(x->loop) - x->info.request_end_ns) / 1000000 : 0;
+    if (elapsed_ms >= x->route_timeout_ms)
+        return 1; /* 0 would be none at all */
+    uint64_t left_ms = x->route_timeout_ms - elapsed_ms;
+    return ms < left_ms ? ms : left_ms;
+}
+
+void request_head_set_timeout(struct exchange *x)
 {
     struct headers *h = &x->request->headers;
-    bool envoy_headers = !x->hcm->suppress_envoy_headers;
-    uint64_t timeout_ms = x->per_try_timeout_ms > 0 ? x->per_try_timeout_ms : x->route_timeout_ms;
-    if (envoy_headers && timeout_ms > 0)
+    const struct route_forward *f = &x->choice.route->forward;
+    uint64_t ms = expected_ms(x);
+    if (ms > 0 && !x->hcm->suppress_envoy_headers)
         headers_set_id(h, HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
-                       arena_printf(x->arena, "%llu", (unsigned long long)timeout_ms));
-    headers_remove_id(h, HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS);
-    headers_remove_id(h, HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS);
-    route_apply_request(x->table, &x->choice, x->request, x->arena, &x->info, envoy_headers);
+                       arena_printf(x->arena, "%llu", (unsigned long long)ms));
+    /* A gRPC server goes by its own header. */
+    if (ms > 0 && x->request->is_grpc && f->max_grpc_timeout_given && !f->max_stream_duration_given)
+        headers_set_id(h, HDR_GRPC_TIMEOUT, arena_printf(x->arena, "%llum", (unsigned long long)ms));
+}
+
+void request_head_finish(struct exchange *x)
+{
+    request_head_set_timeout(x);
+    route_apply_request(x->table, &x->choice, x->request, x->arena, &x->info, !x->hcm->suppress_envoy_headers);
 }
