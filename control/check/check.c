@@ -131,29 +131,30 @@ static bool check_meaning(struct reading *r, const struct object *o)
     return c.errors == 0;
 }
 
-static void read_object(struct reading *r, const struct node *doc, enum kind kind, unsigned at)
+static void read_object(struct reading *r, const struct node *doc, enum kind kind, unsigned at, bool is_item)
 {
     const struct kind_info *info = kind_info(kind);
     struct object *o = ARENA_NEW(r->arena, struct object);
     o->kind = kind;
     o->document = doc;
     o->document_at = at;
+    o->is_item = is_item;
     o->file = str_of(r->file);
     o->digest = r->text_hash + at;
     if (read_names(r, doc, info, o) && read_body(r, doc, info, o) && check_meaning(r, o))
         keep(r, o);
 }
 
-static void read_document(struct reading *r, const struct node *doc, unsigned at);
+static void read_document(struct reading *r, const struct node *doc, unsigned at, bool is_item);
 
 static void read_list(struct reading *r, const struct node *doc, unsigned at)
 {
     const struct node *items = node_get(doc, "items");
     for (unsigned i = 0; items && i < node_count(items); i++)
-        read_document(r, node_at(items, i), at);
+        read_document(r, node_at(items, i), at, true);
 }
 
-static void read_document(struct reading *r, const struct node *doc, unsigned at)
+static void read_document(struct reading *r, const struct node *doc, unsigned at, bool is_item)
 {
     struct str version = node_text(node_get(doc, "apiVersion")), kind = node_text(node_get(doc, "kind"));
     enum kind known;
@@ -171,7 +172,7 @@ static void read_document(struct reading *r, const struct node *doc, unsigned at
     }
     switch (kind_find(version, kind, &known, &text)) {
     case KIND_KNOWN:
-        read_object(r, doc, known, at);
+        read_object(r, doc, known, at, is_item);
         break;
     case KIND_NOT_BUILT:
         add_at(r, node_get(doc, "kind"), FINDING_ERROR, OG_NOT_BUILT, kind, "kind",
@@ -199,7 +200,7 @@ struct check_objects check_text(struct str text, const char *file, struct arena 
     unsigned count = node_parse(text, r.file, arena, findings, &docs);
     for (unsigned i = 0; i < count; i++) {
         if (docs[i])
-            read_document(&r, docs[i], i);
+            read_document(&r, docs[i], i, false);
     }
     return (struct check_objects){r.v, r.count};
 }

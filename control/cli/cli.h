@@ -14,7 +14,6 @@ struct cli {
     unsigned file_count;
     const char *ns;     /* -n; NULL: not given */
     const char *socket; /* --socket, else $OUTRIGGER_RUN/control.sock */
-    const char *admin;  /* --admin */
     const char *domain, *root_namespace;
     bool json; /* -o json */
     char **words; /* what follows the command */
@@ -23,6 +22,10 @@ struct cli {
 
 int cli_analyze(const struct cli *cli);
 int cli_proxy(const struct cli *cli);
+int cli_status(const struct cli *cli);
+int cli_get(const struct cli *cli);
+int cli_apply(const struct cli *cli);
+int cli_delete(const struct cli *cli);
 
 /* "outrigger: ..." on stderr; returns CLI_FAILED or CLI_USAGE. */
 int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

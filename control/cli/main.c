@@ -13,7 +13,12 @@
 static const char help[] =
     "usage: outrigger COMMAND [OPTION...]\n"
     "\n"
-    "  analyze -f DIR...                         say what is wrong with files, without a control plane\n"
+    "  analyze -f DIR...                         say what is wrong with files, without a control plane;\n"
+    "                                            without -f: with what the control plane has\n"
+    "  status                                    which sidecars have what they shall have\n"
+    "  get KIND [NAME]                           objects in force\n"
+    "  apply -f FILE...                          put objects in force\n"
+    "  delete KIND NAME | delete -f FILE...      take objects out of force\n"
     "  proxy clusters|endpoints|listeners|routes POD[.NAMESPACE]\n"
     "                                            what the control plane has for a pod's sidecar;\n"
     "                                            with -f DIR... what it would have for these files\n"
@@ -69,9 +74,8 @@ static const struct {
     const char *name;
     int (*run)(const struct cli *cli);
 } commands[] = {
-    {"analyze", cli_analyze},
-    {"proxy", cli_proxy},
-    {"version", cli_version},
+    {"analyze", cli_analyze}, {"apply", cli_apply}, {"delete", cli_delete},   {"get", cli_get},
+    {"proxy", cli_proxy},     {"status", cli_status}, {"version", cli_version},
 };
 
 static int dispatch(struct cli *cli)

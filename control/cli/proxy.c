@@ -1,30 +1,33 @@
 /* `outrigger proxy WHAT POD`: the configuration of a sidecar, as the control plane has it. With -f it is compiled here, for files
  * that no control plane has seen yet; else it is asked for by the API. */
-#include "control/cli/cli.h"
+#include "control/cli/client.h"
 #include "control/cli/proxy_table.h"
 
 #include "control/cache/cache.h"
 #include "control/registry/vips.h"
 #include "control/sources/files.h"
+#include "sidecar/base/die.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+static const char *const words[RESOURCE_TYPE_COUNT] = {
+    [RESOURCE_CLUSTER] = "clusters",
+    [RESOURCE_ENDPOINT] = "endpoints",
+    [RESOURCE_LISTENER] = "listeners",
+    [RESOURCE_ROUTE] = "routes",
+};
+
+/* istioctl's words are in the singular. */
 static bool parse_what(const char *word, enum resource_type *type_r)
 {
-    static const char *const words[RESOURCE_TYPE_COUNT] = {
-        [RESOURCE_CLUSTER] = "clusters",
-        [RESOURCE_ENDPOINT] = "endpoints",
-        [RESOURCE_LISTENER] = "listeners",
-        [RESOURCE_ROUTE] = "routes",
-    };
     for (enum resource_type t = 0; t < RESOURCE_TYPE_COUNT; t++) {
-        /* istioctl's words are in the singular. */
-        if (strncmp(word, words[t], strlen(words[t]) - 1) == 0 && strlen(word) >= strlen(words[t]) - 1) {
+        struct str plural = str_of(words[t]);
+        if (str_eq_c(plural, word) || str_eq_c(str_sub(plural, 0, plural.n - 1), word)) {
             *type_r = t;
-            return strcmp(word + strlen(words[t]) - 1, "s") == 0 || word[strlen(words[t]) - 1] == '\0';
+            return true;
         }
     }
     return false;
@@ -72,6 +75,28 @@ static int compile_files(const struct cli *cli, enum resource_type type, const c
     return code;
 }
 
+static int ask_plane(const struct cli *cli, enum resource_type type, const char *word, struct buf *out)
+{
+    struct client_answer answer;
+    struct str pod, ns;
+    split_pod(cli, word, &pod, &ns);
+    char *path = xasprintf("/api/v1/proxies/%.*s.%.*s/%s", STR_FMT(pod), STR_FMT(ns), words[type]);
+    int code = CLI_FAILED;
+    if (client_ask(cli, "GET", path, STR_NONE, &answer)) {
+        if (answer.status == 200) {
+            buf_append_str(out, buf_str(&answer.body));
+            code = CLI_OK;
+        } else {
+            char *error = client_error(&answer);
+            cli_fail("%s", error);
+            free(error);
+        }
+    }
+    buf_fini(&answer.body);
+    free(path);
+    return code;
+}
+
 int cli_proxy(const struct cli *cli)
 {
     enum resource_type type;
@@ -82,9 +107,7 @@ int cli_proxy(const struct cli *cli)
         if (access(cli->files[i], R_OK) != 0)
             return cli_fail("%s: cannot be read: %s", cli->files[i], strerror(errno));
     }
-    if (cli->file_count == 0)
-        return cli_usage("proxy takes -f DIR");
-    int code = compile_files(cli, type, cli->words[1], &json);
+    int code = cli->file_count > 0 ? compile_files(cli, type, cli->words[1], &json) : ask_plane(cli, type, cli->words[1], &json);
     if (code == CLI_OK && cli->json)
         cli_print(buf_str(&json));
     else if (code == CLI_OK)

@@ -3,11 +3,14 @@
 #include "control/main/plane.h"
 
 #include "control/ads_server/ads_server.h"
+#include "control/api/api.h"
 #include "control/check/check.h"
 #include "control/main/run_dir.h"
 #include "control/registry/names.h"
 #include "control/registry/vips.h"
 #include "control/sources/files.h"
+#include "proto/json_write.h"
+#include "sidecar/base/clock.h"
 #include "sidecar/base/die.h"
 #include "sidecar/net/signal.h"
 #include "sidecar/net/timer.h"
@@ -28,6 +31,7 @@ struct plane {
     struct files *files;
     struct cache *cache;
     struct ads_server *ads;
+    struct api *socket_api, *http_api;
     struct signal_watch *sigterm, *sigint;
     struct timer check_timer;
     struct arena *findings_arena;
@@ -104,6 +108,117 @@ static void on_change(void *ctx)
     apply(ctx);
 }
 
+/* ---- What the API asks. ---- */
+
+static void rescan(void *ctx)
+{
+    struct plane *p = ctx;
+    if (files_scan(p->files))
+        apply(p);
+}
+
+static void write_text(struct buf *out, const char *name, struct str value)
+{
+    buf_printf(out, "\"%s\": ", name);
+    json_write_string(out, value);
+}
+
+static void write_time(struct buf *out, const char *name, uint64_t wall_us)
+{
+    char text[32] = "";
+    if (wall_us > 0)
+        clock_format_rfc3339(wall_us, text, sizeof(text));
+    write_text(out, name, str_of(text));
+}
+
+static void write_type(const struct ads_client_status *status, enum resource_type type, struct buf *out)
+{
+    buf_printf(out, "\"%s\": {\"state\": \"%s\", \"resources\": %u, ", resource_type_info(type)->short_name,
+               ads_state_name(status->types[type].state), status->types[type].resources);
+    write_time(out, "answered", status->types[type].answered_us);
+    if (status->types[type].reason) {
+        buf_append_c(out, ", ");
+        write_text(out, "reason", str_of(status->types[type].reason));
+    }
+    buf_append_c(out, "}");
+}
+
+static void write_proxy(void *ctx, const struct ads_client_status *status)
+{
+    struct buf *out = ctx;
+    buf_append_c(out, buf_len(out) > 1 ? ",\n{" : "\n{");
+    write_text(out, "pod", status->pod);
+    buf_append_c(out, ", ");
+    write_text(out, "namespace", status->ns);
+    buf_append_c(out, ", ");
+    write_text(out, "ip", status->ip);
+    buf_append_c(out, ", ");
+    write_text(out, "agent", str_of(status->user_agent));
+    buf_printf(out, ", \"protocol\": \"%s\", \"known\": %s, ", status->is_delta ? "delta" : "whole",
+               status->is_known ? "true" : "false");
+    write_time(out, "connected", status->connected_us);
+    buf_append_c(out, ", \"types\": {");
+    for (enum resource_type t = 0; t < RESOURCE_TYPE_COUNT; t++) {
+        buf_append_c(out, t > 0 ? ", " : "");
+        write_type(status, t, out);
+    }
+    buf_append_c(out, "}}");
+}
+
+static void write_proxies(void *ctx, struct buf *out)
+{
+    struct plane *p = ctx;
+    buf_append_c(out, "[");
+    ads_server_each(p->ads, write_proxy, out);
+    buf_append_c(out, "\n]\n");
+}
+
+struct search {
+    struct str pod, ns;
+    const struct cache_client *found;
+};
+
+static void compare_client(void *ctx, const struct ads_client_status *status)
+{
+    struct search *s = ctx;
+    if (str_eq(status->pod, s->pod) && str_eq(status->ns, s->ns))
+        s->found = status->client;
+}
+
+static const struct cache_client *find_client(void *ctx, struct str pod, struct str ns)
+{
+    struct plane *p = ctx;
+    struct search s = {pod, ns, NULL};
+    ads_server_each(p->ads, compare_client, &s);
+    return s.found;
+}
+
+/* Now, not as of the last check. */
+static void all_findings(void *ctx, struct findings *out)
+{
+    struct plane *p = ctx;
+    struct check_world world = {.domain = str_of(p->options->domain)};
+    files_findings(p->files, out);
+    world.v = files_objects(p->files, &world.count);
+    check_references(&world, out);
+}
+
+static struct api_plane api_view(struct plane *p)
+{
+    return (struct api_plane){
+        .files = p->files,
+        .cache = p->cache,
+        .configs = p->options->configs,
+        .config_count = p->options->config_count,
+        .domain = p->options->domain,
+        .rescan = rescan,
+        .write_proxies = write_proxies,
+        .find_client = find_client,
+        .findings = all_findings,
+        .ctx = p,
+    };
+}
+
 /* ---- The start. ---- */
 
 static bool make_directories(struct plane *p, struct err *err)
@@ -152,6 +267,41 @@ static bool serve_ads(struct plane *p, struct err *err)
     return true;
 }
 
+static bool serve_socket(struct plane *p, struct err *err)
+{
+    char *path = p->options->socket ? xstrdup(p->options->socket) : xasprintf("%s/control.sock", p->run);
+    struct api_plane view = api_view(p);
+    struct addr at;
+    int error = 0;
+    bool ok = addr_from_unix(str_of(path), &at) || err_set(err, "--socket %s: is too long for a socket", path);
+    if (ok) {
+        p->socket_api = api_serve(p->loop, &at, &(struct listen_options){.unix_mode = 0600}, NULL, &view, &error);
+        ok = p->socket_api || err_set(err, "--socket %s: cannot listen: %s", path, strerror(-error));
+    }
+    free(path);
+    return ok;
+}
+
+static bool serve_http(struct plane *p, struct err *err)
+{
+    const struct options *o = p->options;
+    struct api_plane view = api_view(p);
+    char text[ADDR_TEXT_CAP];
+    int error = 0;
+    if (o->http.len == 0 && o->http_fd < 0)
+        return true;
+    char *token = run_dir_token(p->run, err);
+    if (!token)
+        return false;
+    p->http_api = o->http_fd >= 0 ? api_serve_fd(p->loop, o->http_fd, token, &view)
+                                  : api_serve(p->loop, &o->http, &(struct listen_options){0}, token, &view, &error);
+    free(token);
+    if (!p->http_api)
+        return err_set(err, "--http %s: cannot listen: %s", addr_format(&o->http, text, sizeof(text)), strerror(-error));
+    log_info(LOG_CONTROL, "the API is served at port %u", api_port(p->http_api));
+    return true;
+}
+
 static void on_signal(void *ctx, int signum)
 {
     struct plane *p = ctx;
@@ -170,12 +320,14 @@ static bool start(struct plane *p, struct err *err)
     p->sigint = signal_start(p->loop, SIGINT, on_signal, p);
     files_scan(p->files);
     apply(p);
-    return follow(p, err) && serve_ads(p, err);
+    return follow(p, err) && serve_ads(p, err) && serve_socket(p, err) && serve_http(p, err);
 }
 
 static void stop(struct plane *p)
 {
     timer_disarm(&p->check_timer);
+    api_stop(&p->socket_api);
+    api_stop(&p->http_api);
     ads_server_free(&p->ads);
     files_free(&p->files);
     if (p->cache)

@@ -19,6 +19,7 @@ struct object {
     const struct node *document;  /* for the places of findings */
     struct str file;
     unsigned document_at; /* which document of the file, from 0 */
+    bool is_item;         /* one of a List: it has no document of its own */
     uint64_t digest;      /* of the file's text and the place in it */
 };
 

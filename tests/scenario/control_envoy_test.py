@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import statistics
+import subprocess
 import sys
 import textwrap
 import time
@@ -101,7 +102,7 @@ APP = textwrap.dedent("""
 
 class Mesh:
     def __init__(self, net, build, envoy, where, variant):
-        self.net, self.where = net, where
+        self.net, self.build, self.where = net, build, where
         self.config, self.state = where / "config", where / "state"
         self.config.mkdir()
         self.state.mkdir()
@@ -134,6 +135,10 @@ class Mesh:
 
     def call(self, path="/", host="reviews", address="10.96.0.10", port=80, **headers):
         return self.net.get(f"http://{address}:{port}{path}", Host=host, **headers)
+
+    def outrigger(self, *argv):
+        return subprocess.run([self.build / "control" / "outrigger", *argv], check=True, capture_output=True, text=True,
+                              env={**os.environ, "OUTRIGGER_RUN": str(self.where / "run")}).stdout
 
     def stats(self, pattern):
         text = self.net.get(f"http://127.0.0.1:{ADMIN}/stats?filter={pattern}")[2]
@@ -215,6 +220,13 @@ def test_envoy_holds_every_name(mesh):
     assert names["listeners"] == {"virtualOutbound", "virtualInbound", "0.0.0.0_80", "0.0.0.0_443", "10.96.0.11_9000",
                                   "10.96.0.12_7000", "127.0.1.1_7100", "127.0.1.2_7100"}
     assert names["routes"] == {"80", f"ratings.{DOMAIN}:9000"}
+
+
+def test_the_status_says_so(mesh):
+    table = mesh.outrigger("status").splitlines()
+    assert table[0].split()[:5] == ["NAME", "CDS", "LDS", "EDS", "RDS"]
+    assert table[1].split()[:6] == ["client.shop", "SYNCED", "SYNCED", "SYNCED", "SYNCED", "envoy"]
+    assert "reviews." in mesh.outrigger("proxy", "clusters", "client.shop")
 
 
 def test_traffic_goes_where_the_rules_say(mesh):
