@@ -318,23 +318,52 @@ class Pair:
             c.close()
         log = proxy.logged(case, logs) if logs else []
         seen = [s for s in self.upstream.seen if s[0] == case]
-        text = json.dumps({"answers": answers, "log": log, "seen": [
-            {"line": s[1], "headers": s[2], "body": s[3].decode("latin-1"), "trailers": s[4]} for s in seen]})
-        for name, port in proxy.ports.items():
-            text = text.replace(str(port), f"<{name}>")
-        text = text.replace(case, "<case>")
-        text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>", text)
-        text = re.sub(r'\["date", "(?!Thu, 01 Jan 1970)[^"]*"\]', '["date", "<date>"]', text)
-        text = re.sub(r'\["x-envoy-upstream-service-time", "(\d+)"\]', '["x-envoy-upstream-service-time", "<ms>"]', text)
-        text = re.sub(r'\["x-envoy-expected-rq-timeout-ms", "(\d+)"\]',
-                      lambda m: f'["x-envoy-expected-rq-timeout-ms", "{round(int(m[1]), -2)}"]', text)
-        return settled(json.loads(text))
+        return settled(neutral(proxy, case, {"answers": answers, "log": log, "seen": [
+            {"line": x[1], "headers": x[2], "body": x[3].decode("latin-1"), "trailers": x[4]} for x in seen]}))
 
     def both(self, listener, request, timeout=4.0, close=0, logs=1, then=b""):
         """What each of the two did with the request: [envoy's, outrigger's]."""
         self.count += 1
         return [self.one(p, listener, request, f"c{self.count}{p.name[0]}x", timeout, close, logs, then)
                 for p in self.proxies]
+
+
+def neutral(proxy, case, result):
+    """Ports, dates, ids and durations replaced by words."""
+    text = json.dumps(result)
+    for name, port in proxy.ports.items():
+        text = text.replace(str(port), f"<{name}>")
+    text = text.replace(case, "<case>")
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>", text)
+    text = re.sub(r'\["date", "(?!Thu, 01 Jan 1970)[^"]*"\]', '["date", "<date>"]', text)
+    text = re.sub(r'\["x-envoy-upstream-service-time", "(\d+)"\]', '["x-envoy-upstream-service-time", "<ms>"]', text)
+    text = re.sub(r'\["x-envoy-expected-rq-timeout-ms", "(\d+)"\]', lambda m:
+                  f'["x-envoy-expected-rq-timeout-ms", "{round(int(m[1]), -3 if len(m[1]) > 3 else -2)}"]', text)
+    return json.loads(text)
+
+
+def flat(part, path=""):
+    """(path, value) of all leaves; header fields by name."""
+    if isinstance(part, dict):
+        for k, v in part.items():
+            yield from flat(v, f"{path}.{k}" if path else k)
+    elif isinstance(part, list) and path.endswith("headers"):
+        for k, v in part:
+            yield f"{path}.{k}", v
+    elif isinstance(part, list):
+        for i, v in enumerate(part):
+            yield from flat(v, f"{path}[{i}]")
+    else:
+        yield path, part
+
+
+def differences(envoy, ours):
+    """{path: (Envoy's values, ours)} of what is not the same."""
+    found = {}
+    for side, result in enumerate((envoy, ours)):
+        for path, value in flat(result):
+            found.setdefault(path, ([], []))[side].append(value)
+    return {path: both for path, both in found.items() if both[0] != both[1]}
 
 
 def settled(result):
