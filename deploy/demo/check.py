@@ -49,7 +49,9 @@ class Mesh:
         self.node.spawn(name="control", argv=[
             "outrigger-control", "--config", str(self.config), "--state", str(run / "state"), "--xds", f"{GATEWAY}:15010",
             "--socket", str(run / "control.sock"), *flags], env={"OUTRIGGER_RUN": str(run)})
-        until((run / "control.sock").exists, 10, f"the control plane's socket; see {run}/log/control.log")
+        refused = 7  # by curl's count
+        until(lambda: self.node.exec(argv=["curl", "-s", "-m", "1", f"http://{GATEWAY}:15010/"])["code"] != refused, 10,
+              f"the control plane's port; see {run}/log/control.log")
 
     def kill_control(self):
         self.node.signal(name="control", number=signal.SIGKILL)

@@ -61,6 +61,10 @@ def now():
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+def how_it_ended(code):
+    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
 def write_atomically(path, text):
     """Readers, the control plane's watch among them, see the old text or the new one."""
     temporary = path.with_name(f".{path.name}.{threading.get_ident()}")
@@ -78,6 +82,7 @@ class Container:
         self.pod, self.spec, self.name, self.is_sidecar = pod, spec, spec["name"], is_sidecar
         self.process = None
         self.restarts = 0
+        self.last_end = None
         self.is_held = False  # stays dead until it is released
         self.is_started = "startupProbe" not in spec
         self.is_ready = False
@@ -196,8 +201,10 @@ class Container:
         was_ready = self.is_ready
         if not self.is_running:
             self.is_ready = False
+            self.last_end = how_it_ended(self.process.returncode)
             if not self.is_held and time.monotonic() >= self.next_start:
                 self.restarts += 1
+                self.pod.node.say(f"pod {self.pod.key}: container {self.name} {self.last_end}; starting it again")
                 # As a kubelet backs off, but at a demo's pace.
                 self.next_start = time.monotonic() + min(0.5 * 2 ** min(self.restarts, 5), 10)
                 self.start()
@@ -369,7 +376,7 @@ class Pod:
                 container.check()
             if time.monotonic() > deadline:
                 log = container.logs()[1].read_text(errors="replace").strip().splitlines()[-5:]
-                raise Fault(f"sidecar {container.name} has not become ready: " + " / ".join(log))
+                raise Fault(f"sidecar {container.name} has not become ready, {container.last_end or 'it runs'}: " + " / ".join(log))
 
     @property
     def is_ready(self):
@@ -562,8 +569,8 @@ class Kubelet:
 
     def do_list(self):
         return [{"pod": p.key, "ip": p.ip, "phase": p.phase, "ready": p.is_ready, "fault": p.fault, "pid": p.pid,
-                 "containers": [{"name": c.name, "running": c.is_running, "ready": c.is_ready, "restarts": c.restarts}
-                                for c in p.containers]} for p in self.pods.values()]
+                 "containers": [{"name": c.name, "running": c.is_running, "ready": c.is_ready, "restarts": c.restarts,
+                                 "last_end": c.last_end} for c in p.containers]} for p in self.pods.values()]
 
     def do_wait(self, timeout=60):
         """Until all pods are ready."""
