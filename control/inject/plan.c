@@ -12,6 +12,9 @@
 #define UID_TEXT "1337"
 /* Never captured on the way in: metrics, health, merged metrics. */
 #define OWN_PORTS "15090,15021,15020"
+/* Where the last good configuration is kept, so that a sidecar that starts while the control plane is away still serves. */
+#define DATA_VOLUME "istio-data"
+#define DATA_PATH "/var/lib/istio/data"
 
 static json_t *text(struct str s)
 {
@@ -218,6 +221,7 @@ static json_t *environment(const struct workload *w, const struct settings *s, c
     add_env(env, "ISTIO_META_MESH_ID", json_string("cluster.local"));
     add_env(env, "TRUST_DOMAIN", json_string("cluster.local"));
     add_env_json(env, "ISTIO_METAJSON_LABELS", all_labels(w, labels));
+    add_env(env, "OUTRIGGER_STATE_DIR", json_string(DATA_PATH));
     return env;
 }
 
@@ -257,9 +261,11 @@ static json_t *sidecar(const struct workload *w, const struct settings *s, const
         json_object_set_new(c, "restartPolicy", json_string("Always"));
         json_object_set_new(c, "startupProbe", probe(0, 1, 600));
     }
-    json_t *mounts = s->volume_mounts ? tree_of_node(s->volume_mounts, &at) : NULL;
-    if (mounts)
-        json_object_set_new(c, "volumeMounts", mounts);
+    json_t *mounts = json_pack("[{s:s, s:s}]", "mountPath", DATA_PATH, "name", DATA_VOLUME);
+    json_t *more = s->volume_mounts ? tree_of_node(s->volume_mounts, &at) : NULL;
+    json_array_extend(mounts, more);
+    json_decref(more);
+    json_object_set_new(c, "volumeMounts", mounts);
     return c;
 }
 
@@ -316,9 +322,10 @@ void plan_init(struct plan *plan, const struct workload *w, const struct setting
     add_unless_there(plan->labels, w, "service.istio.io/canonical-revision", canonical_revision(w));
     plan->init_containers = json_array();
     plan->containers = json_array();
-    plan->volumes = s->volumes ? tree_of_node(s->volumes, &at) : NULL;
-    if (!plan->volumes)
-        plan->volumes = json_array();
+    plan->volumes = json_pack("[{s:s, s:{}}]", "name", DATA_VOLUME, "emptyDir");
+    json_t *more = s->volumes ? tree_of_node(s->volumes, &at) : NULL;
+    json_array_extend(plan->volumes, more);
+    json_decref(more);
     if (s->is_captured)
         json_array_append_new(plan->init_containers, init_container(s));
     json_array_append_new(s->is_native ? plan->init_containers : plan->containers, sidecar(w, s, params, plan->labels));

@@ -11,7 +11,9 @@ probes, restarts, an orderly end. The pod's IP and readiness are kept in DIR/sta
 looks. Only what the demo and the tests need is built; a manifest that asks for more is refused by name.
 """
 import argparse
+import concurrent.futures
 import contextlib
+import functools
 import http.client
 import ipaddress
 import json
@@ -41,6 +43,25 @@ PROGRAMS = {
 }
 
 
+# A directory that this machine does not have, for the pod alone.
+COVER = """
+cover() {
+    parent=$1
+    while [ ! -d "$parent" ]; do parent=$(dirname "$parent"); done
+    if [ "$parent" != "$1" ] && ! grep -qxF "$parent" /mnt/covered 2>/dev/null; then
+        under=/mnt/under$(echo "$parent" | tr / _)
+        mkdir "$under"
+        mount --rbind "$parent" "$under"
+        mount -t tmpfs -o mode=755 tmpfs "$parent"
+        for entry in "$under"/* "$under"/.[!.]*; do
+            [ ! -e "$entry" ] || ln -s "$entry" "$parent/"
+        done
+        echo "$parent" >>/mnt/covered
+    fi
+    mkdir -p "$1"
+}"""
+
+
 class Fault(Exception):
     """What an operator has to read: what, where, the value, the way out."""
 
@@ -59,6 +80,13 @@ def call(*argv, **options):
 
 def now():
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def in_parallel(calls):
+    """Makes all calls at once and waits for their ends. The first fault among them is raised."""
+    with concurrent.futures.ThreadPoolExecutor(max(len(calls), 1)) as pool:
+        for done in [pool.submit(call) for call in calls]:
+            done.result()
 
 
 def how_it_ended(code):
@@ -304,6 +332,7 @@ class Pod:
             mkdir {POD_BIN}
             mount -t tmpfs -o mode=1777 tmpfs /dev/shm
             {bins or ':'}
+            {self.mounts()}
             ip link set lo up
             echo 1024 65000 >/proc/sys/net/ipv4/ip_local_port_range
             read pid rest </proc/self/stat
@@ -324,6 +353,24 @@ class Pod:
             ip addr add {self.ip}/{NETWORK.prefixlen} dev eth0
             ip link set eth0 up
             ip route add default via {GATEWAY}"""]))
+
+    def mounts(self):
+        """Lines of shell that mount the pod's volumes. A path that this machine does not have is made in a tmpfs that covers its
+        nearest parent, with links to all that is there."""
+        volumes = {v["name"]: v for v in self.spec.get("volumes", [])}
+        lines, seen = [COVER], {}
+        for container in [*self.spec.get("initContainers", []), *self.spec["containers"]]:
+            for mount in container.get("volumeMounts", []):
+                name, path = mount["name"], mount["mountPath"]
+                if "emptyDir" not in volumes.get(name, {}):
+                    raise Fault(f"pod {self.name}: container {container['name']}: volume {name}: only emptyDir is built")
+                if seen.setdefault(path, name) != name:
+                    raise Fault(f"pod {self.name}: two volumes at {path}: containers share their files here")
+                source = self.directory / "volumes" / name
+                source.mkdir(parents=True, exist_ok=True)
+                source.chmod(0o777)
+                lines.append(f"cover {shlex.quote(path)}; mount --bind {shlex.quote(str(source))} {shlex.quote(path)}")
+        return "\n".join(lines)
 
     # Life.
 
@@ -406,12 +453,7 @@ class Pod:
             self.report()
         grace = self.spec.get("terminationGracePeriodSeconds", 30) if grace is None else grace
         deadline = time.monotonic() + grace
-        apps = [c for c in self.containers if not c.is_sidecar]
-        stops = [threading.Thread(target=self.stop_container, args=(c, deadline)) for c in apps]
-        for stop in stops:
-            stop.start()
-        for stop in stops:
-            stop.join()
+        in_parallel([functools.partial(self.stop_container, c, deadline) for c in self.containers if not c.is_sidecar])
         for container in reversed([c for c in self.containers if c.is_sidecar]):
             container.stop(deadline - time.monotonic())
         self.remove()
@@ -473,12 +515,7 @@ class Kubelet:
         pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
 
     def tear_down(self):
-        pods = list(self.pods.values())
-        threads = [threading.Thread(target=pod.delete, args=(2,)) for pod in pods]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout=15)
+        in_parallel([functools.partial(pod.delete, 2) for pod in self.pods.values()])
         for process in self.system.values():
             process.kill()
             process.wait(timeout=10)
@@ -540,19 +577,18 @@ class Kubelet:
 
     def do_apply(self, path="-", text=None, inject=True):
         """Starts the pods of a manifest; one that runs already is replaced if it changed, and of a Deployment the surplus goes."""
-        started = []
+        wanted, gone = {}, []
         for document in self.read(path, text, inject):
-            wanted = self.pods_of(document)
+            pods = self.pods_of(document)
             owner = f"{document['metadata'].get('namespace', 'default')}.{document['metadata']['name']}-"
-            surplus = [key for key in self.pods if document["kind"] == "Deployment" and key not in wanted and
-                       re.fullmatch(re.escape(owner) + r"\d+", key)]
-            changed = [key for key in wanted if key in self.pods and self.pods[key].manifest != wanted[key]]
-            for key in surplus + changed:
-                self.do_delete(key)
-            for key in wanted:
-                if key not in self.pods:
-                    self.start_pod(key, wanted[key])
-                    started.append(key)
+            wanted.update(pods)
+            gone += [key for key in self.pods if document["kind"] == "Deployment" and key not in pods and
+                     re.fullmatch(re.escape(owner) + r"\d+", key)]
+        gone += [key for key in wanted if key in self.pods and self.pods[key].manifest != wanted[key]]
+        in_parallel([functools.partial(self.do_delete, key) for key in gone])
+        started = [key for key in wanted if key not in self.pods]
+        for key in started:
+            self.start_pod(key, wanted[key])
         return started
 
     def find(self, pod):
