@@ -205,7 +205,7 @@ def broken(mesh):
     done = mesh.outrigger("apply", "-f", str(RULES / "broken.yaml"))
     must(done["code"] == 1, f"exit code {done['code']}: {done['out']}{done['err']}")
     said = done["out"] + done["err"]
-    for place in ("broken.yaml:9:14", "broken.yaml:13:9", "broken.yaml:14:15"):
+    for place in ("broken.yaml:10:14", "broken.yaml:14:9", "broken.yaml:15:15"):
         must(place in said, f"{place} is not named: {said.strip()}")
     must(mesh.ask(PHOTOS, 20) == (20, 20, 0), "the routes have changed")
     return "exit code 1, three places named, routes as before"
