@@ -11,7 +11,7 @@
 #include <string.h>
 
 struct verb {
-    bool is_uninject, is_json, is_quiet;
+    bool is_uninject, is_json, is_quiet, is_help;
     const char *file; /* "-": standard input */
     struct inject_params params;
 };
@@ -50,6 +50,9 @@ static bool take(struct verb *v, int flag)
     case 'd':
         v->params.discovery = optarg;
         return !v->is_uninject;
+    case 'h':
+        v->is_help = true;
+        return true;
     case 'q':
         v->is_quiet = true;
         return true;
@@ -63,11 +66,12 @@ static bool parse(struct verb *v, int argc, char **argv)
     static const struct option flags[] = {
         {"filename", 1, NULL, 'f'}, {"output", 1, NULL, 'o'},    {"namespace", 1, NULL, 'n'},
         {"image", 1, NULL, 'i'},    {"discovery", 1, NULL, 'd'}, {"quiet", 0, NULL, 'q'},
+        {"help", 0, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int flag;
     optind = 0; /* glibc: begin anew */
-    while ((flag = getopt_long(argc, argv, "f:o:n:q", flags, NULL)) != -1)
+    while ((flag = getopt_long(argc, argv, "f:o:n:qh", flags, NULL)) != -1)
         if (!take(v, flag))
             return false;
     if (optind < argc)
@@ -146,9 +150,10 @@ int inject_main(int argc, char **argv)
                      .params = {.image = "outrigger/sidecar:" OUTRIGGER_VERSION,
                                 .discovery = INJECT_DISCOVERY_DEFAULT,
                                 .ns = "default"}};
-    if (!parse(&v, argc, argv)) {
-        fputs(v.is_uninject ? uninject_usage : inject_usage, stderr);
-        return 2;
+    bool is_right = parse(&v, argc, argv);
+    if (!is_right || v.is_help) {
+        fputs(v.is_uninject ? uninject_usage : inject_usage, is_right ? stdout : stderr);
+        return is_right ? 0 : 2;
     }
     return run(&v) ? 0 : 1;
 }

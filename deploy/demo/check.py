@@ -63,13 +63,17 @@ class Mesh:
         argv = ["env", f"OUTRIGGER_RUN={self.node.directory}", "outrigger", *arguments]
         return self.node.exec(argv=argv, timeout=30)
 
-    def put(self, source):
-        """A file of rules into the directory that the control plane watches."""
-        text = pathlib.Path(source).read_text()
-        kind = "fleet" if source == FLEET else text.split("kind: ")[1].split()[0]
-        temporary = self.config / f".{kind}.tmp"
-        temporary.write_text(text)
-        temporary.rename(self.config / f"{kind}.yaml")
+    def put(self, source, name=None):
+        """A file into the directory that the control plane watches, with or without a control plane."""
+        path = self.config / (name or pathlib.Path(source).name)
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(pathlib.Path(source).read_text())
+        temporary.rename(path)
+
+    def apply(self, name):
+        """A file of rules, as an operator puts it in force."""
+        done = self.outrigger("apply", "-f", str(RULES / f"{name}.yaml"))
+        must(done["code"] == 0, f"outrigger apply -f {name}.yaml: {done['err']}{done['out']}")
 
     # Traffic.
 
@@ -94,8 +98,8 @@ class Mesh:
 
     def rule(self, name, in_force, *headers, count=10):
         """Puts a rule about photo-service in force; how long that took. in_force judges the versions of `count` answers."""
-        self.put(RULES / "photo-versions.yaml")
-        self.put(RULES / f"{name}.yaml")
+        self.apply("photo-versions")
+        self.apply(name)
         return until(lambda: in_force(*self.ask(PHOTOS, count, *headers)), 5, f"{name}.yaml in force")
 
 
@@ -187,7 +191,7 @@ def survival(mesh):
     node.wait(timeout=15)
     again = mesh.load(WEBAPP, 50, 2)
     must(again["codes"] == {"200": again["sent"]}, f"after a sidecar's restart without the control plane: {again['codes']}")
-    mesh.put(RULES / "photo-canary-100.yaml")
+    mesh.put(RULES / "photo-canary-100.yaml", "applied/VirtualService.default.photo-service.yaml")
     must(mesh.ask(PHOTOS, 10)[2] == 0, "a change without the control plane")
     mesh.start_control()
     took = until(lambda: mesh.ask(PHOTOS, 10)[2] == 10, 5, "the change made meanwhile")
