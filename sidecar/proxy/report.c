@@ -32,9 +32,10 @@ struct http_response *report_reply_new(struct exchange *x, unsigned status, int3
         add_grpc_status(x, r, grpc_status >= 0 ? grpc_status : (int32_t)grpc_status_of_http(status), body);
         return r;
     }
-    r->content_length = (int64_t)body.n;
-    if (body.n > 0)
+    if (body.n > 0) {
+        r->content_length = (int64_t)body.n;
         headers_add_id(&r->headers, HDR_CONTENT_TYPE, STR("text/plain"));
+    }
     return r;
 }
 
@@ -216,6 +217,10 @@ static void note_break(struct exchange *x, enum stream_reset reason, const char 
     if (reason == RESET_PROTOCOL_ERROR) {
         stream_info_flag(&x->info, FLAG_DPE);
         x->info.response_code_details = str_of(details);
+    } else if (reason == RESET_REMOTE || reason == RESET_REMOTE_REFUSED) {
+        stream_info_flag(&x->info, FLAG_DR);
+        x->info.response_code_details =
+            reason == RESET_REMOTE ? STR("http2.remote_reset") : STR("http2.remote_refuse");
     } else {
         stream_info_flag(&x->info, FLAG_DC);
         x->info.response_code_details = STR("downstream_remote_disconnect");
@@ -227,11 +232,11 @@ void report_finish(struct exchange *x, enum stream_reset reason, const char *det
     struct stats_scope *http = x->d->stats->http;
     bool cut = reason != RESET_NONE && !x->response_ended;
     x->info.end_ns = loop_now_ns(x->loop);
-    if (cut && reason != RESET_LOCAL && x->state == EXCHANGE_RESPONDING) {
-        stream_info_flag(&x->info, FLAG_DC);
-        x->info.response_code_details = STR("downstream_remote_disconnect");
-    }
+    if (cut && reason != RESET_LOCAL && x->state == EXCHANGE_RESPONDING)
+        x->info.response_code_details = STR_NONE; /* not via_upstream any more */
     note_break(x, reason, details);
+    if (x->request && x->request->is_grpc && x->info.grpc_status < 0 && x->info.response_code > 0)
+        x->info.grpc_status = (int16_t)grpc_status_of_http(x->info.response_code);
     if (reason == RESET_REMOTE || reason == RESET_REMOTE_REFUSED)
         stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_RX_RESET);
     else if (reason == RESET_LOCAL)

@@ -351,8 +351,6 @@ HOP = {"answers[0].headers.x-hop"}
 # When both sides have ended a tunnel it is over in order; Envoy takes the client's FIN for a broken connection.
 TUNNEL = {"log[0].details", "log[0].flags"}
 APART = {
-    # A reply to HEAD tells the length that the one to GET has.
-    "HEAD of a local reply": {"answers[0].headers.content-length", "answers[0].headers.transfer-encoding"},
     # Trailers pass; Envoy's HTTP/1 drops them unless enable_trailers is set.
     "chunked with trailers": {"answers[0].trailers[0]"},
     "upstream's own fields": HOP,

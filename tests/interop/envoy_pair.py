@@ -331,10 +331,10 @@ class Pair:
 def neutral(proxy, case, result):
     """Ports, dates, ids and durations replaced by words."""
     text = json.dumps(result)
-    for name, port in proxy.ports.items():
-        text = text.replace(str(port), f"<{name}>")
-    text = text.replace(case, "<case>")
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>", text)
+    for name, port in proxy.ports.items():
+        text = re.sub(rf"\b{port}\b", f"<{name}>", text)
+    text = text.replace(case, "<case>")
     text = re.sub(r'\["date", "(?!Thu, 01 Jan 1970)[^"]*"\]', '["date", "<date>"]', text)
     text = re.sub(r'\["x-envoy-upstream-service-time", "(\d+)"\]', '["x-envoy-upstream-service-time", "<ms>"]', text)
     text = re.sub(r'\["x-envoy-expected-rq-timeout-ms", "(\d+)"\]', lambda m:
