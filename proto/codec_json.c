@@ -17,6 +17,7 @@ struct writer {
     struct buf *out;
     unsigned indent, level;
     bool empty; /* nothing stands in the current brackets yet */
+    bool proto_names;
 };
 
 static void open_bracket(struct writer *w, char c)
@@ -64,7 +65,10 @@ static void write_field_key(struct writer *w, const char *name)
 {
     separate(w);
     buf_append_byte(w->out, '"');
-    reflect_json_name(name, w->out);
+    if (w->proto_names)
+        buf_append_c(w->out, name);
+    else
+        reflect_json_name(name, w->out);
     buf_append_c(w->out, w->indent > 0 ? "\": " : "\":");
 }
 
@@ -298,5 +302,11 @@ static void write_message(struct writer *w, const ProtobufCMessage *m)
 void codec_to_json(const ProtobufCMessage *m, unsigned indent, struct buf *out)
 {
     struct writer w = {.out = out, .indent = indent};
+    write_message(&w, m);
+}
+
+void codec_to_json_proto_names(const ProtobufCMessage *m, unsigned indent, struct buf *out)
+{
+    struct writer w = {.out = out, .indent = indent, .proto_names = true};
     write_message(&w, m);
 }

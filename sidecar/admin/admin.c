@@ -2,7 +2,7 @@
 #include "sidecar/admin/admin_priv.h"
 
 #include "sidecar/base/die.h"
-#include "sidecar/base/log.h"
+#include "sidecar/match/regex.h"
 #include "sidecar/observe/stats.h"
 
 #include <malloc.h>
@@ -11,11 +11,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JSON_TYPE "application/json"
-
 struct str admin_query(const struct admin_request *rq, const char *name)
 {
     return serve_query(rq->head, rq->arena, name);
+}
+
+struct str admin_query_text(const struct admin_request *rq)
+{
+    ptrdiff_t question = str_index(rq->head->path, '?', 0);
+    return question < 0 ? STR_NONE : str_sub(rq->head->path, (size_t)question + 1, SIZE_MAX);
+}
+
+struct regex *admin_query_regex(struct admin_request *rq, const char *name, const char *complaint,
+                                bool *bad_r)
+{
+    struct err err = {0};
+    struct str pattern = admin_query(rq, name);
+    *bad_r = false;
+    if (pattern.n == 0)
+        return NULL;
+    struct regex *regex = regex_new(pattern, &err);
+    if (regex)
+        return regex;
+    /* The pattern stands in front of the reason, and the reader knows it. */
+    const char *reason = err.text;
+    for (const char *at = strstr(reason, "\": "); at; at = strstr(reason, "\": "))
+        reason = at + 3;
+    admin_refuse(rq, 400, "%s%s", complaint, reason);
+    *bad_r = true;
+    return NULL;
 }
 
 void admin_refuse(struct admin_request *rq, unsigned status, const char *fmt, ...)
@@ -26,22 +50,7 @@ void admin_refuse(struct admin_request *rq, unsigned status, const char *fmt, ..
     buf_vprintf(&rq->out, fmt, ap);
     va_end(ap);
     rq->status = status;
-    rq->content_type = "text/plain";
-}
-
-void admin_json_string(struct buf *out, struct str s)
-{
-    buf_append_byte(out, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        uint8_t c = (uint8_t)s.p[i];
-        if (c == '"' || c == '\\')
-            buf_printf(out, "\\%c", c);
-        else if (c < 0x20)
-            buf_printf(out, "\\u%04x", c);
-        else
-            buf_append_byte(out, c);
-    }
-    buf_append_byte(out, '"');
+    rq->content_type = ADMIN_TEXT_TYPE;
 }
 
 /* ---- Small answers. ---- */
@@ -63,28 +72,29 @@ static void ready(struct admin_request *rq)
 static void memory(struct admin_request *rq)
 {
     struct mallinfo2 m = mallinfo2();
-    rq->content_type = JSON_TYPE;
+    rq->content_type = ADMIN_JSON_TYPE;
     buf_printf(&rq->out,
-               "{\"allocated\":\"%zu\",\"heap_size\":\"%zu\",\"pageheap_unmapped\":\"0\",\"pageheap_free\":\"%zu\","
+               "{\"allocated\":\"%zu\",\"heap_size\":\"%zu\",\"pageheap_unmapped\":\"0\","
+               "\"pageheap_free\":\"%zu\","
                "\"total_thread_cache\":\"0\",\"total_physical_bytes\":\"%zu\"}\n",
                m.uordblks, m.arena + m.hblkhd, m.fordblks, m.arena + m.hblkhd);
 }
 
 static void certs(struct admin_request *rq)
 {
-    rq->content_type = JSON_TYPE;
+    rq->content_type = ADMIN_JSON_TYPE;
     buf_append_c(&rq->out, "{\"certificates\":[]}\n");
 }
 
 static void runtime(struct admin_request *rq)
 {
-    rq->content_type = JSON_TYPE;
+    rq->content_type = ADMIN_JSON_TYPE;
     buf_append_c(&rq->out, "{\"layers\":[],\"entries\":{}}\n");
 }
 
 static void hot_restart_version(struct admin_request *rq)
 {
-    buf_append_c(&rq->out, "disabled\n");
+    buf_append_c(&rq->out, "disabled");
 }
 
 /* ---- Changes. ---- */
@@ -131,78 +141,126 @@ static void reopen_logs(struct admin_request *rq)
     ok(rq);
 }
 
-static bool set_level(struct admin_request *rq, struct str name, struct str value)
-{
-    enum log_level level;
-    enum log_component component;
-    if (!log_level_parse(value, &level)) {
-        admin_refuse(rq, 400, "error: unknown logger level \"%.*s\"\n", STR_FMT(value));
-        return false;
-    }
-    if (str_eq(name, STR("level"))) {
-        log_set_level(level);
-    } else if (log_component_parse(name, &component)) {
-        log_set_component_level(component, level);
-    } else {
-        admin_refuse(rq, 400, "error: unknown logger name \"%.*s\"\n", STR_FMT(name));
-        return false;
-    }
-    return true;
-}
-
-static void logging(struct admin_request *rq)
-{
-    ptrdiff_t question = str_index(rq->head->path, '?', 0);
-    struct str rest = question < 0 ? STR_NONE : str_sub(rq->head->path, (size_t)question + 1, SIZE_MAX), pair;
-    while (str_next(&rest, '&', &pair)) {
-        ptrdiff_t eq = str_index(pair, '=', 0);
-        struct str name = eq < 0 ? pair : str_sub(pair, 0, (size_t)eq);
-        if (!set_level(rq, name, eq < 0 ? STR("") : str_sub(pair, (size_t)eq + 1, SIZE_MAX)))
-            return;
-    }
-    buf_append_c(&rq->out, "active loggers:\n");
-    for (unsigned i = 0; i < LOG_COMPONENT_COUNT; i++)
-        buf_printf(&rq->out, "  %s: %s\n", log_component_name((enum log_component)i),
-                   log_level_name(log_get_component_level((enum log_component)i)));
-}
-
 /* ---- The table. ---- */
 
 static void help(struct admin_request *rq);
+
+struct param {
+    const char *name, *help;
+};
+#define PARAMS_MAX 4
 
 static const struct path {
     const char *path;
     bool changes; /* POST only */
     void (*handle)(struct admin_request *rq);
     const char *help;
+    struct param params[PARAMS_MAX];
+    bool free_params; /* the handler judges them */
 } paths[] = {
-    {"/", false, help, "this text"},
-    {"/certs", false, certs, "print certs on machine"},
-    {"/clusters", false, admin_clusters, "upstream cluster status (?format=json)"},
-    {"/config_dump", false, admin_config_dump, "dump current configs (?resource=, ?include_eds, ?name_regex=)"},
-    {"/drain_listeners", true, drain_listeners, "drain listeners (?graceful, ?inboundonly)"},
-    {"/healthcheck/fail", true, healthcheck_fail, "cause the server to fail health checks"},
-    {"/healthcheck/ok", true, healthcheck_ok, "cause the server to pass health checks"},
-    {"/help", false, help, "print out list of admin commands"},
-    {"/hot_restart_version", false, hot_restart_version, "print the hot restart compatibility version"},
-    {"/listeners", false, admin_listeners, "print listener info (?format=json)"},
-    {"/logging", true, logging, "query/change logging levels (?level=L, ?COMPONENT=L)"},
-    {"/memory", false, memory, "print current allocation/heap usage"},
-    {"/quitquitquit", true, quit, "exit the server"},
-    {"/ready", false, ready, "print server state, return 200 if LIVE, otherwise return 503"},
-    {"/reopen_logs", true, reopen_logs, "reopen access logs"},
-    {"/reset_counters", true, reset_counters, "reset all counters to zero"},
-    {"/runtime", false, runtime, "print runtime values"},
-    {"/server_info", false, admin_server_info, "print server version/status information"},
-    {"/stats", false, admin_stats, "print server stats (?filter=REGEX, ?usedonly, ?format=json|prometheus)"},
-    {"/stats/prometheus", false, admin_stats_prometheus, "print server stats in prometheus format"},
+    {.path = "/", .handle = help, .help = "Admin home page"},
+    {.path = "/certs", .handle = certs, .help = "print certs on machine"},
+    {.path = "/clusters",
+     .handle = admin_clusters,
+     .help = "upstream cluster status",
+     .params = {{"filter", "Regular expression (RE2) for filtering clusters by name"},
+                {"format", "text or json"}}},
+    {.path = "/config_dump",
+     .handle = admin_config_dump,
+     .help = "dump current configs",
+     .params = {{"resource", "The resource to dump, such as dynamic_listeners"},
+                {"name_regex", "Dump only what has a name that matches"},
+                {"include_eds", "Dump endpoints too"}}},
+    {.path = "/drain_listeners",
+     .changes = true,
+     .handle = drain_listeners,
+     .help = "drain listeners",
+     .params = {{"graceful", "enter a graceful drain period prior to closing listeners"},
+                {"inboundonly", "drains all inbound listeners"}}},
+    {.path = "/healthcheck/fail",
+     .changes = true,
+     .handle = healthcheck_fail,
+     .help = "cause the server to fail health checks"},
+    {.path = "/healthcheck/ok",
+     .changes = true,
+     .handle = healthcheck_ok,
+     .help = "cause the server to pass health checks"},
+    {.path = "/help", .handle = help, .help = "print out list of admin commands"},
+    {.path = "/hot_restart_version",
+     .handle = hot_restart_version,
+     .help = "print the hot restart compatibility version"},
+    {.path = "/listeners",
+     .handle = admin_listeners,
+     .help = "print listener info",
+     .params = {{"format", "text or json"}}},
+    {.path = "/logging",
+     .changes = true,
+     .handle = admin_logging,
+     .help = "query/change logging levels",
+     .params = {{"paths", "Change multiple logging levels: <name1>:<level1>,<name2>:<level2>"},
+                {"level", "desired logging level of all loggers"}},
+     .free_params = true},
+    {.path = "/memory", .handle = memory, .help = "print current allocation/heap usage"},
+    {.path = "/quitquitquit", .changes = true, .handle = quit, .help = "exit the server"},
+    {.path = "/ready",
+     .handle = ready,
+     .help = "print server state, return 200 if LIVE, otherwise return 503"},
+    {.path = "/reopen_logs", .changes = true, .handle = reopen_logs, .help = "reopen access logs"},
+    {.path = "/reset_counters",
+     .changes = true,
+     .handle = reset_counters,
+     .help = "reset all counters to zero"},
+    {.path = "/runtime", .handle = runtime, .help = "print runtime values"},
+    {.path = "/server_info",
+     .handle = admin_server_info,
+     .help = "print server version/status information"},
+    {.path = "/stats",
+     .handle = admin_stats,
+     .help = "print server stats",
+     .params = {{"usedonly", "Only include stats that have been written by system since restart"},
+                {"filter", "Regular expression (RE2) for filtering stats"},
+                {"format", "text, json or prometheus"}}},
+    {.path = "/stats/prometheus",
+     .handle = admin_stats_prometheus,
+     .help = "print server stats in prometheus format",
+     .params = {{"usedonly", "Only include stats that have been written by system since restart"},
+                {"filter", "Regular expression (RE2) for filtering stats"}}},
 };
 
 static void help(struct admin_request *rq)
 {
     buf_append_c(&rq->out, "admin commands are:\n");
-    for (unsigned i = 0; i < ARRAY_LEN(paths); i++)
-        buf_printf(&rq->out, "  %s%s: %s\n", paths[i].path, paths[i].changes ? " (POST)" : "", paths[i].help);
+    for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
+        buf_printf(&rq->out, "  %s%s: %s\n", paths[i].path, paths[i].changes ? " (POST)" : "",
+                   paths[i].help);
+        for (unsigned k = 0; k < PARAMS_MAX && paths[i].params[k].name; k++)
+            buf_printf(&rq->out, "      %s: %s\n", paths[i].params[k].name,
+                       paths[i].params[k].help);
+    }
+}
+
+static bool knows_param(const struct path *p, struct str name)
+{
+    for (unsigned k = 0; k < PARAMS_MAX && p->params[k].name; k++)
+        if (str_eq_c(name, p->params[k].name))
+            return true;
+    return false;
+}
+
+/* Whoever asks for something that is not there shall not take the answer for it. */
+static bool check_params(struct admin_request *rq, const struct path *p)
+{
+    struct str rest = admin_query_text(rq), pair;
+    while (!p->free_params && str_next(&rest, '&', &pair)) {
+        ptrdiff_t eq = str_index(pair, '=', 0);
+        struct str name = eq < 0 ? pair : str_sub(pair, 0, (size_t)eq);
+        if (name.n == 0 || knows_param(p, name))
+            continue;
+        admin_refuse(rq, 400, "parameter \"%.*s\" is not supported by %s; see /help\n",
+                     STR_FMT(name), p->path);
+        return false;
+    }
+    return true;
 }
 
 static const struct path *find_path(struct str path)
@@ -226,19 +284,27 @@ static void dispatch(struct admin_request *rq)
         free(list);
     } else if (p->changes && !is_post) {
         admin_refuse(rq, 405, "Method %.*s not allowed, POST required.", STR_FMT(rq->head->method));
-    } else if (!is_post && !rq->head->is_head && !str_eq(rq->head->method, STR("GET"))) {
-        admin_refuse(rq, 405, "Method %.*s not allowed.", STR_FMT(rq->head->method));
-    } else {
+    } else if (check_params(rq, p)) {
         p->handle(rq);
     }
 }
 
-static void on_request(void *ctx, struct serve_request *rq, const struct http_request *head, struct str body)
+static void on_request(void *ctx, struct serve_request *rq, const struct http_request *head,
+                       struct str body)
 {
-    struct admin_request a = {
-        .admin = ctx, .head = head, .arena = arena_new(1024), .status = 200, .content_type = "text/plain; charset=UTF-8"};
+    struct admin_request a = {.admin = ctx,
+                              .head = head,
+                              .arena = arena_new(1024),
+                              .status = 200,
+                              .content_type = ADMIN_TEXT_TYPE};
+    struct buf laid_out = {0};
     (void)body;
     dispatch(&a);
+    if (str_eq_c(STR(ADMIN_JSON_TYPE), a.content_type) && !a.compact) {
+        admin_json_layout(&laid_out, buf_str(&a.out));
+        buf_fini(&a.out);
+        a.out = laid_out;
+    }
     serve_header(rq, "cache-control", "no-cache, max-age=0");
     serve_header(rq, "x-content-type-options", "nosniff");
     serve_reply(rq, a.status, a.content_type, buf_str(&a.out));
@@ -246,7 +312,8 @@ static void on_request(void *ctx, struct serve_request *rq, const struct http_re
     arena_free(&a.arena);
 }
 
-struct admin *admin_start(struct loop *loop, const struct addr *at, const struct admin_ops *ops, void *ctx, int *error_r)
+struct admin *admin_start(struct loop *loop, const struct addr *at, const struct admin_ops *ops,
+                          void *ctx, int *error_r)
 {
     struct admin *a = NEW(struct admin);
     a->ops = *ops;

@@ -5,13 +5,16 @@
 #include "sidecar/balance/hostset.h"
 #include "sidecar/config/index.h"
 #include "sidecar/filter/listener_cfg.h"
+#include "sidecar/match/regex.h"
 #include "sidecar/upstream/live.h"
 
 #include <stdlib.h>
 
 static const char *health_flags(enum host_health h)
 {
-    return h == HOST_HEALTHY ? "healthy" : h == HOST_DEGRADED ? "/degraded_eds_health" : "/failed_eds_health";
+    return h == HOST_HEALTHY    ? "healthy"
+           : h == HOST_DEGRADED ? "/degraded_eds_health"
+                                : "/failed_eds_health";
 }
 
 static void text_thresholds(struct buf *out, const struct cluster_cfg *c, unsigned priority)
@@ -28,17 +31,25 @@ static void text_thresholds(struct buf *out, const struct cluster_cfg *c, unsign
         {"max_retries", t->max_retries},
     };
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
-        buf_printf(out, "%.*s::%s::%s::%u\n", STR_FMT(c->name), names[priority], rows[i].name, rows[i].value);
+        buf_printf(out, "%.*s::%s::%s::%u\n", STR_FMT(c->name), names[priority], rows[i].name,
+                   rows[i].value);
 }
 
 static void text_host(struct buf *out, const struct cluster_cfg *c, const struct live_host_view *v)
 {
+    /* By name, counters and gauges together. */
+    static const enum host_stat order[] = {HOST_CX_ACTIVE,  HOST_CX_CONNECT_FAIL, HOST_CX_TOTAL,
+                                           HOST_RQ_ACTIVE,  HOST_RQ_ERROR,        HOST_RQ_SUCCESS,
+                                           HOST_RQ_TIMEOUT, HOST_RQ_TOTAL};
+    _Static_assert(ARRAY_LEN(order) == HOST_STAT_COUNT, "every statistic is printed");
     const struct host *h = v->host;
-    for (unsigned i = 0; i < HOST_STAT_COUNT; i++)
-        buf_printf(out, "%.*s::%s::%s::%llu\n", STR_FMT(c->name), h->text, host_stat_name((enum host_stat)i),
-                   (unsigned long long)host_value(h, (enum host_stat)i));
-    buf_printf(out, "%.*s::%s::hostname::%s\n", STR_FMT(c->name), h->text, h->hostname ? h->hostname : "");
-    buf_printf(out, "%.*s::%s::health_flags::%s\n", STR_FMT(c->name), h->text, health_flags(v->health));
+    for (unsigned i = 0; i < ARRAY_LEN(order); i++)
+        buf_printf(out, "%.*s::%s::%s::%llu\n", STR_FMT(c->name), h->text, host_stat_name(order[i]),
+                   (unsigned long long)host_value(h, order[i]));
+    buf_printf(out, "%.*s::%s::hostname::%s\n", STR_FMT(c->name), h->text,
+               h->hostname ? h->hostname : "");
+    buf_printf(out, "%.*s::%s::health_flags::%s\n", STR_FMT(c->name), h->text,
+               health_flags(v->health));
     buf_printf(out, "%.*s::%s::weight::%u\n", STR_FMT(c->name), h->text, v->weight);
     buf_printf(out, "%.*s::%s::region::%.*s\n", STR_FMT(c->name), h->text, STR_FMT(v->region));
     buf_printf(out, "%.*s::%s::zone::%.*s\n", STR_FMT(c->name), h->text, STR_FMT(v->zone));
@@ -52,75 +63,184 @@ static void text_host(struct buf *out, const struct cluster_cfg *c, const struct
 static void text_cluster(struct admin_request *rq, const struct cluster_cfg *c)
 {
     struct live_host_view host;
-    buf_printf(&rq->out, "%.*s::observability_name::%.*s\n", STR_FMT(c->name), STR_FMT(c->stat_name));
+    static const char *const outlier[] = {"success_rate_average", "success_rate_ejection_threshold",
+                                          "local_origin_success_rate_average",
+                                          "local_origin_success_rate_ejection_threshold"};
+    buf_printf(&rq->out, "%.*s::observability_name::%.*s\n", STR_FMT(c->name),
+               STR_FMT(c->stat_name));
+    for (unsigned i = 0; c->outlier.on && i < ARRAY_LEN(outlier); i++)
+        buf_printf(&rq->out, "%.*s::outlier::%s::-1\n", STR_FMT(c->name), outlier[i]);
     text_thresholds(&rq->out, c, 0);
     text_thresholds(&rq->out, c, 1);
-    buf_printf(&rq->out, "%.*s::added_via_api::%s\n", STR_FMT(c->name), c->from_xds ? "true" : "false");
+    buf_printf(&rq->out, "%.*s::added_via_api::%s\n", STR_FMT(c->name),
+               c->from_xds ? "true" : "false");
     if (c->type == CLUSTER_EDS)
-        buf_printf(&rq->out, "%.*s::eds_service_name::%.*s\n", STR_FMT(c->name), STR_FMT(c->eds_name));
+        buf_printf(&rq->out, "%.*s::eds_service_name::%.*s\n", STR_FMT(c->name),
+                   STR_FMT(c->eds_name));
     for (size_t i = 0; live_next_host(rq->admin->ops.live, c->name, &i, &host);)
         text_host(&rq->out, c, &host);
 }
 
+/* ---- JSON: zeroes are left out, as protobuf's mapping does. ---- */
+
+static void json_text(struct buf *out, const char *name, struct str value)
+{
+    if (value.n == 0)
+        return;
+    buf_printf(out, ",\"%s\":", name);
+    admin_json_string(out, value);
+}
+
+static void json_number(struct buf *out, const char *name, uint32_t value)
+{
+    if (value > 0)
+        buf_printf(out, ",\"%s\":%u", name, value);
+}
+
+static void json_address(struct buf *out, const struct addr *a)
+{
+    char text[ADDR_TEXT_CAP];
+    if (a->sa.sa_family == AF_UNIX) {
+        buf_append_c(out, "{\"pipe\":{\"path\":");
+        admin_json_string(out, str_of(addr_format(a, text, sizeof(text))));
+        buf_append_c(out, "}}");
+        return;
+    }
+    buf_printf(out, "{\"socket_address\":{\"address\":\"%s\",\"port_value\":%u}}",
+               addr_format_ip(a, text, sizeof(text)), addr_port(a));
+}
+
+static bool is_gauge(enum host_stat stat)
+{
+    return stat == HOST_CX_ACTIVE || stat == HOST_RQ_ACTIVE;
+}
+
+/* Counters first. */
+static void json_host_stats(struct buf *out, const struct host *h)
+{
+    unsigned count = 0;
+    for (unsigned gauges = 0; gauges < 2; gauges++) {
+        for (unsigned i = 0; i < HOST_STAT_COUNT; i++) {
+            uint64_t value = host_value(h, (enum host_stat)i);
+            if (is_gauge((enum host_stat)i) != (bool)gauges)
+                continue;
+            buf_printf(out, "%s{%s", count++ > 0 ? "," : "", gauges ? "\"type\":\"GAUGE\"," : "");
+            if (value > 0)
+                buf_printf(out, "\"value\":\"%llu\",", (unsigned long long)value);
+            buf_printf(out, "\"name\":\"%s\"}", host_stat_name((enum host_stat)i));
+        }
+    }
+}
+
+static void json_locality(struct buf *out, const struct live_host_view *v)
+{
+    struct buf members = {0};
+    json_text(&members, "region", v->region);
+    json_text(&members, "zone", v->zone);
+    json_text(&members, "sub_zone", v->sub_zone);
+    buf_append_c(out, ",\"locality\":{");
+    buf_append_str(out, str_sub(buf_str(&members), 1, SIZE_MAX));
+    buf_append_byte(out, '}');
+    buf_fini(&members);
+}
+
 static void json_host(struct buf *out, const struct live_host_view *v)
 {
-    const char *health = v->health == HOST_HEALTHY ? "HEALTHY" : v->health == HOST_DEGRADED ? "DEGRADED" : "UNHEALTHY";
-    char ip[ADDR_TEXT_CAP];
-    buf_printf(out, "{\"address\":{\"socket_address\":{\"address\":\"%s\",\"port_value\":%u}},\"stats\":[",
-               addr_format_ip(&v->host->addr, ip, sizeof(ip)), addr_port(&v->host->addr));
-    for (unsigned i = 0; i < HOST_STAT_COUNT; i++)
-        buf_printf(out, "%s{\"name\":\"%s\",\"value\":\"%llu\"%s}", i > 0 ? "," : "", host_stat_name((enum host_stat)i),
-                   (unsigned long long)host_value(v->host, (enum host_stat)i),
-                   i == HOST_CX_ACTIVE || i == HOST_RQ_ACTIVE ? ",\"type\":\"GAUGE\"" : "");
-    buf_printf(out, "],\"health_status\":{\"eds_health_status\":\"%s\"},\"weight\":%u,\"hostname\":", health, v->weight);
-    admin_json_string(out, str_of(v->host->hostname ? v->host->hostname : ""));
-    buf_printf(out, ",\"priority\":%u,\"locality\":{\"region\":", v->priority);
-    admin_json_string(out, v->region);
-    buf_append_c(out, ",\"zone\":");
-    admin_json_string(out, v->zone);
-    buf_append_c(out, ",\"sub_zone\":");
-    admin_json_string(out, v->sub_zone);
-    buf_append_c(out, "}}");
+    const char *health = v->health == HOST_HEALTHY    ? "HEALTHY"
+                         : v->health == HOST_DEGRADED ? "DEGRADED"
+                                                      : "UNHEALTHY";
+    buf_append_c(out, "{\"address\":");
+    json_address(out, &v->host->addr);
+    buf_append_c(out, ",\"stats\":[");
+    json_host_stats(out, v->host);
+    buf_printf(out, "],\"health_status\":{\"eds_health_status\":\"%s\"}", health);
+    json_number(out, "weight", v->weight);
+    json_text(out, "hostname", str_of(v->host->hostname));
+    json_number(out, "priority", v->priority);
+    json_locality(out, v);
+    buf_append_byte(out, '}');
+}
+
+static void json_thresholds(struct buf *out, const struct cluster_cfg *c)
+{
+    buf_append_c(out, ",\"circuit_breakers\":{\"thresholds\":[");
+    for (unsigned priority = 0; priority < 2; priority++) {
+        const struct breaker_thresholds *t = &c->thresholds[priority];
+        struct buf members = {0};
+        if (priority > 0)
+            json_text(&members, "priority", STR("HIGH"));
+        json_number(&members, "max_connections", t->max_connections);
+        json_number(&members, "max_pending_requests", t->max_pending_requests);
+        json_number(&members, "max_requests", t->max_requests);
+        json_number(&members, "max_retries", t->max_retries);
+        buf_append_c(out, priority > 0 ? ",{" : "{");
+        buf_append_str(out, str_sub(buf_str(&members), 1, SIZE_MAX));
+        buf_append_byte(out, '}');
+        buf_fini(&members);
+    }
+    buf_append_c(out, "]}");
 }
 
 static void json_cluster(struct admin_request *rq, const struct cluster_cfg *c)
 {
     struct live_host_view host;
+    struct buf *out = &rq->out;
     unsigned count = 0;
-    buf_append_c(&rq->out, "{\"name\":");
-    admin_json_string(&rq->out, c->name);
-    buf_append_c(&rq->out, ",\"observability_name\":");
-    admin_json_string(&rq->out, c->stat_name);
+    buf_append_c(out, "{\"name\":");
+    admin_json_string(out, c->name);
     if (c->from_xds)
-        buf_append_c(&rq->out, ",\"added_via_api\":true");
-    buf_append_c(&rq->out, ",\"host_statuses\":[");
+        buf_append_c(out, ",\"added_via_api\":true");
     for (size_t i = 0; live_next_host(rq->admin->ops.live, c->name, &i, &host); count++) {
-        if (count > 0)
-            buf_append_byte(&rq->out, ',');
-        json_host(&rq->out, &host);
+        buf_append_c(out, count > 0 ? "," : ",\"host_statuses\":[");
+        json_host(out, &host);
     }
-    buf_append_c(&rq->out, "]}");
+    if (count > 0)
+        buf_append_byte(out, ']');
+    json_thresholds(out, c);
+    json_text(out, "observability_name", c->stat_name);
+    if (c->type == CLUSTER_EDS)
+        json_text(out, "eds_service_name", c->eds_name);
+    buf_append_byte(out, '}');
 }
+
+/* ---- Both. ---- */
 
 static int by_name(const void *a, const void *b)
 {
-    return str_cmp((*(const struct cluster_cfg *const *)a)->name, (*(const struct cluster_cfg *const *)b)->name);
+    return str_cmp((*(const struct cluster_cfg *const *)a)->name,
+                   (*(const struct cluster_cfg *const *)b)->name);
 }
 
-void admin_clusters(struct admin_request *rq)
+/* Those that match, by name; the caller frees the list. */
+static size_t collect_clusters(const struct live *live, const struct regex *filter,
+                               const struct cluster_cfg ***sorted_r)
 {
-    struct live_cluster_view view;
     const struct cluster_cfg **sorted = NULL;
+    struct live_cluster_view view;
     size_t count = 0;
-    bool json = str_eq(admin_query(rq, "format"), STR("json"));
-    for (size_t i = 0; live_next_cluster(rq->admin->ops.live, &i, &view);) {
+    for (size_t i = 0; live_next_cluster(live, &i, &view);) {
+        if (filter && regex_match_partial(filter, view.cfg->name) != REGEX_YES)
+            continue;
         sorted = xrealloc(sorted, (count + 1) * sizeof(*sorted));
         sorted[count++] = view.cfg;
     }
     if (count > 0)
         qsort(sorted, count, sizeof(*sorted), by_name);
+    *sorted_r = sorted;
+    return count;
+}
+
+void admin_clusters(struct admin_request *rq)
+{
+    const struct cluster_cfg **sorted;
+    bool bad, json = str_eq(admin_query(rq, "format"), STR("json"));
+    struct regex *filter = admin_query_regex(rq, "filter", "Invalid re2 regex: ", &bad);
+    if (bad)
+        return;
+    size_t count = collect_clusters(rq->admin->ops.live, filter, &sorted);
+    regex_free(&filter);
     if (json) {
-        rq->content_type = "application/json";
+        rq->content_type = ADMIN_JSON_TYPE;
         buf_append_c(&rq->out, "{\"cluster_statuses\":[");
     }
     for (size_t i = 0; i < count; i++) {
@@ -132,7 +252,7 @@ void admin_clusters(struct admin_request *rq)
             text_cluster(rq, sorted[i]);
     }
     if (json)
-        buf_append_c(&rq->out, "]}\n");
+        buf_append_c(&rq->out, "]}");
     free(sorted);
 }
 
@@ -142,11 +262,11 @@ void admin_listeners(struct admin_request *rq)
     bool json = str_eq(admin_query(rq, "format"), STR("json"));
     unsigned count = 0;
     if (json) {
-        rq->content_type = "application/json";
+        rq->content_type = ADMIN_JSON_TYPE;
         buf_append_c(&rq->out, "{\"listener_statuses\":[");
     }
     for (size_t i = 0; index_next(rq->admin->ops.index, RESOURCE_LISTENER, &i, &r);) {
-        char text[ADDR_TEXT_CAP], ip[ADDR_TEXT_CAP];
+        char text[ADDR_TEXT_CAP];
         const struct listener_cfg *l = index_listener(rq->admin->ops.index, r->name);
         struct addr at;
         if (!l)
@@ -154,13 +274,15 @@ void admin_listeners(struct admin_request *rq)
         if (!rq->admin->ops.listener_address(rq->admin->ctx, r->name, &at))
             at = l->address;
         if (!json) {
-            buf_printf(&rq->out, "%.*s::%s\n", STR_FMT(r->name), addr_format(&at, text, sizeof(text)));
+            buf_printf(&rq->out, "%.*s::%s\n", STR_FMT(r->name),
+                       addr_format(&at, text, sizeof(text)));
             continue;
         }
         buf_append_c(&rq->out, count++ > 0 ? ",{\"name\":" : "{\"name\":");
         admin_json_string(&rq->out, r->name);
-        buf_printf(&rq->out, ",\"local_address\":{\"socket_address\":{\"address\":\"%s\",\"port_value\":%u}}}",
-                   addr_format_ip(&at, ip, sizeof(ip)), addr_port(&at));
+        buf_append_c(&rq->out, ",\"local_address\":");
+        json_address(&rq->out, &at);
+        buf_append_byte(&rq->out, '}');
     }
     if (json)
         buf_append_c(&rq->out, "]}\n");

@@ -14,19 +14,13 @@ static bool matches(void *ctx, struct str name)
 
 static void write_stats(struct admin_request *rq, enum stats_format format)
 {
-    struct err err = {0};
-    struct str filter = admin_query(rq, "filter");
-    struct regex *regex = NULL;
-    if (filter.n > 0) {
-        regex = regex_new(filter, &err);
-        if (!regex) {
-            admin_refuse(rq, 400, "Invalid regex: \"%s\"\n", err.text);
-            return;
-        }
-    }
+    bool bad;
+    struct regex *regex = admin_query_regex(rq, "filter", "Invalid re2 regex: ", &bad);
+    if (bad)
+        return;
     rq->admin->ops.collect(rq->admin->ctx);
-    stats_write(rq->admin->ops.stats, format, admin_query(rq, "usedonly").p != NULL, regex ? matches : NULL, regex,
-                &rq->out);
+    stats_write(rq->admin->ops.stats, format, admin_query(rq, "usedonly").p != NULL,
+                regex ? matches : NULL, regex, &rq->out);
     regex_free(&regex);
 }
 
@@ -36,12 +30,13 @@ void admin_stats(struct admin_request *rq)
     if (str_eq(format, STR("prometheus"))) {
         admin_stats_prometheus(rq);
     } else if (str_eq(format, STR("json"))) {
-        rq->content_type = "application/json";
+        rq->content_type = ADMIN_JSON_TYPE;
+        rq->compact = true;
         write_stats(rq, STATS_JSON);
     } else if (format.n == 0 || str_eq(format, STR("text"))) {
         write_stats(rq, STATS_TEXT);
     } else {
-        admin_refuse(rq, 400, "usage: /stats?format=(html|active-html|json|prometheus|text)\n\n");
+        admin_refuse(rq, 400, "usage: /stats?format=(json|prometheus|text)\n\n");
     }
 }
 
@@ -55,14 +50,17 @@ void admin_server_info(struct admin_request *rq)
 {
     static const char *const states[] = {"LIVE", "DRAINING", "PRE_INITIALIZING", "INITIALIZING"};
     const struct admin_ops *ops = &rq->admin->ops;
-    rq->content_type = "application/json";
-    buf_printf(&rq->out, "{\n \"version\": \"outrigger/" OUTRIGGER_VERSION "\",\n \"state\": \"%s\",\n"
-                         " \"uptime_current_epoch\": \"%llus\",\n \"uptime_all_epochs\": \"%llus\",\n"
-                         " \"hot_restart_version\": \"disabled\",\n \"command_line_options\": {\n  \"concurrency\": %u\n },\n"
-                         " \"node\": ",
+    rq->content_type = ADMIN_JSON_TYPE;
+    buf_printf(&rq->out,
+               "{\n \"version\": \"outrigger/" OUTRIGGER_VERSION "\",\n \"state\": \"%s\",\n"
+               " \"uptime_current_epoch\": \"%llus\",\n \"uptime_all_epochs\": \"%llus\",\n"
+               " \"hot_restart_version\": \"disabled\",\n \"command_line_options\": {\n  "
+               "\"concurrency\": %u\n },\n"
+               " \"node\": ",
                states[ops->state(rq->admin->ctx)],
                (unsigned long long)((clock_wall_us() - ops->start_wall_us) / 1000000),
-               (unsigned long long)((clock_wall_us() - ops->start_wall_us) / 1000000), ops->concurrency);
-    codec_to_json(ops->node, 1, &rq->out);
+               (unsigned long long)((clock_wall_us() - ops->start_wall_us) / 1000000),
+               ops->concurrency);
+    codec_to_json_proto_names(ops->node, 0, &rq->out);
     buf_append_c(&rq->out, "\n}\n");
 }

@@ -146,6 +146,7 @@ static void choose_hash(struct exchange *x)
 
 static void exchange_start(struct exchange *x)
 {
+    stats_inc(x->d->stats->http, x->row, HTTP_RQ_TOTAL);
     if (!wants_upstream(x) || !has_cluster(x))
         return;
     if (cluster_drops(x->cluster)) {

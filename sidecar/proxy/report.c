@@ -147,11 +147,10 @@ static struct str date_text(void)
 
 static void count_class(struct exchange *x, unsigned status)
 {
-    static const unsigned places[] = {HTTP_DOWNSTREAM_RQ_1XX, HTTP_DOWNSTREAM_RQ_2XX, HTTP_DOWNSTREAM_RQ_3XX,
-                                      HTTP_DOWNSTREAM_RQ_4XX, HTTP_DOWNSTREAM_RQ_5XX};
-    stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_COMPLETED);
     if (status >= 100 && status <= 599)
-        stats_inc(x->d->stats->http, x->row, places[status / 100 - 1]);
+        families_count_answer(x->d->stats->http, x->d->stats->listener_http, x->row, status);
+    else
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_COMPLETED);
 }
 
 static void append_via(struct exchange *x, struct headers *h)

@@ -134,13 +134,15 @@ static void count_members(const struct live_cluster *lc)
     stats_set(stats, row, CLUSTER_MEMBERSHIP_HEALTHY, lc->set ? hostset_healthy_count(lc->set) : 0);
     stats_set(stats, row, CLUSTER_MEMBERSHIP_DEGRADED,
               lc->set ? hostset_degraded_count(lc->set) : 0);
-    stats_set(stats, row, CLUSTER_MAX_HOST_WEIGHT, heaviest);
+    /* As Envoy: of clusters whose hosts come and go. */
+    if (lc->cfg->type != CLUSTER_STATIC)
+        stats_set(stats, row, CLUSTER_MAX_HOST_WEIGHT, heaviest);
 }
 
 /* Makes the set of the endpoints known; the old one goes after the new one took over its hosts. */
 static void make_set(struct live_cluster *lc, struct endpoints_cfg *e)
 {
-    bool is_changed;
+    bool is_changed, was_empty = !lc->set || lc->set->count == 0;
     struct hostset *set = live_hosts_build(lc, e, &is_changed);
     hostset_unref(&lc->set);
     lc->set = set;
@@ -148,7 +150,7 @@ static void make_set(struct live_cluster *lc, struct endpoints_cfg *e)
         shared_unref(&lc->endpoints->shared);
     lc->endpoints = e;
     count_members(lc);
-    if (is_changed)
+    if (is_changed && (!was_empty || lc->set->count > 0))
         stats_inc(lc->life->stats, stats_main_row(), CLUSTER_MEMBERSHIP_CHANGE);
 }
 
