@@ -111,7 +111,9 @@ for stage in $stages; do
                 name=$(basename "$target")
                 seeds=tests/fuzz/seeds/${name#fuzz-}
                 found=$(mktemp -d)
-                one "$name" "$target" -max_total_time="${OUTRIGGER_FUZZ_SECONDS:-10}" -rss_limit_mb=2048 \
+                # A fixed seed and count: the same code gives the same verdict. Long runs choose their own.
+                one "$name" "$target" -seed="${OUTRIGGER_FUZZ_SEED:-1}" -runs="${OUTRIGGER_FUZZ_RUNS:-20000}" \
+                    -max_total_time="${OUTRIGGER_FUZZ_SECONDS:-10}" -rss_limit_mb=2048 \
                     -artifact_prefix="$found/" -print_final_stats=1 "$found" $([ -d "$seeds" ] && echo "$seeds")
                 rm -rf "$found"
             done
