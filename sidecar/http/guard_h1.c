@@ -275,7 +275,12 @@ static enum guard_verdict read_upgrade(struct http_request *r, bool nominated, b
 
 static void read_expect(struct http_request *r)
 {
-    if (r->version == HTTP_1_0 || !str_ieq(headers_get(&r->headers, HDR_EXPECT), STR("100-continue")))
+    /* Ignored in HTTP/1.0 (RFC 9110 10.1.1), so it must not reach a next hop that speaks 1.1 either. */
+    if (r->version == HTTP_1_0) {
+        headers_remove_id(&r->headers, HDR_EXPECT);
+        return;
+    }
+    if (!str_ieq(headers_get(&r->headers, HDR_EXPECT), STR("100-continue")))
         return;
     r->expect_continue = true;
     headers_remove_id(&r->headers, HDR_EXPECT);
