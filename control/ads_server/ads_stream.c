@@ -127,7 +127,7 @@ static void send_parts(struct ads_stream *s, struct subscription *sub, const str
 {
     size_t from = 0;
     do {
-        struct plan part = {.arena = plan->arena, .send = plan->send + from};
+        struct plan part = {.arena = plan->arena, .send = plan->send_count > 0 ? plan->send + from : NULL};
         size_t bytes = 0;
         while (from < plan->send_count && (part.send_count == 0 || bytes + plan->send[from]->size < RESPONSE_BYTES)) {
             bytes += plan->send[from]->size;

@@ -70,8 +70,9 @@ static bool load(struct vips *v, struct err *err)
     {
         struct in_addr in;
         if (!json_is_string(value) || inet_pton(AF_INET, json_string_value(value), &in) != 1) {
+            err_set(err, "%s: %s: must be an IPv4 address; repair or remove the file", v->path, name);
             json_decref(root);
-            return err_set(err, "%s: %s: must be an IPv4 address; repair or remove the file", v->path, name);
+            return false;
         }
         uint32_t address = ntohl(in.s_addr);
         /* Of another range, or twice: given anew. */

@@ -1,0 +1,526 @@
+/* From YAML to single fields of what a client is sent. What istiod lays out for common input is held by the interop test; here
+ * stand the rest of the fields, the precedences and the borders. */
+#include "control/cache/cache.h"
+#include "sidecar/base/die.h"
+#include "tests/unit/control/fixture.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REVIEWS SERVICE("reviews", "selector: {app: reviews}, clusterIP: 10.96.0.1, ports: [{name: http, port: 80, targetPort: 8080}]")
+#define RATINGS SERVICE("ratings", "selector: {app: ratings}, clusterIP: 10.96.0.2, ports: [{name: tcp, port: 9000}]")
+#define HOST "reviews.shop.svc.cluster.local"
+#define TO(spec) "route: [{destination: {" spec "}}]"
+
+struct row {
+    const char *name, *yaml;
+    enum resource_type type;
+    const char *resource, *path;
+    const char *expected; /* JSON, sorted and compact; NULL: absent */
+};
+
+/* "a.b[1].c"; keys with dots stand in quotes. NULL: absent. */
+static json_t *at_path(json_t *from, const char *path)
+{
+    while (from && *path) {
+        char key[256];
+        size_t n = 0;
+        if (*path == '[') {
+            from = json_array_get(from, strtoul(path + 1, NULL, 10));
+            path = strchr(path, ']') + 1;
+            continue;
+        }
+        if (*path == '.')
+            path++;
+        if (*path == '\'') {
+            n = strcspn(path + 1, "'");
+            memcpy(key, path + 1, n);
+            path += n + 2;
+        } else {
+            n = strcspn(path, ".[");
+            memcpy(key, path, n);
+            path += n;
+        }
+        key[n] = '\0';
+        from = json_object_get(from, key);
+    }
+    return from;
+}
+
+static char *resource_json(const struct cache_client *client, const struct row *row)
+{
+    struct buf json = {0};
+    struct arena *arena = arena_new(8192);
+    struct err err = {0};
+    struct resource *r = cache_find(client, row->type, str_of(row->resource));
+    if (!r) {
+        arena_free(&arena);
+        return NULL;
+    }
+    ProtobufCMessage *m = codec_unpack(resource_type_info(row->type)->descriptor, r->bytes, r->size, arena, &err);
+    assert_non_null(m);
+    codec_to_json(m, 0, &json);
+    arena_free(&arena);
+    return buf_take(&json);
+}
+
+static void run_as(const struct row *row, struct client_identity identity)
+{
+    struct registry_options options = {STR("cluster.local"), STR("outrigger-system"), NULL};
+    struct fixture fixture;
+    struct cache *cache = cache_new(&options);
+    fixture_read(&fixture, row->yaml);
+    cache_update(cache, fixture.objects.v, fixture.objects.count);
+    struct cache_client *client = cache_client_new(cache, &identity);
+    char *text = resource_json(client, row);
+    json_t *whole = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *found = at_path(whole, row->path);
+    char *got = found ? json_dumps(found, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS) : NULL;
+    if (row->expected ? !got || strcmp(got, row->expected) != 0 : got != NULL)
+        fail_msg("%s: %s is %s\nin %s", row->name, row->path, got ? got : "absent", text ? text : "nothing");
+    free(got);
+    free(text);
+    json_decref(whole);
+    cache_client_free(&client);
+    cache_free(&cache);
+    fixture_fini(&fixture);
+}
+
+static void run(const struct row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        run_as(&rows[i], (struct client_identity){.ns = STR("shop"), .pod = STR("client"), .ip = STR("10.0.0.9")});
+}
+
+#define RDS80(name, yaml, path, expected) {name, REVIEWS yaml, RESOURCE_ROUTE, "80", path, expected}
+#define FIRST "virtualHosts[0].routes[0]."
+#define RULE(http) VS("reviews", "  hosts: [reviews]\n  http:\n  - " http "\n")
+
+static void matches(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        RDS80("an exact path", RULE("match: [{uri: {exact: /a}}]\n    " TO("host: reviews")), FIRST "match.path", "\"/a\""),
+        RDS80("blind to case", RULE("match: [{uri: {exact: /a}, ignoreUriCase: true}]\n    " TO("host: reviews")),
+              FIRST "match.caseSensitive", "false"),
+        RDS80("an expression", RULE("match: [{uri: {regex: '/a.*'}}]\n    " TO("host: reviews")), FIRST "match.safeRegex",
+              "{\"regex\":\"/a.*\"}"),
+        RDS80("headers in the order of their names",
+              RULE("match: [{headers: {b: {prefix: x}, A: {}}}]\n    " TO("host: reviews")), FIRST "match.headers",
+              "[{\"name\":\"a\",\"presentMatch\":true},{\"name\":\"b\",\"stringMatch\":{\"prefix\":\"x\"}}]"),
+        RDS80("without a header", RULE("match: [{withoutHeaders: {a: {exact: x}}}]\n    " TO("host: reviews")), FIRST "match.headers",
+              "[{\"invertMatch\":true,\"name\":\"a\",\"stringMatch\":{\"exact\":\"x\"},\"treatMissingHeaderAsEmpty\":true}]"),
+        RDS80("a header's absence", RULE("match: [{withoutHeaders: {a: {regex: '*'}}}]\n    " TO("host: reviews")),
+              FIRST "match.headers", "[{\"invertMatch\":true,\"name\":\"a\",\"presentMatch\":true}]"),
+        RDS80("method, authority and scheme are pseudo headers",
+              RULE("match: [{method: {exact: GET}, authority: {exact: a}, scheme: {exact: http}}]\n    " TO("host: reviews")),
+              FIRST "match.headers",
+              "[{\"name\":\":method\",\"stringMatch\":{\"exact\":\"GET\"}},{\"name\":\":authority\",\"stringMatch\":{\"exact\":\"a\"}},"
+              "{\"name\":\":scheme\",\"stringMatch\":{\"exact\":\"http\"}}]"),
+        RDS80("query parameters", RULE("match: [{queryParams: {b: {}, a: {exact: x}}}]\n    " TO("host: reviews")),
+              FIRST "match.queryParameters",
+              "[{\"name\":\"a\",\"stringMatch\":{\"exact\":\"x\"}},{\"name\":\"b\",\"presentMatch\":true}]"),
+        RDS80("the names of rule and match", RULE("name: r\n    match: [{name: m, uri: {prefix: /}}]\n    " TO("host: reviews")),
+              FIRST "name", "\"r.m\""),
+        RDS80("a prefix for statistics", RULE("match: [{statPrefix: s, uri: {prefix: /x}}]\n    " TO("host: reviews")),
+              FIRST "statPrefix", "\"s\""),
+        RDS80("a rule for another port is not sent", RULE("match: [{port: 81}]\n    " TO("host: other")), FIRST "route.cluster",
+              "\"outbound|80||" HOST "\""),
+        RDS80("a rule for gateways is not sent", RULE("match: [{gateways: [g]}]\n    " TO("host: other")), FIRST "route.cluster",
+              "\"outbound|80||" HOST "\""),
+        RDS80("a rule for another namespace is not sent", RULE("match: [{sourceNamespace: other}]\n    " TO("host: other")),
+              FIRST "name", "\"default\""),
+        RDS80("a rule for this namespace is sent", RULE("match: [{sourceNamespace: shop}]\n    " TO("host: other")),
+              FIRST "route.cluster", "\"outbound|80||other.shop.svc.cluster.local\""),
+        RDS80("rules end at the one that takes all", RULE(TO("host: reviews") "\n  - " TO("host: other")), "virtualHosts[0].routes[1]",
+              NULL),
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
+static void actions(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        RDS80("a port that is named", RULE(TO("host: reviews, port: {number: 81}")), FIRST "route.cluster", "\"outbound|81||" HOST "\""),
+        RDS80("the only port of another service", RATINGS RULE(TO("host: ratings")), FIRST "route.cluster",
+              "\"outbound|9000||ratings.shop.svc.cluster.local\""),
+        RDS80("of several destinations those without weight are left out",
+              RULE("route: [{destination: {host: reviews}, weight: 0}, {destination: {host: other}, weight: 3}]"),
+              FIRST "route.weightedClusters.clusters",
+              "[{\"name\":\"outbound|80||other.shop.svc.cluster.local\",\"weight\":3}]"),
+        RDS80("headers of one of several destinations",
+              RULE("route: [{destination: {host: reviews}, weight: 1, headers: {response: {remove: [x]}, request: {set: {host: h}}}}, "
+                   "{destination: {host: other}, weight: 1}]"),
+              FIRST "route.weightedClusters.clusters[0]",
+              "{\"hostRewriteLiteral\":\"h\",\"name\":\"outbound|80||" HOST "\",\"responseHeadersToRemove\":[\"x\"],\"weight\":1}"),
+        RDS80("retries that are off", RULE(TO("host: reviews") "\n    retries: {attempts: 0}"), FIRST "route.retryPolicy", NULL),
+        RDS80("status codes among the conditions of retries",
+              RULE(TO("host: reviews") "\n    retries: {attempts: 1, retryOn: 'reset, 503,504'}"), FIRST "route.retryPolicy.retryOn",
+              "\"reset,retriable-status-codes\""),
+        RDS80("and their numbers", RULE(TO("host: reviews") "\n    retries: {attempts: 1, retryOn: 'reset, 503,504'}"),
+              FIRST "route.retryPolicy.retriableStatusCodes", "[503,504]"),
+        RDS80("hosts that were tried may be tried again",
+              RULE(TO("host: reviews") "\n    retries: {attempts: 1, retryIgnorePreviousHosts: false}"),
+              FIRST "route.retryPolicy.retryHostPredicate", NULL),
+        RDS80("the pause between tries", RULE(TO("host: reviews") "\n    retries: {attempts: 1, backoff: 50ms}"),
+              FIRST "route.retryPolicy.retryBackOff", "{\"baseInterval\":\"0.050s\"}"),
+        RDS80("other localities", RULE(TO("host: reviews") "\n    retries: {attempts: 1, retryRemoteLocalities: true}"),
+              FIRST "route.retryPolicy.retryPriority.typedConfig.updateFrequency", "2"),
+        RDS80("the mesh's retries",
+              MESH("defaultHttpRetryPolicy: {attempts: 7}") RULE(TO("host: reviews")), FIRST "route.retryPolicy.numRetries", "7"),
+        RDS80("the mesh's retries for a service without rules", MESH("defaultHttpRetryPolicy: {attempts: 7}"),
+              FIRST "route.retryPolicy.numRetries", "7"),
+        RDS80("a timeout caps gRPC's", RULE(TO("host: reviews") "\n    timeout: 1m30s"), FIRST "route.maxGrpcTimeout", "\"90s\""),
+        RDS80("a rewrite by expression",
+              RULE(TO("host: reviews") "\n    rewrite: {uriRegexRewrite: {match: '^/a', rewrite: /b}, authority: h}"),
+              FIRST "route.regexRewrite", "{\"pattern\":{\"regex\":\"^/a\"},\"substitution\":\"/b\"}"),
+        RDS80("a rewrite of the host", RULE(TO("host: reviews") "\n    rewrite: {authority: h}"), FIRST "route.hostRewriteLiteral",
+              "\"h\""),
+        RDS80("a mirror of nothing is none", RULE(TO("host: reviews") "\n    mirror: {host: b}\n    mirrorPercentage: {value: 0}"),
+              FIRST "route.requestMirrorPolicies", NULL),
+        RDS80("a mirror of everything", RULE(TO("host: reviews") "\n    mirrors: [{destination: {host: b}}]"),
+              FIRST "route.requestMirrorPolicies[0].runtimeFraction", "{\"defaultValue\":{\"numerator\":100}}"),
+        RDS80("a redirect", RULE("redirect: {scheme: https, derivePort: FROM_REQUEST_PORT, redirectCode: 308, prefixRewrite: /b}"),
+              FIRST "redirect",
+              "{\"portRedirect\":80,\"prefixRewrite\":\"/b\",\"responseCode\":\"PERMANENT_REDIRECT\",\"schemeRedirect\":\"https\"}"),
+        RDS80("a redirect to the scheme's own port", RULE("redirect: {scheme: https, port: 443}"), FIRST "redirect.portRedirect", NULL),
+        RDS80("a direct response of bytes", RULE("directResponse: {status: 200, body: {bytes: aGk=}}"), FIRST "directResponse",
+              "{\"body\":{\"inlineBytes\":\"aGk=\"},\"status\":200}"),
+        RDS80("a gRPC abort", RULE(TO("host: reviews") "\n    fault: {abort: {grpcStatus: UNAVAILABLE, percentage: {value: 0.5}}}"),
+              FIRST "typedPerFilterConfig.'envoy.filters.http.fault'.abort",
+              "{\"grpcStatus\":14,\"percentage\":{\"denominator\":\"MILLION\",\"numerator\":5000}}"),
+        RDS80("preflights that are not forwarded",
+              RULE(TO("host: reviews") "\n    corsPolicy: {allowOrigins: [{prefix: x}], unmatchedPreflights: IGNORE}"),
+              FIRST "typedPerFilterConfig.'envoy.filters.http.cors'.forwardNotMatchingPreflights", "false"),
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
+#define CDS(name, yaml, path, expected) {name, REVIEWS yaml, RESOURCE_CLUSTER, "outbound|80||" HOST, path, expected}
+#define POLICY(text) DR("reviews", "  host: reviews\n  trafficPolicy: " text "\n")
+#define HTTP_OPTIONS_OF(path) "typedExtensionProtocolOptions.'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'." path
+
+static void policies(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        CDS("random", POLICY("{loadBalancer: {simple: RANDOM}}"), "lbPolicy", "\"RANDOM\""),
+        CDS("round robin that warms up", POLICY("{loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 10s}}}"),
+            "roundRobinLbConfig.slowStartConfig.slowStartWindow", "\"10s\""),
+        CDS("to where the caller wants", POLICY("{loadBalancer: {simple: PASSTHROUGH}}"), "type", "\"ORIGINAL_DST\""),
+        CDS("a ring", POLICY("{loadBalancer: {consistentHash: {useSourceIp: true, ringHash: {minimumRingSize: 2048}}}}"),
+            "ringHashLbConfig.minimumRingSize", "\"2048\""),
+        CDS("Maglev", POLICY("{loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 65537}}}}"), "lbPolicy",
+            "\"MAGLEV\""),
+        RDS80("the hash reaches the route",
+              POLICY("{loadBalancer: {consistentHash: {httpCookie: {name: c, path: /, ttl: 0s, attributes: [{name: SameSite, value: Lax}]}}}}"),
+              FIRST "route.hashPolicy",
+              "[{\"cookie\":{\"attributes\":[{\"name\":\"SameSite\",\"value\":\"Lax\"}],\"name\":\"c\",\"path\":\"/\",\"ttl\":\"0s\"}}]"),
+        RDS80("with a hash retries do not avoid hosts",
+              POLICY("{loadBalancer: {consistentHash: {httpQueryParameterName: q}}}") RULE(TO("host: reviews")),
+              FIRST "route.retryPolicy.retryHostPredicate", NULL),
+        CDS("a port's settings inherit nothing",
+            POLICY("{connectionPool: {tcp: {maxConnections: 5}}, portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]}"),
+            "circuitBreakers.thresholds[0].maxConnections", "4294967295"),
+        CDS("settings of another port", POLICY("{connectionPool: {tcp: {maxConnections: 5}}, portLevelSettings: [{port: {number: 81}}]}"),
+            "circuitBreakers.thresholds[0].maxConnections", "5"),
+        {"a subset replaces block by block",
+         REVIEWS DR("reviews", "  host: reviews\n  trafficPolicy: {loadBalancer: {simple: RANDOM}, connectionPool: {tcp: {maxConnections: 5}}}\n"
+                               "  subsets: [{name: v1, trafficPolicy: {connectionPool: {http: {maxRetries: 2}}}}]\n"),
+         RESOURCE_CLUSTER, "outbound|80|v1|" HOST, "circuitBreakers.thresholds",
+         "[{\"maxConnections\":4294967295,\"maxPendingRequests\":4294967295,\"maxRequests\":4294967295,\"maxRetries\":2}]"},
+        {"and keeps the other blocks",
+         REVIEWS DR("reviews", "  host: reviews\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n"
+                               "  subsets: [{name: v1, trafficPolicy: {connectionPool: {http: {maxRetries: 2}}}}]\n"),
+         RESOURCE_CLUSTER, "outbound|80|v1|" HOST, "lbPolicy", "\"RANDOM\""},
+        CDS("a retry budget", POLICY("{retryBudget: {percent: 30}}"), "circuitBreakers.thresholds[0].retryBudget",
+            "{\"budgetPercent\":{\"value\":30},\"minRetryConcurrency\":3}"),
+        CDS("the deprecated counter is that of gateways' errors", POLICY("{outlierDetection: {consecutiveErrors: 4}}"),
+            "outlierDetection.consecutiveGatewayFailure", "4"),
+        CDS("unless a newer field is set",
+            POLICY("{outlierDetection: {consecutiveErrors: 4, consecutive5xxErrors: 3}}"), "outlierDetection.consecutiveGatewayFailure",
+            NULL),
+        CDS("0 switches off", POLICY("{outlierDetection: {consecutive5xxErrors: 0, consecutiveGatewayErrors: 1}}"),
+            "outlierDetection.enforcingConsecutive5xx", "0"),
+        CDS("local failures apart",
+            POLICY("{outlierDetection: {splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 3}}"),
+            "outlierDetection.consecutiveLocalOriginFailure", "3"),
+        CDS("the least healthy share", POLICY("{outlierDetection: {minHealthPercent: 40}}"), "commonLbConfig.healthyPanicThreshold",
+            "{\"value\":40}"),
+        CDS("HTTP/2 by policy", POLICY("{connectionPool: {http: {h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 9}}}"),
+            HTTP_OPTIONS_OF("explicitHttpConfig.http2ProtocolOptions"), "{\"maxConcurrentStreams\":9}"),
+        CDS("HTTP/2 by the mesh", MESH("h2UpgradePolicy: UPGRADE"), HTTP_OPTIONS_OF("explicitHttpConfig.http2ProtocolOptions"), "{}"),
+        CDS("the caller's protocol", POLICY("{connectionPool: {http: {useClientProtocol: true}}}"),
+            HTTP_OPTIONS_OF("useDownstreamProtocolConfig"), "{\"http2ProtocolOptions\":{},\"httpProtocolOptions\":{}}"),
+        CDS("keepalive", POLICY("{connectionPool: {tcp: {tcpKeepalive: {probes: 3, time: 60s, interval: 5s}}}}"),
+            "upstreamConnectionOptions.tcpKeepalive", "{\"keepaliveInterval\":5,\"keepaliveProbes\":3,\"keepaliveTime\":60}"),
+        CDS("the mesh's timeout of connecting", MESH("connectTimeout: 3s"), "connectTimeout", "\"3s\""),
+        CDS("rules of the client's namespace come first",
+            ISTIO_OBJECT("DestinationRule", "outrigger-system", "d", "  host: " HOST "\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n")
+                POLICY("{loadBalancer: {simple: ROUND_ROBIN}}"),
+            "metadata.filterMetadata.istio.config", "\"/apis/networking.istio.io/v1/namespaces/shop/destination-rule/reviews\""),
+        CDS("then those of the root namespace",
+            ISTIO_OBJECT("DestinationRule", "outrigger-system", "d", "  host: '*.shop.svc.cluster.local'\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n"),
+            "lbPolicy", "\"RANDOM\""),
+        CDS("not those of others",
+            ISTIO_OBJECT("DestinationRule", "other", "d", "  host: " HOST "\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n"), "lbPolicy",
+            "\"LEAST_REQUEST\""),
+        CDS("an exact host before a wildcard",
+            DR("a", "  host: '*.local'\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n") POLICY("{loadBalancer: {simple: ROUND_ROBIN}}"),
+            "lbPolicy", NULL),
+        {"subsets of two rules for one host are one list",
+         REVIEWS DR("a", "  host: reviews\n  subsets: [{name: v1, labels: {v: '1'}}]\n") DR("b", "  host: reviews\n  subsets: [{name: v2}, {name: v1}]\n"),
+         RESOURCE_CLUSTER, "outbound|80|v2|" HOST, "metadata.filterMetadata.istio.subset", "\"v2\""},
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
+static void endpoints(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"unready pods are unhealthy",
+         REVIEWS "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop, labels: {app: reviews}}\nstatus: {podIP: 10.0.0.1}\n",
+         RESOURCE_ENDPOINT, "outbound|80||" HOST, "endpoints[0].lbEndpoints[0].healthStatus", "\"UNHEALTHY\""},
+        {"pods that end are draining",
+         REVIEWS "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop, labels: {app: reviews}, deletionTimestamp: '2026-01-01T00:00:00Z'}\n"
+                 "status: {podIP: 10.0.0.1, conditions: [{type: Ready, status: 'True'}]}\n",
+         RESOURCE_ENDPOINT, "outbound|80||" HOST, "endpoints[0].lbEndpoints[0].healthStatus", "\"DRAINING\""},
+        {"pods that ended are gone",
+         REVIEWS "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop, labels: {app: reviews}}\n"
+                 "status: {podIP: 10.0.0.1, phase: Succeeded}\n",
+         RESOURCE_ENDPOINT, "outbound|80||" HOST, "endpoints", NULL},
+        {"pods of another namespace are not selected", REVIEWS POD_IN("other", "p", "10.0.0.1", "app: reviews"), RESOURCE_ENDPOINT,
+         "outbound|80||" HOST, "endpoints", NULL},
+        {"a subset has the pods with its labels",
+         REVIEWS POD("p", "10.0.0.1", "app: reviews, v: '1'") POD("q", "10.0.0.2", "app: reviews, v: '2'")
+             DR("reviews", "  host: reviews\n  subsets: [{name: v2, labels: {v: '2'}}]\n"),
+         RESOURCE_ENDPOINT, "outbound|80|v2|" HOST, "endpoints[0].lbEndpoints[0].endpoint.address.socketAddress",
+         "{\"address\":\"10.0.0.2\",\"portValue\":8080}"},
+        {"slices win over selectors",
+         REVIEWS POD("p", "10.0.0.1", "app: reviews")
+             "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s, namespace: shop, labels: {kubernetes.io/service-name: reviews}}\n"
+             "ports: [{name: http, port: 1234}]\nendpoints: [{addresses: [10.0.0.7]}]\n",
+         RESOURCE_ENDPOINT, "outbound|80||" HOST, "endpoints[0].lbEndpoints[0].endpoint.address.socketAddress",
+         "{\"address\":\"10.0.0.7\",\"portValue\":1234}"},
+        {"a named port of the pod",
+         SERVICE("named", "selector: {app: a}, ports: [{name: http, port: 80, targetPort: web}]")
+         "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop, labels: {app: a}}\n"
+         "spec: {containers: [{name: c, ports: [{name: web, containerPort: 3000}]}]}\nstatus: {podIP: 10.0.0.1}\n",
+         RESOURCE_ENDPOINT, "outbound|80||named.shop.svc.cluster.local", "endpoints[0].lbEndpoints[0].endpoint.address.socketAddress.portValue",
+         "3000"},
+        {"a ServiceEntry's endpoints with weights, labels and localities",
+         SE("s", "  hosts: [a.example.com]\n  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]\n  resolution: STATIC\n"
+                 "  endpoints: [{address: 10.1.0.1, weight: 3, locality: r/z, ports: {http: 81}}]\n"),
+         RESOURCE_ENDPOINT, "outbound|80||a.example.com", "endpoints",
+         "[{\"lbEndpoints\":[{\"endpoint\":{\"address\":{\"socketAddress\":{\"address\":\"10.1.0.1\",\"portValue\":81}}},"
+         "\"healthStatus\":\"HEALTHY\",\"loadBalancingWeight\":3}],\"loadBalancingWeight\":3,\"locality\":{\"region\":\"r\",\"zone\":\"z\"}}]"},
+        {"a ServiceEntry selects WorkloadEntries",
+         SE("s", "  hosts: [a.example.com]\n  ports: [{number: 80, name: http, protocol: HTTP}]\n  resolution: STATIC\n"
+                 "  workloadSelector: {labels: {app: vm}}\n")
+             ISTIO_OBJECT("WorkloadEntry", "shop", "w", "  address: 10.2.0.1\n  labels: {app: vm}\n"),
+         RESOURCE_ENDPOINT, "outbound|80||a.example.com", "endpoints[0].lbEndpoints[0].endpoint.address.socketAddress.address",
+         "\"10.2.0.1\""},
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
+#define TCP_OF(path) "filterChains[0].filters[0].typedConfig." path
+
+static void listeners(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"a TCP port stands under its address", RATINGS, RESOURCE_LISTENER, "10.96.0.2_9000", TCP_OF("cluster"),
+         "\"outbound|9000||ratings.shop.svc.cluster.local\""},
+        {"TCP by weights",
+         RATINGS VS("ratings", "  hosts: [ratings]\n  tcp:\n  - route: [{destination: {host: ratings}, weight: 9}, {destination: {host: other}, weight: 1}]\n"),
+         RESOURCE_LISTENER, "10.96.0.2_9000", TCP_OF("weightedClusters.clusters[1]"),
+         "{\"name\":\"outbound|9000||other.shop.svc.cluster.local\",\"weight\":1}"},
+        {"TCP to a range of destinations",
+         RATINGS VS("ratings", "  hosts: [ratings]\n  tcp:\n  - match: [{destinationSubnets: [10.0.0.0/8]}]\n    " TO("host: other") "\n"),
+         RESOURCE_LISTENER, "10.96.0.2_9000", "filterChains[0].filterChainMatch.prefixRanges",
+         "[{\"addressPrefix\":\"10.0.0.0\",\"prefixLen\":8}]"},
+        {"and the service itself for the rest",
+         RATINGS VS("ratings", "  hosts: [ratings]\n  tcp:\n  - match: [{destinationSubnets: [10.0.0.0/8]}]\n    " TO("host: other") "\n"),
+         RESOURCE_LISTENER, "10.96.0.2_9000", "filterChains[1].filters[0].typedConfig.cluster",
+         "\"outbound|9000||ratings.shop.svc.cluster.local\""},
+        {"TCP settings of a DestinationRule",
+         RATINGS DR("ratings", "  host: ratings\n  trafficPolicy: {connectionPool: {tcp: {idleTimeout: 9s, maxConnectionDuration: 8s}}}\n"),
+         RESOURCE_LISTENER, "10.96.0.2_9000", TCP_OF("idleTimeout"), "\"9s\""},
+        {"a sniffed port has both chains",
+         SERVICE("raw", "clusterIP: 10.96.0.3, ports: [{port: 9100}]"), RESOURCE_LISTENER, "10.96.0.3_9100",
+         "filterChains[0].filters[0].typedConfig.rds.routeConfigName", "\"raw.shop.svc.cluster.local:9100\""},
+        {"the second of them takes the rest", SERVICE("raw", "clusterIP: 10.96.0.3, ports: [{port: 9100}]"), RESOURCE_LISTENER,
+         "10.96.0.3_9100", "filterChains[1].filters[0].typedConfig.cluster", "\"outbound|9100||raw.shop.svc.cluster.local\""},
+        {"and its routes are for every name", SERVICE("raw", "clusterIP: 10.96.0.3, ports: [{port: 9100}]"), RESOURCE_ROUTE,
+         "raw.shop.svc.cluster.local:9100", "virtualHosts[0].domains", "[\"*\"]"},
+        {"a headless service has a listener at each pod",
+         SERVICE("peers", "clusterIP: None, selector: {app: p}, ports: [{name: tcp, port: 7000}]") POD("p", "10.0.0.5", "app: p"),
+         RESOURCE_LISTENER, "10.0.0.5_7000", TCP_OF("cluster"), "\"outbound|7000||peers.shop.svc.cluster.local\""},
+        {"and goes where the caller wants",
+         SERVICE("peers", "clusterIP: None, selector: {app: p}, ports: [{name: tcp, port: 7000}]"), RESOURCE_CLUSTER,
+         "outbound|7000||peers.shop.svc.cluster.local", "type", "\"ORIGINAL_DST\""},
+        {"a headless service's HTTP answers to each pod's name",
+         SERVICE("peers", "clusterIP: None, selector: {app: p}, ports: [{name: http, port: 7000}]"), RESOURCE_ROUTE, "7000",
+         "virtualHosts[0].domains[1]", "\"*.peers.shop.svc.cluster.local\""},
+        {"a range of addresses is a match",
+         SE("s", "  hosts: [a.example.com]\n  addresses: [10.5.0.0/16]\n  ports: [{number: 5000, name: tcp, protocol: TCP}]\n"),
+         RESOURCE_LISTENER, "0.0.0.0_5000", "filterChains[0].filterChainMatch.prefixRanges",
+         "[{\"addressPrefix\":\"10.5.0.0\",\"prefixLen\":16}]"},
+        {"two names of TLS share a port",
+         SE("s", "  hosts: [a.example.com, b.example.com]\n  ports: [{number: 443, name: tls, protocol: TLS}]\n  resolution: DNS\n"),
+         RESOURCE_LISTENER, "0.0.0.0_443", "filterChains[1].filterChainMatch.serverNames", "[\"b.example.com\"]"},
+        {"of TCP and HTTP at one port the older stays",
+         SE("s", "  hosts: [a.example.com]\n  ports: [{number: 80, name: tcp, protocol: TCP}]\n  resolution: DNS\n") REVIEWS,
+         RESOURCE_LISTENER, "0.0.0.0_80", "filterChains[1]", NULL},
+        {"what nobody knows passes", REVIEWS, RESOURCE_LISTENER, "virtualOutbound", "filterChains[1].filters[0].typedConfig.cluster",
+         "\"PassthroughCluster\""},
+        {"or does not", MESH("outboundTrafficPolicy: {mode: REGISTRY_ONLY}") REVIEWS, RESOURCE_LISTENER, "virtualOutbound",
+         "filterChains[1].filters[0].typedConfig.cluster", "\"BlackHoleCluster\""},
+        {"with an answer for HTTP", MESH("outboundTrafficPolicy: {mode: REGISTRY_ONLY}") REVIEWS, RESOURCE_ROUTE, "80",
+         "virtualHosts[1].routes[0].directResponse.status", "502"},
+        {"slashes are merged", MESH("pathNormalization: {normalization: MERGE_SLASHES}") REVIEWS, RESOURCE_LISTENER, "0.0.0.0_80",
+         TCP_OF("mergeSlashes"), "true"},
+        {"UDP is not ours", SERVICE("dns", "clusterIP: 10.96.0.4, ports: [{name: dns, port: 53, protocol: UDP}]"), RESOURCE_LISTENER,
+         "10.96.0.4_53", "", NULL},
+        {"the inbound chain of the pod's own port",
+         SERVICE("own", "selector: {app: c}, ports: [{name: http, port: 80, targetPort: 8080}]") POD("client", "10.0.0.9", "app: c"),
+         RESOURCE_LISTENER, "virtualInbound", "filterChains[4].filterChainMatch",
+         "{\"destinationPort\":8080,\"transportProtocol\":\"raw_buffer\"}"},
+        {"the connection pool counts at the server too",
+         SERVICE("own", "selector: {app: c}, ports: [{name: http, port: 80, targetPort: 8080}]") POD("client", "10.0.0.9", "app: c")
+             DR("own", "  host: own\n  trafficPolicy: {connectionPool: {http: {http2MaxRequests: 4}}}\n"),
+         RESOURCE_CLUSTER, "inbound|8080||", "circuitBreakers.thresholds[0].maxRequests", "4"},
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
+static void names_of_the_outside(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"by DNS", SE("s", "  hosts: [a.example.com]\n  ports: [{number: 80, name: http, protocol: HTTP}]\n  resolution: DNS\n"),
+         RESOURCE_CLUSTER, "outbound|80||a.example.com", "loadAssignment.endpoints[0].lbEndpoints[0].endpoint.address.socketAddress.address",
+         "\"a.example.com\""},
+        {"by the first address",
+         SE("s", "  hosts: [a.example.com]\n  ports: [{number: 80, name: http, protocol: HTTP}]\n  resolution: DNS_ROUND_ROBIN\n"),
+         RESOURCE_CLUSTER, "outbound|80||a.example.com", "type", "\"LOGICAL_DNS\""},
+        {"a wildcard passes", SE("s", "  hosts: ['*.example.com']\n  ports: [{number: 80, name: http, protocol: HTTP}]\n"),
+         RESOURCE_CLUSTER, "outbound|80||*.example.com", "type", "\"ORIGINAL_DST\""},
+        {"its virtual host", SE("s", "  hosts: ['*.example.com']\n  ports: [{number: 80, name: http, protocol: HTTP}]\n"), RESOURCE_ROUTE,
+         "80", "virtualHosts[0].domains", "[\"*.example.com\"]"},
+        {"an external name", SERVICE("ext", "type: ExternalName, externalName: b.example.com, ports: [{name: http, port: 80}]"),
+         RESOURCE_CLUSTER, "outbound|80||ext.shop.svc.cluster.local",
+         "loadAssignment.endpoints[0].lbEndpoints[0].endpoint.address.socketAddress.address", "\"b.example.com\""},
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
+static void who_sees_what(void **state)
+{
+    (void)state;
+    static const struct client_identity other = {.ns = {"other", 5}, .pod = {"c", 1}, .ip = {"10.0.0.8", 8}};
+    static const struct row rows[] = {
+        {"a service of another namespace", REVIEWS, RESOURCE_CLUSTER, "outbound|80||" HOST, "type", "\"EDS\""},
+        {"its short name is not this namespace's", REVIEWS, RESOURCE_ROUTE, "80", "virtualHosts[0].domains",
+         "[\"" HOST "\",\"" HOST ".\",\"reviews.shop.svc\",\"reviews.shop\",\"10.96.0.1\"]"},
+        {"a service that is kept at home",
+         "apiVersion: v1\nkind: Service\nmetadata: {name: reviews, namespace: shop, annotations: {networking.istio.io/exportTo: '.'}}\n"
+         "spec: {ports: [{name: http, port: 80}]}\n",
+         RESOURCE_CLUSTER, "outbound|80||" HOST, "", NULL},
+        {"a rule that is kept at home",
+         REVIEWS VS("reviews", "  hosts: [reviews]\n  exportTo: ['.']\n  http:\n  - name: r\n    " TO("host: reviews") "\n"), RESOURCE_ROUTE,
+         "80", FIRST "name", "\"default\""},
+        {"a rule that is sent there",
+         REVIEWS VS("reviews", "  hosts: [reviews]\n  exportTo: [other]\n  http:\n  - name: r\n    " TO("host: reviews") "\n"), RESOURCE_ROUTE,
+         "80", FIRST "name", "\"r\""},
+        {"a policy that is kept at home",
+         REVIEWS DR("reviews", "  host: reviews\n  exportTo: ['.']\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n"),
+         RESOURCE_CLUSTER, "outbound|80||" HOST, "lbPolicy", "\"LEAST_REQUEST\""},
+        {"the mesh's default of exporting", MESH("defaultServiceExportTo: [\"~\"]") REVIEWS, RESOURCE_CLUSTER, "outbound|80||" HOST, "",
+         NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        run_as(&rows[i], other);
+}
+
+static void rules_by_labels_of_the_client(void **state)
+{
+    (void)state;
+    static const char yaml[] = REVIEWS POD("client", "10.0.0.9", "app: web, version: v2")
+        RULE("name: r\n    match: [{sourceLabels: {version: v2}}]\n    " TO("host: reviews"))
+            DR("a", "  host: reviews\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n")
+                DR("b", "  host: reviews\n  workloadSelector: {matchLabels: {app: web}}\n  trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}\n");
+    static const struct row mine = {"the pod's labels count", yaml, RESOURCE_ROUTE, "80", FIRST "name", "\"r\""};
+    static const struct row policy = {"a policy for the client stands before", yaml, RESOURCE_CLUSTER, "outbound|80||" HOST, "lbPolicy", NULL};
+    static const struct row other = {"another pod's do not", yaml, RESOURCE_ROUTE, "80", FIRST "name", "\"default\""};
+    static const struct row all = {"and it has the policy for all", yaml, RESOURCE_CLUSTER, "outbound|80||" HOST, "lbPolicy", "\"RANDOM\""};
+    struct label said[] = {{STR("version"), STR("v2")}};
+    struct client_identity client = {.ns = STR("shop"), .pod = STR("client"), .ip = STR("10.0.0.9")};
+    struct client_identity unknown = {.ns = STR("shop"), .pod = STR("x"), .ip = STR("10.0.0.1"), .labels = {said, 1}};
+    struct client_identity silent = {.ns = STR("shop"), .pod = STR("x"), .ip = STR("10.0.0.1")};
+    run_as(&mine, client);
+    run_as(&policy, client);
+    run_as(&mine, unknown);
+    run_as(&other, silent);
+    run_as(&all, silent);
+}
+
+static void precedence_among_rules(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        RDS80("the older rule for a host", VS("a", "  hosts: [reviews]\n  http:\n  - name: a\n    " TO("host: reviews") "\n")
+                  VS("b", "  hosts: [reviews]\n  http:\n  - name: b\n    " TO("host: reviews") "\n"), FIRST "name", "\"a\""),
+        RDS80("older by its time",
+              "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+              "metadata: {name: a, namespace: shop, creationTimestamp: '2026-01-02T00:00:00Z'}\n"
+              "spec:\n  hosts: [reviews]\n  http:\n  - name: a\n    " TO("host: reviews") "\n---\n"
+              "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+              "metadata: {name: b, namespace: shop, creationTimestamp: '2026-01-01T00:00:00Z'}\n"
+              "spec:\n  hosts: [reviews]\n  http:\n  - name: b\n    " TO("host: reviews") "\n---\n", FIRST "name", "\"b\""),
+        RDS80("an exact host before a wildcard",
+              VS("a", "  hosts: ['*.shop.svc.cluster.local']\n  http:\n  - name: a\n    " TO("host: reviews") "\n")
+                  VS("b", "  hosts: [reviews]\n  http:\n  - name: b\n    " TO("host: reviews") "\n"), FIRST "name", "\"b\""),
+        RDS80("a host of nobody on port 80",
+              VS("a", "  hosts: [www.example.com]\n  http:\n  - name: a\n    " TO("host: reviews") "\n"), "virtualHosts[1].domains",
+              "[\"www.example.com\"]"),
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
+static void grpc_libraries(void **state)
+{
+    (void)state;
+    static const char yaml[] = REVIEWS RULE("corsPolicy: {allowOrigins: [{exact: x}]}\n    timeout: 3s\n    " TO("host: reviews"));
+    static const struct row listener = {"routes are inside", yaml, RESOURCE_LISTENER, HOST ":80",
+                                        "apiListener.apiListener.routeConfig." FIRST "route.maxStreamDuration.maxStreamDuration", "\"3s\""};
+    static const struct row cors = {"without filters that they lack", yaml, RESOURCE_LISTENER, HOST ":80",
+                                    "apiListener.apiListener.routeConfig." FIRST "typedPerFilterConfig", NULL};
+    static const struct row lb = {"balanced as they can", yaml, RESOURCE_CLUSTER, "outbound|80||" HOST, "lbPolicy", NULL};
+    struct client_identity client = {.ns = STR("shop"), .pod = STR("x"), .ip = STR("10.0.0.1"), .is_grpc = true};
+    run_as(&listener, client);
+    run_as(&cors, client);
+    run_as(&lb, client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(matches),
+        cmocka_unit_test(actions),
+        cmocka_unit_test(policies),
+        cmocka_unit_test(endpoints),
+        cmocka_unit_test(listeners),
+        cmocka_unit_test(names_of_the_outside),
+        cmocka_unit_test(who_sees_what),
+        cmocka_unit_test(rules_by_labels_of_the_client),
+        cmocka_unit_test(precedence_among_rules),
+        cmocka_unit_test(grpc_libraries),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
