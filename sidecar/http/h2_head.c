@@ -9,8 +9,6 @@
 #include "sidecar/base/die.h"
 #include "sidecar/http/guard.h"
 
-#include <stdio.h>
-#include <string.h>
 
 /* ---- Received. ---- */
 
@@ -296,10 +294,15 @@ static bool may_send(const struct header *f)
 
 static void put_length(struct h2_codec *h, int64_t length)
 {
+    char *end = h->length_text + sizeof(h->length_text), *p = end;
     if (length < 0)
         return;
-    int n = snprintf(h->length_text, sizeof(h->length_text), "%lld", (long long)length);
-    put(h, STR("content-length"), str_n(h->length_text, (size_t)n), false);
+    uint64_t rest = (uint64_t)length;
+    do {
+        *--p = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    put(h, STR("content-length"), str_n(p, (size_t)(end - p)), false);
 }
 
 static void put_fields(struct h2_codec *h, const struct headers *fields)
@@ -333,7 +336,8 @@ size_t h2_head_write_response(struct h2_codec *h, const struct http_response *r,
 {
     unsigned status = is_upgrade && r->status == 101 ? 200 : r->status;
     assert(status >= 100 && status <= 999 && status != 101);
-    snprintf(h->status_text, sizeof(h->status_text), "%u", status);
+    for (unsigned i = 3, rest = status; i-- > 0; rest /= 10)
+        h->status_text[i] = (char)('0' + rest % 10);
     h->nv_count = 0;
     put(h, STR(":status"), str_n(h->status_text, 3), false);
     put_fields(h, &r->headers);

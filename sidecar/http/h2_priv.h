@@ -193,7 +193,7 @@ struct h2_codec {
 
     nghttp2_nv *nv; /* scratch of h2_head_write_* */
     size_t nv_count, nv_cap;
-    char status_text[4], length_text[24];
+    char status_text[3], length_text[20];
 
     struct timer ping_timer, drain_timer, stall_timer;
     size_t left_at_stall; /* what waited to be written when the timer was armed */
