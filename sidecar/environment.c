@@ -190,7 +190,7 @@ static json_t *make_bootstrap(const char *id, const char *cluster, json_t *metad
     return json_pack(
         "{s:{s:s, s:s, s:o}, s:{s:{s:{s:s, s:i}}}, "
         "s:{s:{s:s, s:s, s:b, s:[{s:{s:s}}]}, s:{s:{}, s:s, s:s}, s:{s:{}, s:s, s:s}}, "
-        "s:{s:[{s:s, s:s, s:s, s:s, s:{s:{s:s, s:{s:{}}}}, "
+        "s:{s:[{s:s, s:s, s:s, s:s, s:{s:{s:s, s:{s:{s:{s:s, s:s}}}}}, "
         "s:{s:{s:i, s:i, s:i}}, s:{s:s, s:[{s:[{s:{s:{s:{s:s, s:i}}}}]}]}}]}}",
         "node", "id", id, "cluster", cluster, "metadata", metadata, /* */
         "admin", "address", "socketAddress", "address", "127.0.0.1", "portValue", (int)c->admin_port, /* */
@@ -202,7 +202,7 @@ static json_t *make_bootstrap(const char *id, const char *cluster, json_t *metad
         "dnsLookupFamily", "V4_PREFERRED", "connectTimeout", "1s", "typedExtensionProtocolOptions",
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "@type",
         CODEC_TYPE_URL_PREFIX "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "explicitHttpConfig",
-        "http2ProtocolOptions", /* */
+        "http2ProtocolOptions", "connectionKeepalive", "interval", "30s", "timeout", "10s", /* */
         "upstreamConnectionOptions", "tcpKeepalive", "keepaliveProbes", 3, "keepaliveTime", 10, "keepaliveInterval",
         5, /* */
         "loadAssignment", "clusterName", "xds-grpc", "endpoints", "lbEndpoints", "endpoint", "address",

@@ -78,12 +78,15 @@ void server_xds_start(struct server *s)
     char *state_path = state_dir && state_dir[0] ? xasprintf("%s/last-good.xds", state_dir) : NULL;
     const Envoy__Config__Core__V3__GrpcService__EnvoyGrpc *grpc =
         b->message->dynamic_resources->ads_config->grpc_services[0]->envoy_grpc;
+    const struct cluster_cfg *cluster = live_find(s->live, b->ads_cluster);
     const struct xds_options options = {
         .mode = b->ads_delta ? XDS_DELTA : XDS_SOTW,
         .clusters = b->wants_cds,
         .listeners = b->wants_lds,
         .authority = grpc->authority[0] ? str_of(grpc->authority) : b->ads_cluster,
         .fetch_timeout_ms = b->first_fetch_timeout_ms,
+        .keepalive_ms = cluster ? cluster->h2_keepalive_interval_ms : 0,
+        .keepalive_timeout_ms = cluster ? cluster->h2_keepalive_timeout_ms : 0,
         .state_path = state_path,
         .stats = s->stats,
         .address = address,

@@ -210,7 +210,10 @@ static const struct conn_handler detached_table = {.on_ready = NULL};
 
 static void attempt(struct xds *x)
 {
-    const struct dial_options options = {.connect_timeout_ms = CONNECT_TIMEOUT_MS};
+    const struct dial_options options = {
+        .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+        .keepalive = {.probes = 3, .time_s = 10, .interval_s = 5, .on = true}, /* as Istio's bootstrap */
+    };
     struct addr to = {0};
     set_state(x, ADS_CONNECTING);
     if (!x->options.address(x->ctx, &to)) {

@@ -14,7 +14,9 @@
 #include <string.h>
 
 #define ARENA_CHUNK_BYTES 4096
-#define KEEPALIVE_MS 30000
+/* gRPC's servers by default end connections that ping more often than every 5 minutes; who allows more can be asked to by
+ * configuration. A host that is gone is noticed before that, by TCP. */
+#define KEEPALIVE_MS 310000
 #define KEEPALIVE_TIMEOUT_MS 10000
 
 static const struct {

@@ -64,7 +64,7 @@ struct xds_options {
     bool clusters, listeners; /* which of CDS and LDS to subscribe */
     struct str authority;     /* :authority of the call */
     uint64_t fetch_timeout_ms; /* of the first CDS and LDS answers; 0: forever */
-    uint64_t keepalive_ms, keepalive_timeout_ms; /* HTTP/2 PING; 0: 30 s and 10 s */
+    uint64_t keepalive_ms, keepalive_timeout_ms; /* HTTP/2 PING; 0: 310 s and 10 s */
     const char *state_path; /* last good configuration, kept across restarts; NULL: none */
     struct stats *stats;    /* NULL: none */
 
