@@ -40,7 +40,7 @@ static void get_ready(struct asked *asked)
     if (refused == 0)
         buf_append_c(&text, "ready\n");
     else
-        buf_printf(&text, "ready; %u files are not served as they stand: see outrigger findings\n", refused);
+        buf_printf(&text, "ready; %u files are not served as they stand: see outrigger analyze\n", refused);
     serve_reply(asked->rq, 200, "text/plain", buf_str(&text));
     buf_fini(&text);
 }

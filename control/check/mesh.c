@@ -35,7 +35,8 @@ void check_config_map(struct check *c)
     for (unsigned i = 0; i < inner.count; i++) {
         /* The line is one of the text inside: the path says where. */
         const struct finding *f = &inner.v[i];
-        check_add(c, f->level, f->code, "", f->fix.p ? f->fix.p : "", "%.*s: %.*s", STR_FMT(f->path), STR_FMT(f->message));
+        check_add(c, f->level, f->code, "", f->fix.p ? f->fix.p : "", "%.*s%s%.*s", STR_FMT(f->path), f->path.n > 0 ? ": " : "",
+                  STR_FMT(f->message));
     }
     path_pop(c, mark);
     arena_free(&arena);
