@@ -54,7 +54,7 @@ cover() {
         mount --rbind "$parent" "$under"
         mount -t tmpfs -o mode=755 tmpfs "$parent"
         for entry in "$under"/* "$under"/.[!.]*; do
-            [ ! -e "$entry" ] || ln -s "$entry" "$parent/"
+            [ ! -e "$entry" ] && [ ! -L "$entry" ] || ln -s "$entry" "$parent/"
         done
         echo "$parent" >>/mnt/covered
     fi
@@ -269,7 +269,7 @@ class Pod:
     def __init__(self, node, manifest, ip):
         self.node, self.manifest, self.ip = node, manifest, ip
         self.metadata, self.spec = manifest["metadata"], manifest["spec"]
-        self.name, self.namespace = self.metadata["name"], self.metadata.setdefault("namespace", "default")
+        self.name, self.namespace = self.metadata["name"], self.metadata["namespace"]
         self.key = f"{self.namespace}.{self.name}"
         self.directory = node.directory / "pods" / self.key
         self.created = now()
@@ -328,6 +328,7 @@ class Pod:
         setup = f"""set -e
             PATH={tool_path()}
             mount --bind {shlex.quote(str(hosts))} /etc/hosts
+            [ ! -e /etc/resolv.conf ] || mount --bind {shlex.quote(str(self.node.directory))}/resolv.conf /etc/resolv.conf
             mount -t tmpfs -o mode=755 tmpfs /mnt
             mkdir {POD_BIN}
             mount -t tmpfs -o mode=1777 tmpfs /dev/shm
@@ -508,6 +509,8 @@ class Kubelet:
     def set_up(self):
         for name in ("state", "hosts", "pods", "log"):
             (self.directory / name).mkdir(exist_ok=True)
+        # Nobody answers there, and says so at once: what the names file does not have is not found.
+        (self.directory / "resolv.conf").write_text(f"nameserver {GATEWAY}\noptions timeout:1 attempts:1\n")
         call("ip", "link", "set", "lo", "up")
         call("ip", "link", "add", BRIDGE, "type", "bridge")
         call("ip", "addr", "add", f"{GATEWAY}/{NETWORK.prefixlen}", "dev", BRIDGE)
@@ -521,6 +524,7 @@ class Kubelet:
             process.wait(timeout=10)
         for name in ("state", "hosts", "pods", "log"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
+        (self.directory / "resolv.conf").unlink(missing_ok=True)
 
     def hosts(self, namespace):
         """The file that the control plane keeps names in, and that the namespace's pods see as /etc/hosts."""
@@ -558,6 +562,7 @@ class Kubelet:
         kind, metadata = document.get("kind"), document.get("metadata", {})
         namespace = metadata.get("namespace", "default")
         if kind == "Pod":
+            metadata.setdefault("namespace", namespace)
             return {f"{namespace}.{metadata['name']}": document}
         if kind != "Deployment":
             return {}

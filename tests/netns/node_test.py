@@ -143,6 +143,35 @@ def test_a_changed_manifest_replaces_its_pods_and_a_smaller_one_removes_some(mes
     assert sorted(p["pod"] for p in mesh.list()) == ["default.d-1", "default.d-2"]
 
 
+def test_a_manifest_that_is_applied_again_changes_nothing(mesh):
+    documents = web(), {"kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": {"spec": {
+        "terminationGracePeriodSeconds": 1, "containers": [sh("app", "exec sleep 1000")]}}}}
+    assert mesh.start(*documents) == ["default.web", "default.d-1"]
+    mesh.wait(timeout=20)
+    before = mesh.list()
+    assert mesh.start(*documents) == []
+    assert mesh.list() == before
+
+
+def test_volumes_are_mounted_where_this_machine_has_no_such_directory(mesh):
+    def container(name, script):
+        return sh(name, script, volumeMounts=[{"name": "data", "mountPath": "/var/lib/no/such/place"}])
+    mesh.start(pod("p", [container("app", "sleep 1000")], volumes=[{"name": "data", "emptyDir": {}}],
+                   initContainers=[container("first", "echo hello >/var/lib/no/such/place/file")]))
+    mesh.wait(timeout=20)
+    assert mesh.sh("p", "cat /var/lib/no/such/place/file; ls /var/lib") == "hello\n" + "".join(
+        f"{name}\n" for name in sorted([*os.listdir("/var/lib"), "no"]))
+    assert not os.path.exists("/var/lib/no")
+
+
+def test_a_name_that_nobody_has_is_told_at_once(mesh):
+    mesh.start(pod("p", [sh("app", "sleep 1000")]))
+    mesh.wait(timeout=20)
+    start = time.monotonic()
+    assert mesh.exec(pod="p", argv=["getent", "hosts", "nobody.example.com"])["code"] == 2
+    assert time.monotonic() - start < 1
+
+
 def test_what_is_not_built_is_refused_by_name(mesh):
     mesh.start(pod("p", [{"name": "app", "image": "nginx"}]))
     with pytest.raises(node.Fault, match="container app: images are not run here; give it a command"):
