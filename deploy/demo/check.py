@@ -6,7 +6,8 @@ import signal
 import sys
 import time
 
-from node import GATEWAY, Fault, running
+from machine import GATEWAY, Fault
+from node_client import running
 
 HERE = pathlib.Path(__file__).resolve().parent
 FLEET = HERE / "fleet.yaml"

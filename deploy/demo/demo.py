@@ -8,7 +8,8 @@ import sys
 import time
 
 import check
-import node as nodes
+import machine
+import node_client
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -41,9 +42,9 @@ def run_directory():
 
 def is_up(run):
     try:
-        nodes.Node(run).list(timeout_s=5)
+        node_client.Node(run).list(timeout_s=5)
         return True
-    except (OSError, nodes.Fault):
+    except (OSError, machine.Fault):
         return False
 
 
@@ -54,7 +55,7 @@ def start(run, build):
                                     "outrigger"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     (run / "node.pid").write_text(f"{process.pid}\n")
     with open(run / "node.log") as log:
-        nodes.wait_for_socket(run, process, log)
+        node_client.wait_for_socket(run, process, log)
 
 
 def up(run, build):
@@ -63,7 +64,7 @@ def up(run, build):
         return
     say("making namespaces and a bridge")
     start(run, build)
-    node = nodes.Node(run)
+    node = node_client.Node(run)
     mesh = check.Mesh(node)
     say("starting the control plane")
     mesh.put(check.FLEET)
@@ -82,7 +83,7 @@ def down(run):
     """Asks first, then makes sure; fine when there is nothing."""
     was_up = is_up(run)
     if was_up:
-        nodes.Node(run).stop()
+        node_client.Node(run).stop()
     deadline = time.monotonic() + 40
     while (run / "node.sock").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -90,7 +91,7 @@ def down(run):
         until = time.monotonic() + 5
         while pathlib.Path("/run/netns/outrigger").exists() and time.monotonic() < until:
             time.sleep(0.1)  # the node removes it itself, as the last thing
-        subprocess.run(["ip", "netns", "delete", "outrigger"], env={**os.environ, "PATH": nodes.tool_path()},
+        subprocess.run(["ip", "netns", "delete", "outrigger"], env={**os.environ, "PATH": machine.tool_path()},
                        stderr=subprocess.DEVNULL, check=False)
     shutil.rmtree(run, ignore_errors=True)
     say("down; nothing is left" if was_up else "it was not running; nothing is left")
@@ -126,7 +127,7 @@ def paint(run, node):
 
 
 def view(run):
-    node = nodes.Node(run)
+    node = node_client.Node(run)
     try:
         while True:
             sys.stdout.write("\033[H\033[2J" + "\n".join(paint(run, node)) + "\n")
@@ -134,7 +135,7 @@ def view(run):
             time.sleep(1)
     except KeyboardInterrupt:
         print()
-    except (OSError, nodes.Fault):
+    except (OSError, machine.Fault):
         say("it has ended")
 
 
@@ -148,7 +149,7 @@ def show(done):
 
 
 def play(run, words):
-    node = nodes.Node(run)
+    node = node_client.Node(run)
     verb, arguments = words[0], words[1:]
     if verb == "apply":
         return show(check.Mesh(node).outrigger("apply", "-f", *(os.path.abspath(a) for a in arguments)))
@@ -176,7 +177,7 @@ def main(build, words):
         up(run, build)
         print(TRY.format(sh="deploy/demo.sh", run=run))
     elif not is_up(run):
-        raise nodes.Fault(f"the demo does not run ({run}); start it with deploy/demo.sh")
+        raise machine.Fault(f"the demo does not run ({run}); start it with deploy/demo.sh")
     if verb not in ("up", "--view"):
         return play(run, words)
     if sys.stdout.isatty():
@@ -189,5 +190,5 @@ def main(build, words):
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1], sys.argv[2:]))
-    except (nodes.Fault, check.Failed) as fault:
+    except (machine.Fault, check.Failed) as fault:
         sys.exit(f"demo: {fault}")

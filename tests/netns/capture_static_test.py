@@ -15,7 +15,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OUTRIGGER_BUILD", ROOT / "build"))
 sys.path[:0] = [str(ROOT / "deploy/demo"), str(ROOT / "tests/netns")]
-import node  # noqa: E402
+import node_client  # noqa: E402
 import static_mesh as mesh  # noqa: E402
 
 SERVER_IP = "10.77.0.2"  # the first address that a node gives out
@@ -43,7 +43,7 @@ def pods(request):
         mesh.pod("client", config, None, program, ["-o", "7777"]),
         mesh.pod("closed", mesh.bootstrap(SERVER_IP, "BlackHoleCluster"), None, program),
     ]
-    with node.running(BUILD, **options) as running:
+    with node_client.running(BUILD, **options) as running:
         for document in documents:
             running.apply(text=json.dumps(document), inject=False)
         running.wait(timeout=60)

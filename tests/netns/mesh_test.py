@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OUTRIGGER_BUILD", ROOT / "build"))
 sys.path[:0] = [str(ROOT / "deploy/demo")]
 import check  # noqa: E402
-import node  # noqa: E402
+import node_client  # noqa: E402
 
 # What the control plane reads besides the state of the pods.
 INTENT = """
@@ -94,7 +94,7 @@ def mesh(request):
         user = 65534
         if subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", "test", "-x", BUILD / "sidecar/outrigger-sidecar"]).returncode:
             pytest.skip("other users cannot read the build directory")
-    with node.running(BUILD, user=user) as running:
+    with node_client.running(BUILD, user=user) as running:
         made = check.Mesh(running)
         (made.config / "echo.yaml").write_text(INTENT)
         for path in (made.config, made.config / "echo.yaml"):

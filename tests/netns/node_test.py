@@ -12,7 +12,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OUTRIGGER_BUILD", ROOT / "build"))
 sys.path.insert(0, str(ROOT / "deploy/demo"))
-import node  # noqa: E402
+import machine  # noqa: E402
+import node_client  # noqa: E402
 
 WEB = ("import http.server as h, socketserver as s; s.ThreadingTCPServer.allow_reuse_address = True; "
        "s.ThreadingTCPServer(('', 8080), h.SimpleHTTPRequestHandler).serve_forever()")
@@ -36,7 +37,7 @@ def sh(name, script, **fields):
 
 @pytest.fixture
 def mesh():
-    with node.running(BUILD) as running:
+    with node_client.running(BUILD) as running:
         running.start = lambda *documents: running.apply(text="\n---\n".join(json.dumps(d) for d in documents), inject=False)
         yield running
 
@@ -115,7 +116,7 @@ def test_init_containers_run_in_order_then_the_sidecar_then_the_application(mesh
 
 def test_an_init_container_that_fails_is_told_with_its_last_words(mesh):
     mesh.start(pod("p", [sh("app", "sleep 1000")], initContainers=[sh("broken", "echo no such luck; exit 3")]))
-    with pytest.raises(node.Fault, match="init container broken ended with 3: no such luck"):
+    with pytest.raises(node_client.Fault, match="init container broken ended with 3: no such luck"):
         mesh.wait(timeout=20)
 
 
@@ -174,15 +175,15 @@ def test_a_name_that_nobody_has_is_told_at_once(mesh):
 
 def test_what_is_not_built_is_refused_by_name(mesh):
     mesh.start(pod("p", [{"name": "app", "image": "nginx"}]))
-    with pytest.raises(node.Fault, match="container app: images are not run here; give it a command"):
+    with pytest.raises(node_client.Fault, match="container app: images are not run here; give it a command"):
         mesh.wait(timeout=20)
-    with pytest.raises(node.Fault, match="no pod q; there are default.p"):
+    with pytest.raises(node_client.Fault, match="no pod q; there are default.p"):
         mesh.delete(pod="q")
 
 
 def look_around():
     """What of this machine a node could disturb."""
-    tools = {**os.environ, "PATH": node.tool_path()}
+    tools = {**os.environ, "PATH": machine.tool_path()}
     rules = subprocess.run(["iptables-save"], capture_output=True, text=True, env=tools).stdout
     links = subprocess.run(["ip", "-o", "addr"], capture_output=True, text=True, env=tools, check=True).stdout
     mounts = pathlib.Path("/proc/self/mountinfo").read_text()
@@ -191,7 +192,7 @@ def look_around():
 
 def test_this_machine_is_left_as_it_was():
     before = look_around()
-    with node.running(BUILD) as mesh:
+    with node_client.running(BUILD) as mesh:
         mesh.apply(text=json.dumps(web()), inject=False)
         mesh.wait(timeout=20)
         assert look_around() == before
@@ -204,7 +205,7 @@ def test_when_it_is_killed_all_of_it_ends(tmp_path):
     run = tmp_path / "run"
     process = subprocess.Popen([sys.executable, ROOT / "deploy/demo/node.py", "run", "--run", run, "--build", BUILD])
     wait_for((run / "node.sock").exists)
-    mesh = node.Node(run)
+    mesh = node_client.Node(run)
     mesh.apply(text=json.dumps(pod("p", [sh("app", "sleep 98765")])), inject=False)
     mesh.wait(timeout=20)
 
