@@ -1,5 +1,5 @@
-/* Hosts: names of their statistics and their birth. On the maker's thread; see host.h for sharing.
- */
+/* Hosts: names of their statistics, their birth, their ejection. On the maker's thread; see host.h for
+ * sharing. */
 #include "sidecar/balance/host.h"
 
 #include <string.h>
@@ -37,4 +37,24 @@ bool host_drop(struct host *h)
     uint32_t before = atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel);
     assert(before > 0);
     return before == 1;
+}
+
+/* The flag first: who sees the new epoch sees the flag. */
+static bool set_ejected(struct host *h, bool ejected)
+{
+    if (atomic_exchange_explicit(&h->ejected, ejected, memory_order_relaxed) == ejected)
+        return false;
+    if (h->health_epoch)
+        atomic_fetch_add_explicit(h->health_epoch, 1, memory_order_release);
+    return true;
+}
+
+bool host_eject(struct host *h)
+{
+    return set_ejected(h, true);
+}
+
+bool host_uneject(struct host *h)
+{
+    return set_ejected(h, false);
 }

@@ -10,6 +10,7 @@
 #include "sidecar/net/addr.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 /* What is counted per host, with Envoy's names (/clusters). Gauges first. */
 enum host_stat {
@@ -34,6 +35,11 @@ struct host {
     /* Gives one reference back, from any thread that has one. Only the maker's thread lowers refs,
      * so that it alone sees them end: on another thread this mails home. */
     void (*unref)(struct host *h);
+    /* Taken out of balancing by outlier detection: host_eject, host_uneject. */
+    _Atomic bool ejected;
+    /* The cluster's, moved by each ejection and return, which is how every worker's next pick knows
+     * (lb.h). Lives as long as the host. NULL: nobody balances over this host (ORIGINAL_DST). */
+    _Atomic uint64_t *health_epoch;
     _Atomic uint64_t stats[HOST_STAT_COUNT];
 };
 
@@ -41,6 +47,15 @@ struct host {
 void host_init(struct host *h, const struct addr *addr, void (*unref)(struct host *h));
 /* Lowers refs, on the maker's thread. True: that was the last. */
 bool host_drop(struct host *h);
+
+/* Main alone: the host's own ejection, and its end. In force at the next pick of every worker; an
+ * ORIGINAL_DST host is picked all the same, as in Envoy. False: nothing changed. */
+bool host_eject(struct host *h);
+bool host_uneject(struct host *h);
+static inline bool host_is_ejected(const struct host *h)
+{
+    return atomic_load_explicit(&h->ejected, memory_order_relaxed);
+}
 
 static inline struct host *host_ref(struct host *h)
 {

@@ -1,13 +1,16 @@
-/* All hosts of a cluster at one moment, with what balancing derives from them: the healthy and the
- * degraded, each priority's share of the load, panic, and the tables of consistent hashing.
+/* All hosts of a cluster at one moment, with their weights, priorities, localities and the health that
+ * the control plane gave them.
  *
- * Made on main, immutable afterwards, shared by the workers, each of which keeps its own position
- * in it (lb.h). */
+ * Made on main, immutable afterwards, shared by the workers. What balancing derives from it stands in
+ * a host_view: the set comes with one, and a worker makes its own when a host was ejected or returned
+ * since (lb.h). */
 #ifndef OUTRIGGER_BALANCE_HOSTSET_H
 #define OUTRIGGER_BALANCE_HOSTSET_H
 
 #include "sidecar/balance/host.h"
 #include "sidecar/base/shared.h"
+
+struct host_view;
 
 enum host_health { HOST_HEALTHY, HOST_DEGRADED, HOST_UNHEALTHY };
 
@@ -35,44 +38,21 @@ struct hostset_member {
     uint32_t weight;   /* at least 1 */
     uint32_t priority; /* 0 is the best */
     uint32_t locality; /* index into the locality weights */
-    enum host_health health;
+    enum host_health health; /* without ejection */
 };
 
-/* Hosts that a pick draws from. A list's id is its place in hostset.lists. */
-struct host_list {
-    const struct hostset_member **v;
-    unsigned count;
-    unsigned id;
-    bool equal_weights;
-};
-
-/* The hosts of one locality within one priority. */
-struct host_locality {
-    struct host_list all, healthy, degraded;
-    double healthy_weight, degraded_weight; /* effective; 0: gets nothing */
-    uint32_t weight;
-};
-
-struct hostset_priority {
-    struct host_list all, healthy, degraded;
-    struct host_locality *localities; /* only when locality_weighted */
-    unsigned locality_count;
-    unsigned healthy_split_id,
-        degraded_split_id;                /* ids, as of lists, for the split over localities */
-    uint32_t healthy_load, degraded_load; /* percent; all of a set sum to 100 */
-    bool panic;
-    struct ring *ring;     /* ring hash: over the hosts in use */
-    struct maglev *maglev; /* maglev: likewise */
-};
+/* What balancing makes of the member now: an ejected host is unhealthy. */
+enum host_health hostset_member_health(const struct hostset_member *m);
 
 struct hostset {
     struct shared shared;
     struct hostset_options options;
     struct hostset_member *members; /* in the order given */
     unsigned count;
-    struct hostset_priority *priorities;
-    unsigned priority_count; /* at least 1 */
-    unsigned list_count;     /* ids in use */
+    uint32_t *locality_weights; /* by index; NULL: no locality has one */
+    /* The hosts' epoch of health; NULL: it never changes. */
+    _Atomic uint64_t *health_epoch;
+    struct host_view *view; /* as of the set's making */
     struct arena *arena;
     const void *maker; /* for the maker's shared.free */
 };
@@ -96,6 +76,7 @@ static inline void hostset_unref(struct hostset **s)
         shared_unref(&(*s)->shared);
     *s = NULL;
 }
+/* As health is now. */
 unsigned hostset_healthy_count(const struct hostset *s);
 unsigned hostset_degraded_count(const struct hostset *s);
 

@@ -1,12 +1,13 @@
 /* The walk from a host set to a host: priority by load, then panic, locality or health, then the
  * policy.
  *
- * A struct lb belongs to one worker; it holds one reference to the set in force. Positions (round
- * robin's index, EDF queues) are kept by list id: the index goes on over an update, the queues are
- * made anew. */
+ * A struct lb belongs to one worker; it holds one reference to the set in force, and looks at it
+ * through the set's view, or through one of its own once a host was ejected or returned since the set
+ * was made. Positions (round robin's index, EDF queues) are kept by list id: the index goes on when
+ * the view changes, the queues are made anew. */
 #include "sidecar/balance/lb.h"
 
-#include "sidecar/balance/hostset_priv.h"
+#include "sidecar/balance/host_view_priv.h"
 #include "sidecar/balance/lb_priv.h"
 
 #include <stdlib.h>
@@ -34,6 +35,7 @@ void lb_free(struct lb **lb)
     *lb = NULL;
     queues_drop(was);
     free(was->places);
+    host_view_free(&was->own_view);
     hostset_unref(&was->set);
     free(was);
 }
@@ -43,18 +45,34 @@ struct hostset *lb_set(const struct lb *lb)
     return lb->set;
 }
 
+static void view_use(struct lb *lb, const struct host_view *view)
+{
+    lb->view = view;
+    queues_drop(lb);
+    if (view->list_count <= lb->place_count)
+        return;
+    lb->places = xrealloc(lb->places, view->list_count * sizeof(*lb->places));
+    for (unsigned i = lb->place_count; i < view->list_count; i++)
+        lb->places[i] = (struct lb_place){.index = lb->seed};
+    lb->place_count = view->list_count;
+}
+
 void lb_update(struct lb *lb, struct hostset *set)
 {
     hostset_ref(set);
+    host_view_free(&lb->own_view);
     hostset_unref(&lb->set);
     lb->set = set;
-    queues_drop(lb);
-    if (set->list_count <= lb->place_count)
-        return;
-    lb->places = xrealloc(lb->places, set->list_count * sizeof(*lb->places));
-    for (unsigned i = lb->place_count; i < set->list_count; i++)
-        lb->places[i] = (struct lb_place){.index = lb->seed};
-    lb->place_count = set->list_count;
+    view_use(lb, set->view);
+}
+
+/* Hosts were ejected or returned: this worker's view of the set follows before the next pick. */
+static void view_renew(struct lb *lb)
+{
+    struct host_view *was = lb->own_view;
+    lb->own_view = host_view_new(lb->set);
+    view_use(lb, lb->own_view);
+    host_view_free(&was);
 }
 
 /* A queue is filled when it is first asked, and turned by the seed, so that workers do not all
@@ -86,23 +104,23 @@ const struct hostset_member *lb_queue_pick(struct lb *lb, const struct host_list
 }
 
 /* The priority that draw falls on, and whether it is its degraded hosts' turn. */
-static const struct hostset_priority *priority_choose(const struct hostset *s, uint64_t draw,
+static const struct host_priority *priority_choose(const struct host_view *view, uint64_t draw,
                                                       bool *degraded_r)
 {
     uint64_t percent = draw % 100 + 1, sum = 0;
-    for (unsigned i = 0; i < s->priority_count; i++) {
-        sum += s->priorities[i].healthy_load;
+    for (unsigned i = 0; i < view->priority_count; i++) {
+        sum += view->priorities[i].healthy_load;
         *degraded_r = false;
         if (percent <= sum)
-            return &s->priorities[i];
+            return &view->priorities[i];
     }
-    for (unsigned i = 0; i < s->priority_count; i++) {
-        sum += s->priorities[i].degraded_load;
+    for (unsigned i = 0; i < view->priority_count; i++) {
+        sum += view->priorities[i].degraded_load;
         *degraded_r = true;
         if (percent <= sum)
-            return &s->priorities[i];
+            return &view->priorities[i];
     }
-    die("the loads of %u priorities sum to %llu, not 100", s->priority_count,
+    die("the loads of %u priorities sum to %llu, not 100", view->priority_count,
         (unsigned long long)sum);
 }
 
@@ -112,7 +130,7 @@ static double split_weight(const struct host_locality *l, bool degraded)
 }
 
 /* The locality whose turn it is; NULL: none has a weight. */
-static const struct host_locality *locality_choose(struct lb *lb, const struct hostset_priority *p,
+static const struct host_locality *locality_choose(struct lb *lb, const struct host_priority *p,
                                                    bool degraded)
 {
     if (p->locality_count == 0)
@@ -129,7 +147,7 @@ static const struct host_locality *locality_choose(struct lb *lb, const struct h
     return &p->localities[at];
 }
 
-static const struct host_list *list_choose(struct lb *lb, const struct hostset_priority *p,
+static const struct host_list *list_choose(struct lb *lb, const struct host_priority *p,
                                            bool degraded)
 {
     if (p->panic)
@@ -170,7 +188,7 @@ static struct host *pick_by_table(struct lb *lb, const struct lb_ctx *ctx, unsig
 {
     uint64_t hash = ctx->has_hash ? ctx->hash : lb->random(lb->random_ctx);
     bool degraded;
-    const struct hostset_priority *p = priority_choose(lb->set, hash, &degraded);
+    const struct host_priority *p = priority_choose(lb->view, hash, &degraded);
     *panic_picks += p->panic;
     struct host *h = NULL;
     for (unsigned i = 0; i < ctx->max_picks || i == 0; i++) {
@@ -186,8 +204,8 @@ static struct host *pick_by_list(struct lb *lb, const struct lb_ctx *ctx, unsign
     struct host *h = NULL;
     for (unsigned i = 0; i < ctx->max_picks || i == 0; i++) {
         bool degraded;
-        const struct hostset_priority *p =
-            priority_choose(lb->set, lb->random(lb->random_ctx), &degraded);
+        const struct host_priority *p =
+            priority_choose(lb->view, lb->random(lb->random_ctx), &degraded);
         *panic_picks += p->panic;
         h = policy_pick(lb, list_choose(lb, p, degraded));
         if (!h || !was_tried(ctx, h))
@@ -201,6 +219,8 @@ struct host *lb_pick(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_pi
     unsigned panic_picks = 0;
     struct host *h = NULL;
     if (lb->set) {
+        if (!host_view_is_current(lb->view))
+            view_renew(lb);
         enum balance_policy policy = lb->set->options.policy;
         bool by_table = policy == BALANCE_RING_HASH || policy == BALANCE_MAGLEV;
         h = by_table ? pick_by_table(lb, ctx, &panic_picks) : pick_by_list(lb, ctx, &panic_picks);

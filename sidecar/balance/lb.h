@@ -1,5 +1,5 @@
 /* The choice of a host: one worker's position in a host set. Pure: randomness comes in by the
- * generator. */
+ * generator. An ejection or return (host_eject) is in force at the next pick. */
 #ifndef OUTRIGGER_BALANCE_LB_H
 #define OUTRIGGER_BALANCE_LB_H
 

@@ -3,7 +3,7 @@
  * Made with its host set, immutable afterwards. Each host walks its own permutation of the places
  * (offset and skip from two hashes of its key) and takes the next free one when it is its turn; a
  * host of half the greatest weight has every second turn. */
-#include "sidecar/balance/hostset_priv.h"
+#include "sidecar/balance/host_view_priv.h"
 #include "sidecar/base/hash.h"
 
 #include <stdlib.h>

@@ -3,6 +3,7 @@
 #define OUTRIGGER_BALANCE_LB_PRIV_H
 
 #include "sidecar/balance/edf.h"
+#include "sidecar/balance/host_view.h"
 #include "sidecar/balance/lb.h"
 
 /* The position in one host list, or in one split over localities. */
@@ -13,6 +14,8 @@ struct lb_place {
 
 struct lb {
     struct hostset *set;
+    const struct host_view *view; /* the set's, or own_view */
+    struct host_view *own_view;   /* NULL: the set's view is current */
     struct lb_place *places; /* by list id */
     unsigned place_count;
     uint64_t seed; /* where round robin starts */

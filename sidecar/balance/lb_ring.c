@@ -3,7 +3,7 @@
  * Made with its host set, immutable afterwards. A host stands on the ring as often as its share of
  * it says: each time at the hash of "<its key>_<how many before>". A request goes to the first at
  * or behind its own hash. */
-#include "sidecar/balance/hostset_priv.h"
+#include "sidecar/balance/host_view_priv.h"
 #include "sidecar/base/hash.h"
 
 #include <math.h>

@@ -3,7 +3,7 @@
  * is left goes to degraded hosts; below the panic threshold a priority uses all its hosts.
  *
  * Pure arithmetic on a set that is being made. Percentages are whole numbers, as Envoy's. */
-#include "sidecar/balance/hostset_priv.h"
+#include "sidecar/balance/host_view_priv.h"
 
 #include <stdlib.h>
 
@@ -20,18 +20,18 @@ static uint64_t list_weight(const struct host_list *list)
     return sum;
 }
 
-static uint32_t able_percent(const struct hostset *s, const struct host_list *part,
+static uint32_t able_percent(const struct host_view *view, const struct host_list *part,
                              const struct host_list *all)
 {
-    uint64_t have = s->options.weighted_priority_health ? list_weight(part) : part->count;
-    uint64_t total = s->options.weighted_priority_health ? list_weight(all) : all->count;
+    uint64_t have = view->set->options.weighted_priority_health ? list_weight(part) : part->count;
+    uint64_t total = view->set->options.weighted_priority_health ? list_weight(all) : all->count;
     if (total == 0)
         return 0;
-    uint64_t percent = s->options.overprovisioning_factor * have / total;
+    uint64_t percent = view->set->options.overprovisioning_factor * have / total;
     return percent < 100 ? (uint32_t)percent : 100;
 }
 
-static double available_percent(const struct hostset_priority *p)
+static double available_percent(const struct host_priority *p)
 {
     if (p->all.count == 0)
         return 0;
@@ -40,72 +40,72 @@ static double available_percent(const struct hostset_priority *p)
 
 /* Everything is in panic: the load goes by the number of hosts, rounding errors to the first that
  * has any. */
-static void spread_in_total_panic(struct hostset *s)
+static void spread_in_total_panic(struct host_view *view)
 {
     uint32_t left = 100;
-    struct hostset_priority *first = NULL;
-    for (unsigned i = 0; i < s->priority_count; i++) {
-        struct hostset_priority *p = &s->priorities[i];
+    struct host_priority *first = NULL;
+    for (unsigned i = 0; i < view->priority_count; i++) {
+        struct host_priority *p = &view->priorities[i];
         p->degraded_load = 0;
-        p->healthy_load = s->count ? 100 * p->all.count / s->count : 0;
+        p->healthy_load = view->count ? 100 * p->all.count / view->count : 0;
         left -= p->healthy_load;
         if (!first && p->all.count)
             first = p;
     }
-    (first ? first : &s->priorities[0])->healthy_load += left;
+    (first ? first : &view->priorities[0])->healthy_load += left;
 }
 
-static void spread_by_ability(struct hostset *s, const struct ability *able, uint32_t total)
+static void spread_by_ability(struct host_view *view, const struct ability *able, uint32_t total)
 {
     uint32_t left = 100;
     uint32_t *first = NULL;
-    for (unsigned i = 0; i < s->priority_count; i++) {
+    for (unsigned i = 0; i < view->priority_count; i++) {
         uint32_t load = able[i].healthy * 100 / total;
-        s->priorities[i].healthy_load = load < left ? load : left;
-        left -= s->priorities[i].healthy_load;
+        view->priorities[i].healthy_load = load < left ? load : left;
+        left -= view->priorities[i].healthy_load;
         if (!first && able[i].healthy)
-            first = &s->priorities[i].healthy_load;
+            first = &view->priorities[i].healthy_load;
     }
-    for (unsigned i = 0; i < s->priority_count; i++) {
+    for (unsigned i = 0; i < view->priority_count; i++) {
         uint32_t load = able[i].degraded * 100 / total;
-        s->priorities[i].degraded_load = load < left ? load : left;
-        left -= s->priorities[i].degraded_load;
+        view->priorities[i].degraded_load = load < left ? load : left;
+        left -= view->priorities[i].degraded_load;
         if (!first && able[i].degraded)
-            first = &s->priorities[i].degraded_load;
+            first = &view->priorities[i].degraded_load;
     }
     assert(first);
     *first += left; /* rounding errors */
 }
 
-static void panic_decide(struct hostset *s, uint32_t total)
+static void panic_decide(struct host_view *view, uint32_t total)
 {
     bool all_panic = true;
-    for (unsigned i = 0; i < s->priority_count; i++) {
-        struct hostset_priority *p = &s->priorities[i];
-        p->panic = total < 100 && available_percent(p) < s->options.panic_threshold;
+    for (unsigned i = 0; i < view->priority_count; i++) {
+        struct host_priority *p = &view->priorities[i];
+        p->panic = total < 100 && available_percent(p) < view->set->options.panic_threshold;
         all_panic &= p->panic;
     }
     if (all_panic)
-        spread_in_total_panic(s);
+        spread_in_total_panic(view);
 }
 
-void priority_spread(struct hostset *s)
+void priority_spread(struct host_view *view)
 {
-    struct ability *able = xcalloc(s->priority_count, sizeof(*able));
+    struct ability *able = xcalloc(view->priority_count, sizeof(*able));
     uint32_t total = 0;
-    for (unsigned i = 0; i < s->priority_count; i++) {
-        const struct hostset_priority *p = &s->priorities[i];
-        able[i].healthy = able_percent(s, &p->healthy, &p->all);
-        able[i].degraded = able_percent(s, &p->degraded, &p->all);
+    for (unsigned i = 0; i < view->priority_count; i++) {
+        const struct host_priority *p = &view->priorities[i];
+        able[i].healthy = able_percent(view, &p->healthy, &p->all);
+        able[i].degraded = able_percent(view, &p->degraded, &p->all);
         total += able[i].healthy + able[i].degraded;
     }
     if (total > 100)
         total = 100;
     if (total > 0)
-        spread_by_ability(s, able, total);
+        spread_by_ability(view, able, total);
     else
-        s->priorities[0].healthy_load =
+        view->priorities[0].healthy_load =
             100; /* nobody is able: picks find nothing, unless in panic */
-    panic_decide(s, total);
+    panic_decide(view, total);
     free(able);
 }

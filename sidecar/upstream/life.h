@@ -20,6 +20,7 @@ struct life {
     struct breaker breakers[2]; /* default, high */
     struct stats_scope *stats, *external, *internal, *retry;
     struct stats_scope *remaining; /* NULL: nobody asked to track it */
+    _Atomic uint64_t health_epoch; /* of all its hosts */
     struct table hosts;            /* main: address as text -> struct live_host */
 };
 

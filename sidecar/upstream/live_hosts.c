@@ -67,6 +67,7 @@ static struct live_host *live_host_new(struct life *life, const struct endpoint 
     struct live_host *lh = NEW(struct live_host);
     host_init(&lh->host, &e->addr, unref);
     lh->life = life_ref(life);
+    lh->host.health_epoch = &life->health_epoch;
     lh->hostname = xmemdup0(e->hostname.p, e->hostname.n);
     lh->host.hostname = lh->hostname;
     struct str hash_key = configured_hash_key(e);

@@ -19,6 +19,7 @@ struct fixture {
     struct host hosts[HOSTS_MAX];
     struct hostset_member members[HOSTS_MAX];
     unsigned count;
+    _Atomic uint64_t epoch; /* of the hosts' health */
     uint64_t random[64]; /* answered in turn, over and over */
     unsigned random_count, random_at;
 };
@@ -39,6 +40,7 @@ static inline void fixture_add(struct fixture *f, uint32_t priority, uint32_t we
     struct addr addr;
     assert_true(addr_parse(str_of(text), &addr));
     host_init(&f->hosts[f->count], &addr, drop_host);
+    f->hosts[f->count].health_epoch = &f->epoch;
     f->members[f->count] = (struct hostset_member){
         .host = &f->hosts[f->count], .weight = weight, .priority = priority, .health = health};
     f->count++;

@@ -1,6 +1,8 @@
 /* Loads, panic and the lists of host sets. */
 #include "tests/unit/balance/balance_support.h"
 
+#include "sidecar/balance/host_view.h"
+
 struct load_case {
     const char *name;
     const char *hosts[3]; /* a priority each: h healthy, d degraded, u unhealthy */
@@ -55,13 +57,13 @@ static void loads_are_envoys(void **state)
         struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
         o.panic_threshold = c->panic_threshold;
         struct hostset *s = fixture_set(&f, &o);
-        for (unsigned p = 0; p < s->priority_count; p++) {
-            if (s->priorities[p].healthy_load != c->healthy_load[p] ||
-                s->priorities[p].degraded_load != c->degraded_load[p] ||
-                s->priorities[p].panic != c->panic[p])
+        for (unsigned p = 0; p < s->view->priority_count; p++) {
+            if (s->view->priorities[p].healthy_load != c->healthy_load[p] ||
+                s->view->priorities[p].degraded_load != c->degraded_load[p] ||
+                s->view->priorities[p].panic != c->panic[p])
                 fail_msg("%s: priority %u has %u/%u panic %d", c->name, p,
-                         s->priorities[p].healthy_load, s->priorities[p].degraded_load,
-                         s->priorities[p].panic);
+                         s->view->priorities[p].healthy_load, s->view->priorities[p].degraded_load,
+                         s->view->priorities[p].panic);
         }
         hostset_unref(&s);
     }
@@ -106,11 +108,11 @@ static void weights_may_decide_the_health_of_a_priority(void **state)
     fixture_add(&f, 1, 1, HOST_HEALTHY);
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
     struct hostset *s = fixture_set(&f, &o);
-    assert_int_equal(s->priorities[0].healthy_load, 70);
+    assert_int_equal(s->view->priorities[0].healthy_load, 70);
     hostset_unref(&s);
     o.weighted_priority_health = true;
     s = fixture_set(&f, &o);
-    assert_int_equal(s->priorities[0].healthy_load, 100);
+    assert_int_equal(s->view->priorities[0].healthy_load, 100);
     hostset_unref(&s);
 }
 

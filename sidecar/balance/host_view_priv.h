@@ -1,12 +1,12 @@
 /* What the files of the room share. */
-#ifndef OUTRIGGER_BALANCE_HOSTSET_PRIV_H
-#define OUTRIGGER_BALANCE_HOSTSET_PRIV_H
+#ifndef OUTRIGGER_BALANCE_HOST_VIEW_PRIV_H
+#define OUTRIGGER_BALANCE_HOST_VIEW_PRIV_H
 
-#include "sidecar/balance/hostset.h"
+#include "sidecar/balance/host_view.h"
 #include "sidecar/base/arena.h"
 
 /* priority.c: fills loads and panic of all priorities from their lists. */
-void priority_spread(struct hostset *s);
+void priority_spread(struct host_view *view);
 
 /* A host with its share of a table; the shares of one table sum to 1. */
 struct host_share {
