@@ -19,16 +19,11 @@ char *emit_text(struct arena *a, struct str s)
 
 char *emit_printf(struct arena *a, const char *fmt, ...)
 {
-    va_list ap, again;
+    va_list ap;
     va_start(ap, fmt);
-    va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    struct str text = arena_vprintf(a, fmt, ap);
     va_end(ap);
-    assert(n >= 0);
-    char *text = arena_alloc(a, (size_t)n + 1);
-    vsnprintf(text, (size_t)n + 1, fmt, again);
-    va_end(again);
-    return text;
+    return (char *)(uintptr_t)text.p; /* the arena's, so ours to write */
 }
 
 Google__Protobuf__UInt32Value *emit_u32(struct arena *a, uint32_t value)

@@ -110,18 +110,25 @@ char *arena_strdup(struct arena *a, const char *s)
     return s ? arena_memdup(a, s, strlen(s) + 1) : NULL;
 }
 
-struct str arena_printf(struct arena *a, const char *fmt, ...)
+struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap)
 {
-    va_list ap, again;
-    va_start(ap, fmt);
+    va_list again;
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
     assert(n >= 0);
     char *p = arena_alloc(a, (size_t)n + 1);
     vsnprintf(p, (size_t)n + 1, fmt, again);
     va_end(again);
     return (struct str){p, (size_t)n};
+}
+
+struct str arena_printf(struct arena *a, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    struct str text = arena_vprintf(a, fmt, ap);
+    va_end(ap);
+    return text;
 }
 
 size_t arena_bytes(const struct arena *a)

@@ -4,6 +4,8 @@
 
 #include "sidecar/base/str.h"
 
+#include <stdarg.h>
+
 struct arena;
 
 /* chunk_bytes is the size of the first chunk; later ones double up to 64 KiB. */
@@ -20,6 +22,7 @@ void *arena_memdup(struct arena *a, const void *p, size_t n);
 struct str arena_str(struct arena *a, struct str s);
 char *arena_strdup(struct arena *a, const char *s); /* NULL gives NULL */
 struct str arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Bytes held from the system, for memory bounds and statistics. */
 size_t arena_bytes(const struct arena *a);
 

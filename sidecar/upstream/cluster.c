@@ -209,3 +209,15 @@ void cluster_count_end(struct cluster *c, uint64_t length_ms, bool is_local, boo
     cluster_inc(c, is_local ? CLUSTER_UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ
                             : CLUSTER_UPSTREAM_CX_DESTROY_REMOTE_WITH_ACTIVE_RQ);
 }
+
+enum upstream_failure cluster_count_connect_fail(struct cluster *c, struct host *h, enum conn_end end)
+{
+    cluster_inc(c, CLUSTER_UPSTREAM_CX_CONNECT_FAIL);
+    host_add(h, HOST_CX_CONNECT_FAIL, 1);
+    if (end == CONN_END_LOCAL)
+        return UPSTREAM_CONNECT_LOCAL;
+    if (end != CONN_END_CONNECT_TIMEOUT)
+        return UPSTREAM_CONNECT_FAILED;
+    cluster_inc(c, CLUSTER_UPSTREAM_CX_CONNECT_TIMEOUT);
+    return UPSTREAM_CONNECT_TIMEOUT;
+}

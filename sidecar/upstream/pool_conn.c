@@ -76,25 +76,15 @@ static void leave(struct pool_conn *pc)
     loop_defer(c->up->loop, free_later, pc);
 }
 
-static enum upstream_failure failure_of(enum conn_end end)
-{
-    if (end == CONN_END_LOCAL)
-        return UPSTREAM_CONNECT_LOCAL;
-    return end == CONN_END_CONNECT_TIMEOUT ? UPSTREAM_CONNECT_TIMEOUT : UPSTREAM_CONNECT_FAILED;
-}
-
 static void on_connecting_end(struct conn *conn, void *ctx, enum conn_end end, int error)
 {
     (void)error;
     struct pool_conn *pc = ctx;
     struct pool *p = pc->pool;
-    cluster_inc(p->cluster, CLUSTER_UPSTREAM_CX_CONNECT_FAIL);
-    if (end == CONN_END_CONNECT_TIMEOUT)
-        cluster_inc(p->cluster, CLUSTER_UPSTREAM_CX_CONNECT_TIMEOUT);
-    host_add(p->key.host, HOST_CX_CONNECT_FAIL, 1);
+    enum upstream_failure failure = cluster_count_connect_fail(p->cluster, p->key.host, end);
     pc->closed_by_us = end == CONN_END_LOCAL || end == CONN_END_CONNECT_TIMEOUT;
     leave(pc);
-    pool_fail_waiting(p, failure_of(end), conn_failure(conn));
+    pool_fail_waiting(p, failure, conn_failure(conn));
     pool_replace(p);
 }
 

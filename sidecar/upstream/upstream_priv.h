@@ -67,6 +67,8 @@ void cluster_inc(struct cluster *c, enum cluster_stat stat);
 void cluster_dec(struct cluster *c, enum cluster_stat stat);
 /* A connection's end, in numbers: length, destroyed by whom, with a request under way or not. */
 void cluster_count_end(struct cluster *c, uint64_t length_ms, bool is_local, bool with_request);
+/* A connection that did not come about, in numbers. What it is called, for who waited for it. */
+enum upstream_failure cluster_count_connect_fail(struct cluster *c, struct host *h, enum conn_end end);
 
 /* ---- original_dst.c ---- */
 

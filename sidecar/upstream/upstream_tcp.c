@@ -50,27 +50,17 @@ static void count_end(struct upstream_tcp *t, struct conn *conn, bool is_local)
 
 /* ---- Connecting. ---- */
 
-static enum upstream_failure failure_of(enum conn_end end)
-{
-    if (end == CONN_END_LOCAL)
-        return UPSTREAM_CONNECT_LOCAL;
-    return end == CONN_END_CONNECT_TIMEOUT ? UPSTREAM_CONNECT_TIMEOUT : UPSTREAM_CONNECT_FAILED;
-}
-
 static void on_connecting_end(struct conn *conn, void *ctx, enum conn_end end, int error)
 {
     (void)error;
     struct upstream_tcp *t = ctx;
     struct cluster *c = t->cluster;
-    cluster_inc(c, CLUSTER_UPSTREAM_CX_CONNECT_FAIL);
-    if (end == CONN_END_CONNECT_TIMEOUT)
-        cluster_inc(c, CLUSTER_UPSTREAM_CX_CONNECT_TIMEOUT);
-    host_add(t->host, HOST_CX_CONNECT_FAIL, 1);
+    enum upstream_failure failure = cluster_count_connect_fail(c, t->host, end);
     count_end(t, conn, end == CONN_END_LOCAL || end == CONN_END_CONNECT_TIMEOUT);
     if (!t->is_cancelled) {
         cluster_inc(c, CLUSTER_UPSTREAM_RQ_PENDING_FAILURE_EJECT);
         stop_waiting(t);
-        t->handler->on_failure(t, t->ctx, failure_of(end), conn_failure(conn));
+        t->handler->on_failure(t, t->ctx, failure, conn_failure(conn));
     }
     free_tcp(t);
 }

@@ -211,4 +211,23 @@ static inline void check_same(const struct buf *whole, const struct buf *cut)
         die("in one piece:\n%.*s\ncut:\n%.*s", STR_FMT(a), STR_FMT(b));
 }
 
+/* What a connection raised for these bytes, fed in pieces of step bytes (0: whole). */
+typedef struct buf session_run_fn(const uint8_t *data, size_t n, uint8_t flags, enum reaction reaction, size_t step);
+
+/* Feeds an input whole and cut, and wants the same raised, but for the reactions in the set `unlike`. The first byte is the
+ * connection's flags, the second the reaction, the third where to cut. */
+static inline int session_run_both_ways(const uint8_t *data, size_t n, session_run_fn *run, unsigned unlike)
+{
+    if (n < 3)
+        return 0;
+    enum reaction reaction = data[1] % REACTIONS;
+    struct buf whole = run(data + 3, n - 3, data[0], reaction, 0);
+    struct buf cut = run(data + 3, n - 3, data[0], reaction, 1 + data[2] % 32);
+    if (!(unlike & 1u << reaction))
+        check_same(&whole, &cut);
+    buf_fini(&whole);
+    buf_fini(&cut);
+    return 0;
+}
+
 #endif

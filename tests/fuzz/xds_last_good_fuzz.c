@@ -1,22 +1,10 @@
 /* The file of the last good configuration: as it is, and with its head and checksum put right, so that the content is
  * reached. */
-#include "sidecar/base/die.h"
+#include "tests/fuzz/xds_session.h"
+
 #include "sidecar/base/hash.h"
-#include "sidecar/base/log.h"
-#include "sidecar/xds/xds_priv.h"
 
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    (void)argc;
-    (void)argv;
-    log_set_level(LOG_OFF);
-    return 0;
-}
 
 static bool put(void *ctx, const struct xds_resource *r, struct xds_needs *needs, struct err *err)
 {
@@ -28,26 +16,12 @@ static bool put(void *ctx, const struct xds_resource *r, struct xds_needs *needs
     return true;
 }
 
-static void nothing(void *ctx, enum xds_type type, struct str name)
-{
-    (void)ctx;
-    (void)type;
-    (void)name;
-}
-
-static const struct xds_sink sink = {.put = put, .activate = nothing, .remove = nothing};
-
-static bool address(void *ctx, struct addr *addr_r)
-{
-    (void)ctx;
-    (void)addr_r;
-    return false;
-}
+static const struct xds_sink sink = {.put = put, .activate = sink_nothing, .remove = sink_nothing};
 
 static void load(struct str file)
 {
     struct loop *loop = loop_new();
-    const struct xds_options options = {.clusters = true, .listeners = true, .address = address};
+    const struct xds_options options = {.clusters = true, .listeners = true, .address = no_address};
     struct xds *x = xds_start(loop, &options, STR_NONE, STR("n"), &sink, NULL);
     struct err err = {0};
     bool good = last_good_unpack(x, file, &err);

@@ -1,21 +1,8 @@
 /* Responses of a control plane, one after the other, in either protocol: an ADS client that never connects takes them as they
  * come. Input: the mode (1 byte), then messages, each behind its length (2 bytes, little endian). */
-#include "sidecar/base/die.h"
-#include "sidecar/base/log.h"
-#include "sidecar/xds/xds_priv.h"
+#include "tests/fuzz/xds_session.h"
 
 #include "proto/codec.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    (void)argc;
-    (void)argv;
-    log_set_level(LOG_OFF);
-    return 0;
-}
 
 /* Field 2 of a resource: what it needs, a list with plus signs; the sink refuses one that begins with "!". */
 static bool put(void *ctx, const struct xds_resource *r, struct xds_needs *needs, struct err *err)
@@ -37,21 +24,7 @@ static void activate(void *ctx, enum xds_type type, struct str name)
     assert(!*x || resources_find(*x, type, name));
 }
 
-static void forget(void *ctx, enum xds_type type, struct str name)
-{
-    (void)ctx;
-    (void)type;
-    (void)name;
-}
-
-static const struct xds_sink sink = {.put = put, .activate = activate, .remove = forget};
-
-static bool address(void *ctx, struct addr *addr_r)
-{
-    (void)ctx;
-    (void)addr_r;
-    return false;
-}
+static const struct xds_sink sink = {.put = put, .activate = activate, .remove = sink_nothing};
 
 /* What must hold between any two responses. */
 static void check(const struct xds *x)
@@ -73,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct loop *loop = loop_new();
     const struct xds_options options = {
-        .mode = n > 0 && data[0] % 2 ? XDS_SOTW : XDS_DELTA, .clusters = true, .listeners = true, .address = address};
+        .mode = n > 0 && data[0] % 2 ? XDS_SOTW : XDS_DELTA, .clusters = true, .listeners = true, .address = no_address};
     struct xds *x = NULL;
     x = xds_start(loop, &options, STR_NONE, STR("n"), &sink, &x);
     for (size_t at = 1; at + 2 <= n;) {

@@ -16,24 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int setup_delta(void **state)
-{
-    *state = world_new(XDS_DELTA);
-    return 0;
-}
-
-static int setup_sotw(void **state)
-{
-    *state = world_new(XDS_SOTW);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_free((struct world **)state);
-    return 0;
-}
-
 /* Two clusters with endpoints, a listener with a route, all in force. */
 static void fill(struct world *w)
 {
@@ -344,8 +326,8 @@ static void a_call_carries_the_authority_and_the_metadata(void **state)
     seen_authority = seen_authorization = STR_NONE;
 }
 
-#define DELTA(test) cmocka_unit_test_setup_teardown(test, setup_delta, teardown)
-#define SOTW(test) cmocka_unit_test_setup_teardown(test, setup_sotw, teardown)
+#define DELTA(test) cmocka_unit_test_setup_teardown(test, world_setup_delta, world_teardown)
+#define SOTW(test) cmocka_unit_test_setup_teardown(test, world_setup_sotw, world_teardown)
 
 int main(void)
 {

@@ -9,151 +9,104 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-static int setup(void **state, enum xds_mode mode)
-{
-    struct world *w = world_new(mode);
-    world_start(w);
-    world_expect_requests(w, "cds node\nlds\n");
-    *state = w;
-    return 0;
-}
-
-static int setup_delta(void **state)
-{
-    return setup(state, XDS_DELTA);
-}
-
-static int setup_sotw(void **state)
-{
-    return setup(state, XDS_SOTW);
-}
-
-static int teardown(void **state)
-{
-    world_free((struct world **)state);
-    return 0;
-}
-
-struct step {
-    enum xds_type type;
-    const char *nonce, *resources, *removed;
-    const char *told, *requests;
-};
-
-static void walk(struct world *w, const struct step *steps, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct step *s = &steps[i];
-        world_reply(w, s->type, "1", s->nonce, s->resources, s->removed);
-        world_expect_told(w, s->told);
-        world_expect_requests(w, s->requests);
-    }
-}
-
-#define WALK(w, ...)                                            \
-    do {                                                        \
-        static const struct step steps_[] = {__VA_ARGS__};      \
-        walk((w), steps_, ARRAY_LEN(steps_));                   \
-    } while (0)
-
 static void a_new_version_whose_names_have_answered_is_warm_at_once(void **state)
 {
-    WALK(*state,
-         {XDS_CLUSTER, "c1", "a@1=e", "", "put cds a@1\n", "cds nonce(c1)\neds sub[e]\n"},
-         {XDS_ENDPOINT, "e1", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e1)\n"},
-         {XDS_CLUSTER, "c2", "a@2=e", "", "put cds a@2\nactivate cds a\n", "cds nonce(c2)\n"},
-         {XDS_CLUSTER, "c3", "b@1=e", "", "put cds b@1\nactivate cds b\n", "cds nonce(c3)\n"});
+    WORLD_WALK(*state,
+         {XDS_CLUSTER, "1", "c1", "a@1=e", "", "put cds a@1\n", "cds nonce(c1)\neds sub[e]\n"},
+         {XDS_ENDPOINT, "1", "e1", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e1)\n"},
+         {XDS_CLUSTER, "1", "c2", "a@2=e", "", "put cds a@2\nactivate cds a\n", "cds nonce(c2)\n"},
+         {XDS_CLUSTER, "1", "c3", "b@1=e", "", "put cds b@1\nactivate cds b\n", "cds nonce(c3)\n"});
 }
 
 static void a_listener_waits_for_all_of_its_routes(void **state)
 {
-    WALK(*state,
-         {XDS_LISTENER, "l1", "l=r+s+r", "", "put lds l\n", "lds nonce(l1)\nrds sub[r s]\n"},
-         {XDS_ROUTE, "r1", "r", "", "put rds r\n", "rds nonce(r1)\n"},
-         {XDS_ROUTE, "r2", "r", "", "put rds r\n", "rds nonce(r2)\n"},
-         {XDS_ROUTE, "r3", "s", "", "put rds s\nactivate lds l\n", "rds nonce(r3)\n"});
+    WORLD_WALK(*state,
+         {XDS_LISTENER, "1", "l1", "l=r+s+r", "", "put lds l\n", "lds nonce(l1)\nrds sub[r s]\n"},
+         {XDS_ROUTE, "1", "r1", "r", "", "put rds r\n", "rds nonce(r1)\n"},
+         {XDS_ROUTE, "1", "r2", "r", "", "put rds r\n", "rds nonce(r2)\n"},
+         {XDS_ROUTE, "1", "r3", "s", "", "put rds s\nactivate lds l\n", "rds nonce(r3)\n"});
 }
 
 static void what_the_version_in_force_needs_stays_until_the_next_is_warm(void **state)
 {
-    WALK(*state,
-         {XDS_LISTENER, "l1", "l@1=r", "", "put lds l@1\n", "lds nonce(l1)\nrds sub[r]\n"},
-         {XDS_ROUTE, "r1", "r", "", "put rds r\nactivate lds l\n", "rds nonce(r1)\n"},
-         {XDS_LISTENER, "l2", "l@2=s", "", "put lds l@2\n", "lds nonce(l2)\nrds sub[s]\n"},
+    WORLD_WALK(*state,
+         {XDS_LISTENER, "1", "l1", "l@1=r", "", "put lds l@1\n", "lds nonce(l1)\nrds sub[r]\n"},
+         {XDS_ROUTE, "1", "r1", "r", "", "put rds r\nactivate lds l\n", "rds nonce(r1)\n"},
+         {XDS_LISTENER, "1", "l2", "l@2=s", "", "put lds l@2\n", "lds nonce(l2)\nrds sub[s]\n"},
          /* A route of the version in force is still taken. */
-         {XDS_ROUTE, "r2", "r", "", "put rds r\n", "rds nonce(r2)\n"},
+         {XDS_ROUTE, "1", "r2", "r", "", "put rds r\n", "rds nonce(r2)\n"},
          /* A third version overtakes the second, which never served. */
-         {XDS_LISTENER, "l3", "l@3=t", "", "put lds l@3\n", "lds nonce(l3)\nrds sub[t] unsub[s]\n"},
-         {XDS_ROUTE, "r3", "t", "", "put rds t\nactivate lds l\nremove rds r\n", "rds nonce(r3)\nrds unsub[r]\n"});
+         {XDS_LISTENER, "1", "l3", "l@3=t", "", "put lds l@3\n", "lds nonce(l3)\nrds sub[t] unsub[s]\n"},
+         {XDS_ROUTE, "1", "r3", "t", "", "put rds t\nactivate lds l\nremove rds r\n", "rds nonce(r3)\nrds unsub[r]\n"});
 }
 
 static void a_refused_version_leaves_the_one_that_warms(void **state)
 {
-    WALK(*state,
-         {XDS_CLUSTER, "c1", "a@1=e", "", "put cds a@1\n", "cds nonce(c1)\neds sub[e]\n"},
-         {XDS_CLUSTER, "c2", "a@2=!bad", "", "refuse cds a@2\n", "cds nonce(c2) error(13 a: bad)\n"},
-         {XDS_ENDPOINT, "e1", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e1)\n"});
+    WORLD_WALK(*state,
+         {XDS_CLUSTER, "1", "c1", "a@1=e", "", "put cds a@1\n", "cds nonce(c1)\neds sub[e]\n"},
+         {XDS_CLUSTER, "1", "c2", "a@2=!bad", "", "refuse cds a@2\n", "cds nonce(c2) error(13 a: bad)\n"},
+         {XDS_ENDPOINT, "1", "e1", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e1)\n"});
 }
 
 static void a_refused_answer_lets_the_cluster_serve(void **state)
 {
-    WALK(*state,
-         {XDS_CLUSTER, "c1", "a=e", "", "put cds a\n", "cds nonce(c1)\neds sub[e]\n"},
-         {XDS_ENDPOINT, "e1", "e=!bad", "", "refuse eds e\nactivate cds a\n", "eds nonce(e1) error(13 e: bad)\n"});
+    WORLD_WALK(*state,
+         {XDS_CLUSTER, "1", "c1", "a=e", "", "put cds a\n", "cds nonce(c1)\neds sub[e]\n"},
+         {XDS_ENDPOINT, "1", "e1", "e=!bad", "", "refuse eds e\nactivate cds a\n", "eds nonce(e1) error(13 e: bad)\n"});
 }
 
 static void a_name_goes_with_the_last_that_needs_it(void **state)
 {
-    WALK(*state,
-         {XDS_CLUSTER, "c1", "a=e b=e", "", "put cds a\nput cds b\n", "cds nonce(c1)\neds sub[e]\n"},
-         {XDS_ENDPOINT, "e1", "e", "", "put eds e\nactivate cds a\nactivate cds b\n", "eds nonce(e1)\n"},
-         {XDS_CLUSTER, "c2", "", "a", "remove cds a\n", "cds nonce(c2)\n"},
-         {XDS_CLUSTER, "c3", "", "b", "remove cds b\nremove eds e\n", "cds nonce(c3)\neds unsub[e]\n"},
-         {XDS_ENDPOINT, "e2", "e", "", "", "eds nonce(e2)\n"});
+    WORLD_WALK(*state,
+         {XDS_CLUSTER, "1", "c1", "a=e b=e", "", "put cds a\nput cds b\n", "cds nonce(c1)\neds sub[e]\n"},
+         {XDS_ENDPOINT, "1", "e1", "e", "", "put eds e\nactivate cds a\nactivate cds b\n", "eds nonce(e1)\n"},
+         {XDS_CLUSTER, "1", "c2", "", "a", "remove cds a\n", "cds nonce(c2)\n"},
+         {XDS_CLUSTER, "1", "c3", "", "b", "remove cds b\nremove eds e\n", "cds nonce(c3)\neds unsub[e]\n"},
+         {XDS_ENDPOINT, "1", "e2", "e", "", "", "eds nonce(e2)\n"});
 }
 
 static void a_name_may_pass_to_another_cluster_within_a_response(void **state)
 {
-    WALK(*state,
-         {XDS_CLUSTER, "c1", "a=e", "", "put cds a\n", "cds nonce(c1)\neds sub[e]\n"},
-         {XDS_ENDPOINT, "e1", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e1)\n"},
-         {XDS_CLUSTER, "c2", "b=e", "a", "put cds b\nremove cds a\nactivate cds b\n", "cds nonce(c2)\n"},
-         {XDS_CLUSTER, "c3", "c=e b", "", "put cds c\nput cds b\nactivate cds c\nactivate cds b\n", "cds nonce(c3)\n"});
+    WORLD_WALK(*state,
+         {XDS_CLUSTER, "1", "c1", "a=e", "", "put cds a\n", "cds nonce(c1)\neds sub[e]\n"},
+         {XDS_ENDPOINT, "1", "e1", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e1)\n"},
+         {XDS_CLUSTER, "1", "c2", "b=e", "a", "put cds b\nremove cds a\nactivate cds b\n", "cds nonce(c2)\n"},
+         {XDS_CLUSTER, "1", "c3", "c=e b", "", "put cds c\nput cds b\nactivate cds c\nactivate cds b\n", "cds nonce(c3)\n"});
 }
 
 static void a_name_wanted_again_is_asked_for_again_and_waited_for(void **state)
 {
-    WALK(*state,
-         {XDS_CLUSTER, "c1", "a=e", "", "put cds a\n", "cds nonce(c1)\neds sub[e]\n"},
-         {XDS_ENDPOINT, "e1", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e1)\n"},
-         {XDS_CLUSTER, "c2", "", "a", "remove cds a\nremove eds e\n", "cds nonce(c2)\neds unsub[e]\n"},
-         {XDS_CLUSTER, "c3", "a=e", "", "put cds a\n", "cds nonce(c3)\neds sub[e]\n"},
-         {XDS_ENDPOINT, "e2", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e2)\n"});
+    WORLD_WALK(*state,
+         {XDS_CLUSTER, "1", "c1", "a=e", "", "put cds a\n", "cds nonce(c1)\neds sub[e]\n"},
+         {XDS_ENDPOINT, "1", "e1", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e1)\n"},
+         {XDS_CLUSTER, "1", "c2", "", "a", "remove cds a\nremove eds e\n", "cds nonce(c2)\neds unsub[e]\n"},
+         {XDS_CLUSTER, "1", "c3", "a=e", "", "put cds a\n", "cds nonce(c3)\neds sub[e]\n"},
+         {XDS_ENDPOINT, "1", "e2", "e", "", "put eds e\nactivate cds a\n", "eds nonce(e2)\n"});
 }
 
 static void a_warming_cluster_may_be_removed(void **state)
 {
     struct world *w = *state;
-    WALK(w,
-         {XDS_CLUSTER, "c1", "a=e", "", "put cds a\n", "cds nonce(c1)\neds sub[e]\n"},
-         {XDS_LISTENER, "l1", "", "", "", "lds nonce(l1)\n"});
+    WORLD_WALK(w,
+         {XDS_CLUSTER, "1", "c1", "a=e", "", "put cds a\n", "cds nonce(c1)\neds sub[e]\n"},
+         {XDS_LISTENER, "1", "l1", "", "", "", "lds nonce(l1)\n"});
     assert_int_equal(w->lives, 0);
-    WALK(w, {XDS_CLUSTER, "c2", "", "a", "remove cds a\n", "cds nonce(c2)\neds unsub[e]\n"});
+    WORLD_WALK(w, {XDS_CLUSTER, "1", "c2", "", "a", "remove cds a\n", "cds nonce(c2)\neds unsub[e]\n"});
     WORLD_WAIT(w, w->lives == 1);
 }
 
 static void sotw_says_all_names_whenever_they_change(void **state)
 {
-    WALK(*state,
-         {XDS_CLUSTER, "c1", "a=e b=f", "", "put cds a@1\nput cds b@1\n", "cds v(1) nonce(c1)\neds names[e f]\n"},
-         {XDS_ENDPOINT, "e1", "f", "", "put eds f@1\nactivate cds b\n", "eds v(1) names[e f] nonce(e1)\n"},
-         {XDS_CLUSTER, "c2", "a=e+d", "", "put cds a@1\nremove cds b\nremove eds f\n",
+    WORLD_WALK(*state,
+         {XDS_CLUSTER, "1", "c1", "a=e b=f", "", "put cds a@1\nput cds b@1\n", "cds v(1) nonce(c1)\neds names[e f]\n"},
+         {XDS_ENDPOINT, "1", "e1", "f", "", "put eds f@1\nactivate cds b\n", "eds v(1) names[e f] nonce(e1)\n"},
+         {XDS_CLUSTER, "1", "c2", "a=e+d", "", "put cds a@1\nremove cds b\nremove eds f\n",
           "cds v(1) nonce(c2)\neds v(1) names[d e] nonce(e1)\n"},
-         {XDS_CLUSTER, "c3", "", "", "remove cds a\n", "cds v(1) nonce(c3)\neds v(1) nonce(e1)\n"});
+         {XDS_CLUSTER, "1", "c3", "", "", "remove cds a\n", "cds v(1) nonce(c3)\neds v(1) nonce(e1)\n"});
 }
 
-#define DELTA(test) cmocka_unit_test_setup_teardown(test, setup_delta, teardown)
-#define SOTW(test) cmocka_unit_test_setup_teardown(test, setup_sotw, teardown)
+#define DELTA(test) cmocka_unit_test_setup_teardown(test, world_setup_started_delta, world_teardown)
+#define SOTW(test) cmocka_unit_test_setup_teardown(test, world_setup_started_sotw, world_teardown)
 
 int main(void)
 {

@@ -14,59 +14,11 @@
 #include <cmocka.h>
 #include <string.h>
 
-static int setup(void **state, enum xds_mode mode)
-{
-    struct world *w = world_new(mode);
-    world_start(w);
-    world_expect_requests(w, "cds node\nlds\n");
-    *state = w;
-    return 0;
-}
-
-static int setup_delta(void **state)
-{
-    return setup(state, XDS_DELTA);
-}
-
-static int setup_sotw(void **state)
-{
-    return setup(state, XDS_SOTW);
-}
-
-static int teardown(void **state)
-{
-    world_free((struct world **)state);
-    return 0;
-}
-
-/* Both modes, one sequence: {response, what the sink is told, requests}. */
-struct step {
-    enum xds_type type;
-    const char *version, *nonce, *resources, *removed;
-    const char *told, *requests;
-};
-
-static void walk(struct world *w, const struct step *steps, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct step *s = &steps[i];
-        world_reply(w, s->type, s->version, s->nonce, s->resources, s->removed);
-        world_expect_told(w, s->told);
-        world_expect_requests(w, s->requests);
-    }
-}
-
-#define WALK(w, ...)                                             \
-    do {                                                         \
-        static const struct step steps_[] = {__VA_ARGS__};       \
-        walk((w), steps_, ARRAY_LEN(steps_));                    \
-    } while (0)
-
 /* ---- Refusals. ---- */
 
 static void delta_takes_the_good_and_names_the_bad(void **state)
 {
-    WALK(*state,
+    WORLD_WALK(*state,
          {XDS_CLUSTER, "1", "c1", "a@1 b@1 c@1", "", "put cds a@1\nput cds b@1\nput cds c@1\nactivate cds a\nactivate cds b\n"
           "activate cds c\n", "cds nonce(c1)\n"},
          {XDS_CLUSTER, "2", "c2", "a@2=!broken b@2 c@2=!too_far", "",
@@ -77,7 +29,7 @@ static void delta_takes_the_good_and_names_the_bad(void **state)
 
 static void sotw_keeps_the_last_good_version_of_a_refused_resource(void **state)
 {
-    WALK(*state,
+    WORLD_WALK(*state,
          {XDS_CLUSTER, "1", "c1", "a b", "", "put cds a@1\nput cds b@1\nactivate cds a\nactivate cds b\n",
           "cds v(1) nonce(c1)\n"},
          {XDS_CLUSTER, "2", "c2", "a=!broken", "", "refuse cds a@2\nremove cds b\n",
@@ -101,7 +53,7 @@ static void the_last_refusal_can_be_read_until_a_response_is_accepted(void **sta
 
 static void a_text_that_names_the_resource_is_not_prefixed_again(void **state)
 {
-    WALK(*state, {XDS_CLUSTER, "1", "c1", "a=!a:_broken", "", "refuse cds a\n",
+    WORLD_WALK(*state, {XDS_CLUSTER, "1", "c1", "a=!a:_broken", "", "refuse cds a\n",
                   "cds nonce(c1) error(13 a:_broken)\n"});
 }
 
@@ -158,13 +110,13 @@ static void a_very_long_refusal_is_cut_and_says_so(void **state)
 
 static void a_name_given_twice_refuses_the_whole(void **state)
 {
-    WALK(*state, {XDS_CLUSTER, "1", "c1", "a b a", "", "",
+    WORLD_WALK(*state, {XDS_CLUSTER, "1", "c1", "a b a", "", "",
                   "cds nonce(c1) error(13 a: is found twice among the added or updated resources)\n"});
 }
 
 static void a_name_added_and_removed_refuses_the_whole(void **state)
 {
-    WALK(*state,
+    WORLD_WALK(*state,
          {XDS_CLUSTER, "1", "c1", "b", "", "put cds b\nactivate cds b\n", "cds nonce(c1)\n"},
          {XDS_CLUSTER, "2", "c2", "a b", "b", "",
           "cds nonce(c2) error(13 b: is found twice in the union of added and removed resources)\n"});
@@ -172,7 +124,7 @@ static void a_name_added_and_removed_refuses_the_whole(void **state)
 
 static void sotw_removes_nothing_for_a_response_refused_as_a_whole(void **state)
 {
-    WALK(*state,
+    WORLD_WALK(*state,
          {XDS_CLUSTER, "1", "c1", "a b", "", "put cds a@1\nput cds b@1\nactivate cds a\nactivate cds b\n",
           "cds v(1) nonce(c1)\n"},
          {XDS_CLUSTER, "2", "c2", "c c", "", "",
@@ -184,14 +136,14 @@ static void sotw_removes_nothing_for_a_response_refused_as_a_whole(void **state)
 
 static void delta_removes_what_is_listed_and_nothing_else(void **state)
 {
-    WALK(*state,
+    WORLD_WALK(*state,
          {XDS_CLUSTER, "1", "c1", "a b", "", "put cds a\nput cds b\nactivate cds a\nactivate cds b\n", "cds nonce(c1)\n"},
          {XDS_CLUSTER, "2", "c2", "c", "a unknown", "put cds c\nremove cds a\nactivate cds c\n", "cds nonce(c2)\n"});
 }
 
 static void sotw_removes_clusters_and_listeners_that_are_absent(void **state)
 {
-    WALK(*state,
+    WORLD_WALK(*state,
          {XDS_LISTENER, "1", "l1", "k l", "", "put lds k@1\nput lds l@1\nactivate lds k\nactivate lds l\n",
           "lds v(1) nonce(l1)\n"},
          {XDS_LISTENER, "2", "l2", "l", "", "put lds l@2\nremove lds k\nactivate lds l\n", "lds v(2) nonce(l2)\n"},
@@ -200,7 +152,7 @@ static void sotw_removes_clusters_and_listeners_that_are_absent(void **state)
 
 static void sotw_keeps_endpoints_that_are_absent(void **state)
 {
-    WALK(*state,
+    WORLD_WALK(*state,
          {XDS_CLUSTER, "1", "c1", "a=e b=f", "", "put cds a@1\nput cds b@1\n", "cds v(1) nonce(c1)\neds names[e f]\n"},
          {XDS_ENDPOINT, "1", "e1", "e f", "", "put eds e@1\nput eds f@1\nactivate cds a\nactivate cds b\n",
           "eds v(1) names[e f] nonce(e1)\n"},
@@ -210,7 +162,7 @@ static void sotw_keeps_endpoints_that_are_absent(void **state)
 static void endpoints_that_the_server_takes_back_stay_while_wanted(void **state)
 {
     struct world *w = *state;
-    WALK(w,
+    WORLD_WALK(w,
          {XDS_CLUSTER, "1", "c1", "a=e b=f", "", "put cds a\nput cds b\n", "cds nonce(c1)\neds sub[e f]\n"},
          /* That there are none is an answer. */
          {XDS_ENDPOINT, "1", "e1", "f@1", "e", "put eds f@1\nactivate cds b\nactivate cds a\n", "eds nonce(e1)\n"},
@@ -226,7 +178,7 @@ static void endpoints_that_the_server_takes_back_stay_while_wanted(void **state)
 
 static void names_that_nobody_wants_are_passed_over(void **state)
 {
-    WALK(*state,
+    WORLD_WALK(*state,
          {XDS_CLUSTER, "1", "c1", "a=e", "", "put cds a\n", "cds nonce(c1)\neds sub[e]\n"},
          {XDS_ENDPOINT, "1", "e1", "foreign=!bad e", "gone", "put eds e\nactivate cds a\n", "eds nonce(e1)\n"});
 }
@@ -350,7 +302,7 @@ static void more_resources_than_the_limit_are_refused_by_name(void **state)
     world_expect_told(w, "put cds a\nactivate cds a\n");
     w->xds->resource_count += XDS_RESOURCES_MAX - 1;
     w->xds->resource_bytes += XDS_BYTES_MAX - 40;
-    WALK(w,
+    WORLD_WALK(w,
          {XDS_CLUSTER, "2", "c2", "a b", "", "put cds a\nactivate cds a\n",
           "cds nonce(c2) error(13 b: 200000 resources are accepted already, the most this proxy takes)\n"},
          {XDS_CLUSTER, "2", "c3", "a=12345678901234567890123456789012345678901234567890", "", "",
@@ -359,8 +311,8 @@ static void more_resources_than_the_limit_are_refused_by_name(void **state)
     w->xds->resource_bytes -= XDS_BYTES_MAX - 40;
 }
 
-#define DELTA(test) cmocka_unit_test_setup_teardown(test, setup_delta, teardown)
-#define SOTW(test) cmocka_unit_test_setup_teardown(test, setup_sotw, teardown)
+#define DELTA(test) cmocka_unit_test_setup_teardown(test, world_setup_started_delta, world_teardown)
+#define SOTW(test) cmocka_unit_test_setup_teardown(test, world_setup_started_sotw, world_teardown)
 
 int main(void)
 {

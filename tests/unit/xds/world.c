@@ -378,3 +378,52 @@ void world_free(struct world **world)
     free(w);
     *world = NULL;
 }
+
+void world_walk(struct world *w, const struct world_step *steps, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct world_step *s = &steps[i];
+        world_reply(w, s->type, s->version, s->nonce, s->resources, s->removed);
+        world_expect_told(w, s->told);
+        world_expect_requests(w, s->requests);
+    }
+}
+
+/* ---- Fixtures. ---- */
+
+int world_setup_delta(void **state)
+{
+    *state = world_new(XDS_DELTA);
+    return 0;
+}
+
+int world_setup_sotw(void **state)
+{
+    *state = world_new(XDS_SOTW);
+    return 0;
+}
+
+static int start(struct world *w)
+{
+    world_start(w);
+    world_expect_requests(w, "cds node\nlds\n");
+    return 0;
+}
+
+int world_setup_started_delta(void **state)
+{
+    world_setup_delta(state);
+    return start(*state);
+}
+
+int world_setup_started_sotw(void **state)
+{
+    world_setup_sotw(state);
+    return start(*state);
+}
+
+int world_teardown(void **state)
+{
+    world_free((struct world **)state);
+    return 0;
+}

@@ -58,4 +58,24 @@ void world_expect_requests(struct world *w, const char *lines);
 /* Waits for lines that the sink was told: "put cds a@1", "refuse cds a", "activate cds a", "remove cds a". */
 void world_expect_told(struct world *w, const char *lines);
 
+/* A response, what the sink is told of it, and what the server is sent for it. */
+struct world_step {
+    enum xds_type type;
+    const char *version, *nonce, *resources, *removed;
+    const char *told, *requests;
+};
+void world_walk(struct world *w, const struct world_step *steps, size_t n);
+#define WORLD_WALK(w, ...)                                        \
+    do {                                                          \
+        static const struct world_step steps_[] = {__VA_ARGS__};  \
+        world_walk((w), steps_, ARRAY_LEN(steps_));               \
+    } while (0)
+
+/* Fixtures of a test in one mode: the world alone, or with a client that has asked its first questions. */
+int world_setup_delta(void **state);
+int world_setup_sotw(void **state);
+int world_setup_started_delta(void **state);
+int world_setup_started_sotw(void **state);
+int world_teardown(void **state);
+
 #endif

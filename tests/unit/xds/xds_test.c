@@ -10,24 +10,6 @@
 #include <cmocka.h>
 #include <string.h>
 
-static int setup_delta(void **state)
-{
-    *state = world_new(XDS_DELTA);
-    return 0;
-}
-
-static int setup_sotw(void **state)
-{
-    *state = world_new(XDS_SOTW);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_free((struct world **)state);
-    return 0;
-}
-
 /* ---- Delta. ---- */
 
 static void delta_walks_from_the_first_request_to_live(void **state)
@@ -215,8 +197,8 @@ static void subscriptions_are_counted_under_envoys_names(void **state)
     assert_true(stat(w, "http.l.rds.r.update_failure") >= 1);
 }
 
-#define DELTA(test) cmocka_unit_test_setup_teardown(test, setup_delta, teardown)
-#define SOTW(test) cmocka_unit_test_setup_teardown(test, setup_sotw, teardown)
+#define DELTA(test) cmocka_unit_test_setup_teardown(test, world_setup_delta, world_teardown)
+#define SOTW(test) cmocka_unit_test_setup_teardown(test, world_setup_sotw, world_teardown)
 
 int main(void)
 {

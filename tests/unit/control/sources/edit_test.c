@@ -2,6 +2,7 @@
 #include "control/sources/edit.h"
 #include "sidecar/base/die.h"
 #include "tests/unit/control/fixture.h"
+#include "tests/unit/control/sources/root.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,23 +12,6 @@
 
 #define DOCUMENT(name) "apiVersion: v1\nkind: Pod\nmetadata: {name: " name "}\n"
 #define FRESH DOCUMENT("b") "# new\n"
-
-static char root[64];
-
-static int make_root(void **state)
-{
-    (void)state;
-    snprintf(root, sizeof(root), "/tmp/edit_test.XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command);
-}
 
 static char *write_file(const char *name, const char *text)
 {

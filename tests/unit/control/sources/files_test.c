@@ -1,6 +1,7 @@
 /* Directories as the source of objects: which files count, what a bad one does, doubles, removal. */
 #include "control/sources/files.h"
 #include "sidecar/base/die.h"
+#include "tests/unit/control/sources/root.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,23 +18,6 @@
 #include <cmocka.h>
 
 #define POD(name) "apiVersion: v1\nkind: Pod\nmetadata: {name: " name "}\n---\n"
-
-static char root[64];
-
-static int make_root(void **state)
-{
-    (void)state;
-    snprintf(root, sizeof(root), "/tmp/files_test.XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command);
-}
 
 static char *path_of(const char *name)
 {
