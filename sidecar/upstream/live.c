@@ -187,7 +187,6 @@ void live_set_endpoints(struct live *l, struct endpoints_cfg *e)
             continue;
         shared_ref(&e->shared);
         live_apply(lc, e);
-        stats_inc(lc->life->stats, stats_main_row(), CLUSTER_UPDATE_SUCCESS);
         live_set_ready(lc);
     }
     struct endpoints_cfg *was = table_put(&l->eds, e->name, e);

@@ -141,7 +141,7 @@ static void changed_endpoints_keep_the_hosts_that_stay(void **state)
     assert_ptr_equal(stays.host, first.host);
     live_set_endpoints(w->live, endpoints_of("a", "10.0.0.1:80 10.0.0.3:80"));
     assert_int_equal(stat_of(w, "cluster.a.membership_change"), 2);
-    assert_int_equal(stat_of(w, "cluster.a.update_success"), 3);
+    assert_int_equal(stat_of(w, "cluster.a.update_success"), 0); /* the subscription counts its updates */
     live_set_endpoints(w->live, endpoints_of("a", ""));
     assert_string_equal(hosts_of(w, "a"), "");
     assert_int_equal(stat_of(w, "cluster.a.membership_total"), 0);
