@@ -112,6 +112,7 @@ class Proxy:
         self.env = {}
         self.admin = free_port()
         self.fetch_timeout = "0s"
+        self.concurrency = 1
         self.h2 = {}  # http2_protocol_options towards the control plane
         self.starts = 0
 
@@ -137,8 +138,8 @@ class Proxy:
         self.starts += 1
         extra = ["--disable-hot-restart"] if self.is_envoy else []
         with open(self.tmp / f"log{self.starts}", "wb") as log:
-            self.process = subprocess.Popen([self.binary, "-c", path, "--concurrency", "1", "-l", "info",
-                                             "--drain-time-s", "1", *extra],
+            self.process = subprocess.Popen([self.binary, "-c", path, "--concurrency", str(self.concurrency),
+                                             "-l", "info", "--drain-time-s", "1", *extra],
                                             stdout=log, stderr=log, env=dict(os.environ, **self.env))
 
     def stop(self):

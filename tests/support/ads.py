@@ -117,6 +117,7 @@ class Stream:
         self.metadata = dict(context.invocation_metadata())
         self.requests = []  # all, in order
         self.ended = threading.Event()
+        self.on_request = lambda request: None  # called for each as it comes, on a thread of the stream's own
         self._taken = {}  # of each type, how many next() gave out
         self._out = queue.Queue()
         self._nonces = 0
@@ -125,6 +126,7 @@ class Stream:
         try:
             for r in requests:
                 self.requests.append(r)
+                self.on_request(r)
         except grpc.RpcError:
             pass
         self.ended.set()
