@@ -24,30 +24,6 @@ static struct breaker_thresholds default_thresholds(void)
     };
 }
 
-static struct outlier_cfg default_outlier(void)
-{
-    return (struct outlier_cfg){
-        .consecutive_5xx = 5,
-        .consecutive_gateway_failure = 5,
-        .consecutive_local_origin_failure = 5,
-        .interval_ms = 10000,
-        .base_ejection_time_ms = 30000,
-        .max_ejection_time_ms = 300000,
-        .max_ejection_percent = 10,
-        .enforcing_consecutive_5xx = 100,
-        .enforcing_consecutive_local_origin_failure = 100,
-        .enforcing_success_rate = 100,
-        .success_rate_minimum_hosts = 5,
-        .success_rate_request_volume = 100,
-        .success_rate_stdev_factor = 1900,
-        .enforcing_local_origin_success_rate = 100,
-        .failure_percentage_threshold = 85,
-        .failure_percentage_minimum_hosts = 5,
-        .failure_percentage_request_volume = 50,
-        .successful_active_health_check_uneject_host = true,
-    };
-}
-
 struct cluster_cfg *cluster_cfg_new(struct str name)
 {
     struct arena *arena = arena_new(2048);
@@ -70,7 +46,7 @@ struct cluster_cfg *cluster_cfg_new(struct str name)
     cfg->idle_timeout_ms = 3600 * 1000;
     cfg->h2_max_streams = 1024;
     cfg->thresholds[0] = cfg->thresholds[1] = default_thresholds();
-    cfg->outlier = default_outlier();
+    cfg->outlier = outlier_defaults();
     cfg->dns_family = DNS_AUTO;
     cfg->dns_refresh_ms = 5000;
     return cfg;

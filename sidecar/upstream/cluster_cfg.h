@@ -7,6 +7,7 @@
 #include "sidecar/base/shared.h"
 #include "sidecar/net/addr.h"
 #include "sidecar/net/dns.h"
+#include "sidecar/resilience/outlier.h"
 
 enum cluster_type {
     CLUSTER_STATIC,
@@ -83,24 +84,6 @@ struct breaker_thresholds {
     bool retry_budget;
     double budget_percent;
     uint32_t min_retry_concurrency;
-};
-
-struct outlier_cfg {
-    bool on;
-    uint32_t consecutive_5xx, consecutive_gateway_failure, consecutive_local_origin_failure;
-    uint64_t interval_ms, base_ejection_time_ms, max_ejection_time_ms, max_ejection_time_jitter_ms;
-    uint32_t max_ejection_percent;
-    uint32_t enforcing_consecutive_5xx, enforcing_consecutive_gateway_failure,
-        enforcing_consecutive_local_origin_failure;
-    uint32_t enforcing_success_rate, success_rate_minimum_hosts, success_rate_request_volume,
-        success_rate_stdev_factor;
-    uint32_t enforcing_local_origin_success_rate;
-    uint32_t failure_percentage_threshold, enforcing_failure_percentage,
-        enforcing_failure_percentage_local_origin;
-    uint32_t failure_percentage_minimum_hosts, failure_percentage_request_volume;
-    bool split_external_local_origin_errors;
-    bool successful_active_health_check_uneject_host;
-    bool always_eject_one_host;
 };
 
 /* transport_socket_matches: the first entry whose pairs an endpoint's metadata
