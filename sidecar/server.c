@@ -283,6 +283,14 @@ static void start_ground(struct server *s)
     timer_arm(&s->interval_timer, STATS_INTERVAL_MS);
 }
 
+/* A worker may tell of the last after the agent is gone. */
+static void on_refusals(void *ctx, const struct refusals *refusals)
+{
+    struct server *s = ctx;
+    if (s->agent)
+        agent_refused(s->agent, refusals);
+}
+
 static void start_workers(struct server *s)
 {
     s->sockets = sockets_new(s->worker_count);
@@ -292,6 +300,9 @@ static void start_workers(struct server *s)
             .index = i,
             .drain_time_ms = (uint64_t)s->options->drain_time_s * 1000,
             .drain_strategy = s->options->drain_immediate ? DRAIN_IMMEDIATE : DRAIN_GRADUAL,
+            .main_mailbox = s->mailbox,
+            .on_refusals = on_refusals,
+            .ctx = s,
         };
         s->workers[i] = worker_start(&w, s->live);
     }
@@ -299,9 +310,10 @@ static void start_workers(struct server *s)
 
 static void stop_all(struct server *s)
 {
-    server_endpoints_stop(s);
     if (s->xds)
         xds_stop(&s->xds);
+    agent_free(&s->agent);
+    server_endpoints_stop(s);
     signal_stop(&s->sigterm);
     signal_stop(&s->sigint);
     signal_stop(&s->sigusr1);

@@ -135,16 +135,21 @@ static bool start_admin(struct server *s)
     char text[ADDR_TEXT_CAP];
     int error = 0;
     timer_init(&s->admin_drain_timer, s->loop, close_after_drain);
-    if (b->admin.len == 0)
-        return true;
-    s->admin = admin_start(s->loop, &b->admin, &ops, s, &error);
+    s->admin = admin_start(s->loop, b->admin.len > 0 ? &b->admin : NULL, &ops, s, &error);
     if (!s->admin) {
         fprintf(stderr, "outrigger-sidecar: admin.address: cannot listen on %s: %s\n",
                 addr_format(&b->admin, text, sizeof(text)), strerror(-error));
         return false;
     }
-    log_info(LOG_ADMIN, "admin address: port %u", admin_port(s->admin));
+    if (b->admin.len > 0)
+        log_info(LOG_ADMIN, "admin address: port %u", admin_port(s->admin));
     return true;
+}
+
+unsigned server_admin_get(void *ctx, struct str path, const char **content_type_r, struct buf *body)
+{
+    struct server *s = ctx;
+    return admin_get(s->admin, path, content_type_r, body);
 }
 
 bool server_endpoints_start(struct server *s)

@@ -3,6 +3,7 @@
 #ifndef OUTRIGGER_SIDECAR_SERVER_PRIV_H
 #define OUTRIGGER_SIDECAR_SERVER_PRIV_H
 
+#include "sidecar/agent/agent.h"
 #include "sidecar/config/index.h"
 #include "sidecar/http/serve.h"
 #include "sidecar/net/dns.h"
@@ -32,6 +33,7 @@ struct server {
     struct worker **workers;
     unsigned worker_count;
     struct xds *xds;
+    struct agent *agent; /* NULL: no control plane */
     enum server_state state;
     bool health_failed; /* POST /healthcheck/fail */
     uint64_t start_ns, start_wall_us;
@@ -43,7 +45,7 @@ struct server {
     bool drain_closed; /* inbound accepts no more */
     unsigned busy, busy_answers;
 
-    struct admin *admin; /* NULL: the bootstrap gives no address */
+    struct admin *admin;
     struct timer admin_drain_timer, interval_timer;
     bool admin_drain_inbound_only;
     struct serve *health, *metrics, *merged;
@@ -64,5 +66,7 @@ void server_xds_start(struct server *s);
 /* Admin, health and metrics. False after saying which could not be opened. */
 bool server_endpoints_start(struct server *s);
 void server_endpoints_stop(struct server *s);
+/* ctx: the server. As struct agent_ops wants it. */
+unsigned server_admin_get(void *ctx, struct str path, const char **content_type_r, struct buf *body);
 
 #endif

@@ -70,6 +70,30 @@ static bool address(void *ctx, struct addr *addr_r)
     return false;
 }
 
+/* ---- The agent, on the same connection. ---- */
+
+static void on_connected(void *ctx, struct codec *codec)
+{
+    struct server *s = ctx;
+    agent_connected(s->agent, codec);
+}
+
+static void on_disconnected(void *ctx)
+{
+    struct server *s = ctx;
+    agent_disconnected(s->agent);
+}
+
+static void start_agent(struct server *s)
+{
+    const struct agent_ops ops = {
+        .live = s->live,
+        .node_id = str_of(s->bootstrap->node->id),
+        .admin_get = server_admin_get,
+    };
+    s->agent = agent_new(s->loop, &ops, s);
+}
+
 void server_xds_start(struct server *s)
 {
     struct bootstrap *b = s->bootstrap;
@@ -90,7 +114,10 @@ void server_xds_start(struct server *s)
         .state_path = state_path,
         .stats = s->stats,
         .address = address,
+        .on_connected = on_connected,
+        .on_disconnected = on_disconnected,
     };
+    start_agent(s);
     codec_pack(&b->node->base, &node);
     s->xds = xds_start(s->loop, &options, buf_str(&node), str_of(b->node->id), &sink, s);
     buf_fini(&node);

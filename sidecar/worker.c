@@ -21,6 +21,7 @@ struct worker {
     struct proxy *proxy;
     unsigned row;
     struct timer flush_timer;
+    struct worker_options options;
 };
 
 /* What a mail carries; each function uses its part. */
@@ -60,6 +61,34 @@ static void on_flush(struct timer *t)
     timer_arm(t, LOG_FLUSH_MS);
 }
 
+/* ---- What was refused. ---- */
+
+struct told {
+    void (*fn)(void *ctx, const struct refusals *refusals);
+    void *ctx;
+    struct refusals refusals;
+};
+
+static void tell(void *arg)
+{
+    struct told *told = arg;
+    told->fn(told->ctx, &told->refusals);
+    refusals_fini(&told->refusals);
+    free(told);
+}
+
+static void on_refusals(void *ctx, struct refusals *refusals)
+{
+    const struct worker *w = ctx;
+    struct told *told = NEW(struct told);
+    told->fn = w->options.on_refusals;
+    told->ctx = w->options.ctx;
+    refusals_move(refusals, &told->refusals);
+    mailbox_post(w->options.main_mailbox, tell, told);
+}
+
+/* ---- The thread. ---- */
+
 static void *run(void *arg)
 {
     struct worker *w = arg;
@@ -79,6 +108,7 @@ struct worker *worker_start(const struct worker_options *options, struct live *l
 {
     struct worker *w = NEW(struct worker);
     w->row = options->index + 1;
+    w->options = *options;
     w->loop = loop_new();
     w->mailbox = mailbox_new(w->loop);
     w->upstream = upstream_new(w->loop, w->row, 0);
@@ -88,6 +118,8 @@ struct worker *worker_start(const struct worker_options *options, struct live *l
         .worker = options->index,
         .drain_time_ms = options->drain_time_ms,
         .drain_strategy = options->drain_strategy,
+        .on_refusals = on_refusals,
+        .ctx = w,
     };
     w->proxy = proxy_new(&proxy);
     timer_init(&w->flush_timer, w->loop, on_flush);

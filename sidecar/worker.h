@@ -12,6 +12,10 @@ struct worker_options {
     unsigned index; /* from 0 */
     uint64_t drain_time_ms;
     enum drain_strategy drain_strategy;
+    /* Told on main what the worker refused, at most once a second; *refusals is freed afterwards. */
+    struct mailbox *main_mailbox;
+    void (*on_refusals)(void *ctx, const struct refusals *refusals);
+    void *ctx;
 };
 
 /* Makes it and starts its thread; it hears of all clusters of live from here on. */

@@ -289,27 +289,46 @@ static void dispatch(struct admin_request *rq)
     }
 }
 
-static void on_request(void *ctx, struct serve_request *rq, const struct http_request *head,
-                       struct str body)
+/* Fills the answer; the caller frees .out and .arena. */
+static struct admin_request answer(struct admin *admin, const struct http_request *head)
 {
-    struct admin_request a = {.admin = ctx,
+    struct admin_request a = {.admin = admin,
                               .head = head,
                               .arena = arena_new(1024),
                               .status = 200,
                               .content_type = ADMIN_TEXT_TYPE};
     struct buf laid_out = {0};
-    (void)body;
     dispatch(&a);
     if (str_eq_c(STR(ADMIN_JSON_TYPE), a.content_type) && !a.compact) {
         admin_json_layout(&laid_out, buf_str(&a.out));
         buf_fini(&a.out);
         a.out = laid_out;
     }
+    return a;
+}
+
+static void on_request(void *ctx, struct serve_request *rq, const struct http_request *head,
+                       struct str body)
+{
+    struct admin_request a = answer(ctx, head);
+    (void)body;
     serve_header(rq, "cache-control", "no-cache, max-age=0");
     serve_header(rq, "x-content-type-options", "nosniff");
     serve_reply(rq, a.status, a.content_type, buf_str(&a.out));
     buf_fini(&a.out);
     arena_free(&a.arena);
+}
+
+unsigned admin_get(struct admin *admin, struct str path, const char **content_type_r,
+                   struct buf *body)
+{
+    const struct http_request head = {.method = STR("GET"), .path = path};
+    struct admin_request a = answer(admin, &head);
+    buf_append_str(body, buf_str(&a.out));
+    *content_type_r = a.content_type;
+    buf_fini(&a.out);
+    arena_free(&a.arena);
+    return a.status;
 }
 
 struct admin *admin_start(struct loop *loop, const struct addr *at, const struct admin_ops *ops,
@@ -318,6 +337,8 @@ struct admin *admin_start(struct loop *loop, const struct addr *at, const struct
     struct admin *a = NEW(struct admin);
     a->ops = *ops;
     a->ctx = ctx;
+    if (!at)
+        return a;
     a->serve = serve_start(loop, at, NULL, on_request, a, error_r);
     if (!a->serve) {
         free(a);
@@ -337,5 +358,5 @@ void admin_stop(struct admin **a)
 
 uint16_t admin_port(const struct admin *a)
 {
-    return serve_port(a->serve);
+    return a->serve ? serve_port(a->serve) : 0;
 }

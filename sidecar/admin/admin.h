@@ -2,6 +2,7 @@
 #ifndef OUTRIGGER_ADMIN_ADMIN_H
 #define OUTRIGGER_ADMIN_ADMIN_H
 
+#include "sidecar/base/buf.h"
 #include "sidecar/base/err.h"
 #include "sidecar/base/str.h"
 #include "sidecar/net/addr.h"
@@ -35,9 +36,11 @@ struct admin_ops {
     void (*quit)(void *ctx);
 };
 
-/* Listens at `at`; NULL with -errno. ops is copied. */
+/* Listens at `at`, unless that is NULL: then only admin_get asks. NULL with -errno. ops is copied. */
 struct admin *admin_start(struct loop *loop, const struct addr *at, const struct admin_ops *ops, void *ctx, int *error_r);
 void admin_stop(struct admin **a);
-uint16_t admin_port(const struct admin *a);
+uint16_t admin_port(const struct admin *a); /* 0: it does not listen */
+/* What a GET of path ("/stats?filter=x") answers: appends the body, returns the status. */
+unsigned admin_get(struct admin *a, struct str path, const char **content_type_r, struct buf *body);
 
 #endif

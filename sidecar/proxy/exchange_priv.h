@@ -70,6 +70,7 @@ struct exchange {
     struct timer route_timer, idle_timer, duration_timer, request_timer, backoff_timer;
 
     bool is_answering;              /* an answer is on its way through the filters, or sent */
+    bool is_own_answer;             /* not upstream's */
     struct http_response *response; /* NULL: none sent */
     bool response_ended;
     struct stream_info info;

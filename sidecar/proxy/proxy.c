@@ -34,6 +34,31 @@ static void on_log_timer(struct timer *t)
     access_log_flush_all(CONTAINER_OF(t, struct proxy, log_timer)->row);
 }
 
+/* The first of a time is told at once, what follows within the second together. */
+static void tell_refusals(struct proxy *p)
+{
+    if (refusals_is_empty(&p->refusals))
+        return;
+    p->on_refusals(p->ctx, &p->refusals);
+    assert(refusals_is_empty(&p->refusals));
+    timer_arm(&p->refusals_timer, PROXY_REFUSALS_MS);
+}
+
+static void on_refusals_timer(struct timer *t)
+{
+    tell_refusals(CONTAINER_OF(t, struct proxy, refusals_timer));
+}
+
+void proxy_note_refusal(struct proxy *p, const struct stream_info *info, struct str cluster,
+                        struct str details)
+{
+    if (!p->on_refusals)
+        return;
+    refusals_note(&p->refusals, info, cluster, details);
+    if (!timer_is_armed(&p->refusals_timer))
+        tell_refusals(p);
+}
+
 struct proxy *proxy_new(const struct proxy_options *o)
 {
     struct proxy *p = NEW(struct proxy);
@@ -48,6 +73,9 @@ struct proxy *proxy_new(const struct proxy_options *o)
     addr_format_ip(&own, p->own_ip, sizeof(p->own_ip));
     list_init(&p->downstreams);
     timer_init(&p->log_timer, o->loop, on_log_timer);
+    timer_init(&p->refusals_timer, o->loop, on_refusals_timer);
+    p->on_refusals = o->on_refusals;
+    p->ctx = o->ctx;
     if (o->seed)
         rng_seed(&p->rng, o->seed);
     else
@@ -67,6 +95,8 @@ static void free_proxy(void *arg)
     struct proxy *p = arg;
     assert(list_is_empty(&p->downstreams));
     timer_disarm(&p->log_timer);
+    timer_disarm(&p->refusals_timer);
+    refusals_fini(&p->refusals);
     access_log_flush_all(p->row);
     free(p);
 }

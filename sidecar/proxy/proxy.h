@@ -10,9 +10,12 @@
 #include "sidecar/base/shared.h"
 #include "sidecar/base/table.h"
 #include "sidecar/net/timer.h"
+#include "sidecar/observe/refusals.h"
 #include "sidecar/proxy/listener.h"
 #include "sidecar/route/route_cfg.h"
 #include "sidecar/upstream/upstream.h"
+
+struct stream_info;
 
 enum drain_strategy { DRAIN_GRADUAL, DRAIN_IMMEDIATE }; /* --drain-strategy */
 
@@ -24,6 +27,9 @@ struct proxy_options {
     uint64_t
         drain_time_ms; /* --drain-time-s: how long connections of a replaced listener may last */
     enum drain_strategy drain_strategy;
+    /* Told at most once a second what was refused since; moves it out of *refusals. NULL: nobody asks. */
+    void (*on_refusals)(void *ctx, struct refusals *refusals);
+    void *ctx;
 };
 
 /* Open, since downstream and exchange work on it; written by proxy.c and downstream.c alone. */
@@ -43,6 +49,10 @@ struct proxy {
     struct table addresses;    /* "ip:port" -> struct installed, for restored destinations */
     unsigned downstream_count;
     struct timer log_timer; /* armed while access log lines may be gathered */
+    struct refusals refusals;
+    struct timer refusals_timer; /* armed for a second after somebody was told of refusals */
+    void (*on_refusals)(void *ctx, struct refusals *refusals);
+    void *ctx;
 
     /* Draining on request (proxy_drain_listeners), by direction: outbound, inbound. */
     struct {
@@ -93,6 +103,9 @@ struct holder *proxy_find_listener_at(struct proxy *p, const struct addr *destin
 /* Whether an answer on a connection of this listener shall tell its peer to go. Draws by chance
  * while a gradual drain runs. */
 bool proxy_wants_close(struct proxy *p, const struct listener_cfg *cfg);
+/* Something was refused that upstream did not refuse: by status, flags and details. */
+#define PROXY_REFUSALS_MS 1000
+void proxy_note_refusal(struct proxy *p, const struct stream_info *info, struct str cluster, struct str details);
 /* An access log line may have been written: it is handed over within PROXY_LOG_FLUSH_MS. */
 #define PROXY_LOG_FLUSH_MS 100
 static inline void proxy_note_log(struct proxy *p)

@@ -43,6 +43,7 @@ void report_reply_send(struct exchange *x, struct http_response *r, struct str b
 {
     bool has_body = body.n > 0 && !x->request->is_grpc && !x->request->is_head;
     x->info.response_code_details = str_of(details);
+    x->is_own_answer = true;
     if (x->choice.route && x->choice.route->kind != ROUTE_NON_FORWARDING)
         route_apply_response(x->table, &x->choice, x->request, r, x->arena, &x->info);
     exchange_respond(x, r, !has_body);
@@ -66,6 +67,7 @@ void report_filter_reply(struct exchange *x, const struct filter_reply *reply)
         return;
     }
     x->info.response_code_details = reply->details;
+    x->is_own_answer = true;
     exchange_respond(x, reply->response, true);
 }
 
@@ -226,6 +228,13 @@ static void note_break(struct exchange *x, enum stream_reset reason, const char 
     }
 }
 
+/* An answer of our own that says 5xx: whoever looks for the cause looks here, not upstream. */
+static void note_refusal(struct exchange *x)
+{
+    if (x->is_own_answer && x->info.response_code >= 500)
+        proxy_note_refusal(x->proxy, &x->info, x->choice.cluster, x->info.response_code_details);
+}
+
 void report_finish(struct exchange *x, enum stream_reset reason, const char *details)
 {
     struct stats_scope *http = x->d->stats->http;
@@ -245,6 +254,7 @@ void report_finish(struct exchange *x, enum stream_reset reason, const char *det
     count_class(x, x->info.response_code);
     x->info.downstream_wire_bytes_received = stream_wire_bytes_received(x->down);
     x->info.downstream_wire_bytes_sent = stream_wire_bytes_sent(x->down);
+    note_refusal(x);
     if (x->request)
         log_access(x->hcm->access_logs, x->hcm->access_log_count, &x->info, report_header, x, x->row);
 }

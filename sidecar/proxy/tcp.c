@@ -186,10 +186,11 @@ static const struct conn_handler up_handler = {
 static void connect_upstream(struct tcp *t);
 
 /* Before any byte went anywhere: the client's connection is closed. */
-static void give_up(struct tcp *t, const char *why)
+static void give_up(struct tcp *t, struct str cluster, const char *why)
 {
     log_debug(LOG_CONNECTION, "connection %llu: no upstream connection to %.*s: %s",
-              (unsigned long long)t->d->connection_id, STR_FMT(t->info.upstream_cluster), why);
+              (unsigned long long)t->d->connection_id, STR_FMT(cluster), why);
+    proxy_note_refusal(t->d->proxy, &t->info, cluster, str_of(why));
     conn_close(t->d->conn);
 }
 
@@ -211,7 +212,7 @@ static void try_again(struct tcp *t)
     }
     stream_info_flag(&t->info, FLAG_URX);
     count_cluster(t, CLUSTER_UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED);
-    give_up(t, "all attempts failed");
+    give_up(t, t->info.upstream_cluster, "all attempts failed");
 }
 
 static void on_connect_failed(struct upstream_tcp *attempt, void *ctx, enum upstream_failure f,
@@ -262,7 +263,7 @@ static struct str choose_cluster(struct tcp *t)
 static void refuse(struct tcp *t, enum upstream_failure f)
 {
     stream_info_flag(&t->info, f == UPSTREAM_NO_HOST ? FLAG_UH : FLAG_UO);
-    give_up(t, upstream_failure_name(f));
+    give_up(t, t->info.upstream_cluster, upstream_failure_name(f));
 }
 
 static void connect_upstream(struct tcp *t)
@@ -275,11 +276,9 @@ static void connect_upstream(struct tcp *t)
     t->cluster = upstream_acquire(d->proxy->upstream, name);
     t->info.upstream_cluster = t->cluster ? name : STR_NONE;
     if (!t->cluster) {
-        log_debug(LOG_CONNECTION, "connection %llu: no cluster %.*s",
-                  (unsigned long long)d->connection_id, STR_FMT(name));
         count(t, TCP_DOWNSTREAM_CX_NO_ROUTE);
         stream_info_flag(&t->info, FLAG_NC);
-        conn_close(d->conn);
+        give_up(t, name, "no such cluster");
         return;
     }
     struct upstream_ctx ctx = {

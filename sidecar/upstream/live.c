@@ -358,7 +358,13 @@ bool live_next_cluster(const struct live *l, size_t *i, struct live_cluster_view
     if (!table_next(&l->clusters, i, &name, &value))
         return false;
     const struct live_cluster *lc = value;
-    *view_r = (struct live_cluster_view){lc->cfg, lc->endpoints, lc->set ? lc->set->count : 0};
+    *view_r = (struct live_cluster_view){
+        .cfg = lc->cfg,
+        .endpoints = lc->endpoints,
+        .host_count = lc->set ? lc->set->count : 0,
+        .breakers = lc->life->breakers,
+        .stats = lc->life->stats,
+    };
     return true;
 }
 

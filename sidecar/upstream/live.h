@@ -69,6 +69,8 @@ struct live_cluster_view {
     const struct cluster_cfg *cfg;
     const struct endpoints_cfg *endpoints; /* in force; NULL: none */
     unsigned host_count;
+    const struct breaker *breakers;   /* two: default, high */
+    const struct stats_scope *stats;  /* of cluster_family */
 };
 /* Walks clusters in no set order; *i starts at 0. False: no more. */
 bool live_next_cluster(const struct live *l, size_t *i, struct live_cluster_view *view_r);

@@ -80,6 +80,8 @@ static void heard(struct xds *x)
     if (x->ads.complained)
         log_info(LOG_XDS, "the control plane answers again");
     x->ads.complained = false;
+    if (x->options.on_connected)
+        x->options.on_connected(x->ctx, x->ads.codec);
 }
 
 static void on_headers(struct grpc_call *call, void *ctx, const struct headers *headers)
@@ -122,6 +124,8 @@ static void leave_stream(struct xds *x)
 {
     struct ads *a = &x->ads;
     struct codec *codec = a->codec;
+    if (a->connected && x->options.on_disconnected)
+        x->options.on_disconnected(x->ctx);
     a->call = NULL;
     a->codec = NULL;
     codec_set_handler(codec, NULL, NULL);

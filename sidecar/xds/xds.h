@@ -21,6 +21,7 @@
 #include "sidecar/base/str.h"
 #include "sidecar/http/headers.h"
 #include "sidecar/net/addr.h"
+#include "sidecar/http/stream.h"
 #include "sidecar/net/conn.h"
 #include "sidecar/observe/stats.h"
 
@@ -74,6 +75,9 @@ struct xds_options {
     void (*prepare)(void *ctx, struct conn *c);
     /* Adds request metadata (authorization). */
     void (*metadata)(void *ctx, struct headers *headers);
+    /* The server answers: other calls may be made on its connection, until on_disconnected, which detaches them. */
+    void (*on_connected)(void *ctx, struct codec *codec);
+    void (*on_disconnected)(void *ctx);
 };
 
 struct xds;

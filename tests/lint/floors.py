@@ -23,7 +23,7 @@ FLOORS = [
     ["sidecar/route", "sidecar/upstream"],
     ["sidecar/filter"],
     ["sidecar/config"],
-    ["sidecar/proxy", "sidecar/xds", "sidecar/admin"],
+    ["sidecar/proxy", "sidecar/xds", "sidecar/admin", "sidecar/agent"],
     ["sidecar"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
