@@ -32,13 +32,15 @@ enum finding_code {
     OG_WEIGHTS_NOT_100 = 302,
     OG_HOST_TWICE = 303,   /* two VirtualServices for one host: the older is applied */
     OG_SUBSET_TWICE = 304, /* two DestinationRules for one host define one subset: the older is applied */
-    OG_FAULT_OFF = 305,    /* a fault without a percentage */
+    OG_FAULT_OFF = 305,    /* a fault without a percentage, or of 0 % */
+    OG_POLICY_TWICE = 306, /* two DestinationRules for one host have a trafficPolicy: the older is applied */
 
     OG_EJECTS_NOBODY = 401,        /* maxEjectionPercent of so few hosts is less than one */
     OG_OUTLIER_OFF = 402,          /* outlierDetection with every threshold 0 */
     OG_ZERO_MEANS_DEFAULT = 403,   /* 0 in a limit is "not set" */
     OG_TRY_LONGER_THAN_ROUTE = 404, /* perTryTimeout above the route's timeout */
     OG_RETRIES_CUT = 405,          /* attempts x perTryTimeout above the route's timeout */
+    OG_RETRIES_OFF = 406,          /* attempts 0, beside settings of retries */
 
     OG_INJECTED = 501,     /* a workload got its sidecar */
     OG_NOT_INJECTED = 502, /* and why not */

@@ -3,6 +3,7 @@
 #include "control/model/host.h"
 #include "sidecar/base/die.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Envoy ejects a host while 100 * (ejected + 1) / hosts <= maxEjectionPercent; Istio leaves Envoy's default of 10. */
@@ -14,9 +15,10 @@ static void check_ejection(struct check *c, const char *leaf, const ISTIO(Outlie
     if (percent * hosts >= 100)
         return;
     unsigned needed = (100 + hosts - 1) / hosts;
-    check_warn(c, OG_EJECTS_NOBODY, leaf, "raise maxEjectionPercent",
-               "ejects nobody: %u%% of %u host%s is less than one; %u%% would eject the first", percent, hosts,
-               hosts == 1 ? "" : "s", needed);
+    char fix[64];
+    snprintf(fix, sizeof(fix), "set maxEjectionPercent to %u or more", needed);
+    check_warn(c, OG_EJECTS_NOBODY, leaf, fix, "ejects nobody: %s%u%% of %u host%s is less than one",
+               od->max_ejection_percent > 0 ? "" : "the default of ", percent, hosts, hosts == 1 ? "" : "s");
 }
 
 static void check_policy(struct check *c, const char *leaf, const ISTIO(TrafficPolicy) *policy, unsigned hosts)
@@ -50,7 +52,7 @@ static void check_subset(struct world *w, struct check *c, const ISTIO(Subset) *
     bool has_any = true;
     struct labels labels = labels_from_map(w->arena, subset->n_labels, (void *const *)subset->labels);
     unsigned hosts = 0;
-    if (host->selector.count > 0 && w->workload_count > 0) {
+    if (world_is_counted(w, host)) {
         hosts = world_count(w, host, labels, &has_any);
         if (!has_any)
             check_warn(c, OG_SUBSET_WITHOUT_PODS, ".labels", "compare them with the labels of the pods",
@@ -79,6 +81,22 @@ static void check_subsets(struct world *w, struct check *c, struct str fqdn, con
     }
 }
 
+/* Of several rules without a selector for one host in one namespace the oldest has the say. */
+static void check_policy_twice(struct world *w, struct check *c, struct str fqdn, struct table *taken)
+{
+    const ISTIO(DestinationRule) *rule = (const ISTIO(DestinationRule) *)c->object->body;
+    if (!rule->traffic_policy || rule->workload_selector)
+        return;
+    struct str key = arena_printf(w->arena, "%.*s/%.*s", STR_FMT(c->object->ns), STR_FMT(fqdn));
+    const struct object *first = table_get(taken, key);
+    if (first)
+        check_warn(c, OG_POLICY_TWICE, ".trafficPolicy", "merge the two",
+                   "%.*s (%.*s) already sets the policy for %.*s, is older and wins", STR_FMT(first->id), STR_FMT(first->file),
+                   STR_FMT(fqdn));
+    else
+        table_put(taken, key, (void *)(uintptr_t)c->object);
+}
+
 void check_destination_rule_references(struct world *w)
 {
     struct table taken = {0};
@@ -93,10 +111,11 @@ void check_destination_rule_references(struct world *w)
             check_warn(&c, OG_HOST_NOT_FOUND, ".host", "add the Service, or correct the name",
                        "no Service and no ServiceEntry has the host %.*s: nothing is set by this", STR_FMT(fqdn));
         if (host) {
-            unsigned hosts = host->selector.count > 0 ? world_count(w, host, (struct labels){NULL, 0}, &has_any) : 0;
+            unsigned hosts = world_is_counted(w, host) ? world_count(w, host, (struct labels){NULL, 0}, &has_any) : 0;
             check_policy(&c, ".trafficPolicy", rule->traffic_policy, hosts);
             check_port_levels(&c, ".trafficPolicy", rule->traffic_policy, host);
         }
+        check_policy_twice(w, &c, fqdn, &taken);
         check_subsets(w, &c, fqdn, host, &taken);
     }
     table_fini(&taken);

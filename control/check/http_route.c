@@ -142,7 +142,7 @@ static void check_retries(struct check *c, const ISTIO(HTTPRoute) *route)
     size_t mark = path_push(c, ".retries");
     check_not_negative(c, ".attempts", retries->attempts);
     if (retries->attempts == 0 && (retries->per_try_timeout || retries->retry_on[0] || retries->backoff))
-        check_error(c, OG_BAD_VALUE, ".attempts", "set it, or remove the rest",
+        check_error(c, OG_RETRIES_OFF, ".attempts", "set it, or remove the rest",
                     "0 switches retries off, the other settings have no effect");
     check_duration(c, ".perTryTimeout", retries->per_try_timeout, 0);
     check_duration(c, ".backoff", retries->backoff, 1);
@@ -173,6 +173,17 @@ static bool is_grpc_status(const char *word)
     return false;
 }
 
+static void check_fault_percentage(struct check *c, const ISTIO(Percent) *percentage, const char *done)
+{
+    if (!percentage) {
+        check_warn(c, OG_FAULT_OFF, ".percentage", "percentage: {value: 100}", "is not given: no request is %s", done);
+        return;
+    }
+    check_percent(c, ".percentage.value", percentage->value);
+    if (percentage->value == 0)
+        check_warn(c, OG_FAULT_OFF, ".percentage", "raise it, or remove the fault", "is 0: no request is %s", done);
+}
+
 static void check_delay(struct check *c, const ISTIO(HTTPFaultInjection__Delay) *delay)
 {
     if (!delay)
@@ -184,12 +195,10 @@ static void check_delay(struct check *c, const ISTIO(HTTPFaultInjection__Delay) 
         check_not_built(c, ".exponentialDelay", "Istio does not apply it either; use fixedDelay");
     else
         check_error(c, OG_MISSING_FIELD, ".fixedDelay", "", "must be given");
-    if (delay->percentage)
-        check_percent(c, ".percentage.value", delay->percentage->value);
-    else if (delay->percent)
+    if (!delay->percentage && delay->percent)
         check_percent(c, ".percent", delay->percent);
     else
-        check_warn(c, OG_FAULT_OFF, ".percentage", "percentage: {value: 100}", "is not given: no request is delayed");
+        check_fault_percentage(c, delay->percentage, "delayed");
     path_pop(c, mark);
 }
 
@@ -215,10 +224,7 @@ static void check_abort(struct check *c, const ISTIO(HTTPFaultInjection__Abort) 
         check_error(c, OG_MISSING_FIELD, ".httpStatus", "", "httpStatus or grpcStatus must be given");
         break;
     }
-    if (abort->percentage)
-        check_percent(c, ".percentage.value", abort->percentage->value);
-    else
-        check_warn(c, OG_FAULT_OFF, ".percentage", "percentage: {value: 100}", "is not given: no request is aborted");
+    check_fault_percentage(c, abort->percentage, "aborted");
     path_pop(c, mark);
 }
 

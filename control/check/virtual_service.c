@@ -3,23 +3,6 @@
 
 #include <string.h>
 
-static void check_hosts(struct check *c, const ISTIO(VirtualService) *vs)
-{
-    if (vs->n_hosts == 0)
-        check_error(c, OG_MISSING_FIELD, ".hosts", "name the hosts that the rules are for", "must not be empty");
-    for (size_t i = 0; i < vs->n_hosts; i++) {
-        size_t mark = path_push(c, ".hosts[%zu]", i);
-        check_host(c, "", vs->hosts[i]);
-        if (strcmp(vs->hosts[i], "*") == 0)
-            check_error(c, OG_BAD_VALUE, "", "name the hosts", "\"*\" alone is for gateways, not for sidecars");
-        for (size_t j = 0; j < i; j++) {
-            if (strcmp(vs->hosts[i], vs->hosts[j]) == 0)
-                check_error(c, OG_BAD_VALUE, "", "remove it", "\"%s\" is there twice", vs->hosts[i]);
-        }
-        path_pop(c, mark);
-    }
-}
-
 static bool has_mesh(size_t count, char *const *gateways)
 {
     for (size_t i = 0; i < count; i++) {
@@ -27,6 +10,23 @@ static bool has_mesh(size_t count, char *const *gateways)
             return true;
     }
     return count == 0;
+}
+
+static void check_hosts(struct check *c, const ISTIO(VirtualService) *vs)
+{
+    if (vs->n_hosts == 0)
+        check_error(c, OG_MISSING_FIELD, ".hosts", "name the hosts that the rules are for", "must not be empty");
+    for (size_t i = 0; i < vs->n_hosts; i++) {
+        size_t mark = path_push(c, ".hosts[%zu]", i);
+        check_host(c, "", vs->hosts[i]);
+        if (strcmp(vs->hosts[i], "*") == 0 && has_mesh(vs->n_gateways, vs->gateways))
+            check_error(c, OG_BAD_VALUE, "", "name the hosts", "\"*\" alone is for gateways, not for sidecars");
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(vs->hosts[i], vs->hosts[j]) == 0)
+                check_error(c, OG_BAD_VALUE, "", "remove it", "\"%s\" is there twice", vs->hosts[i]);
+        }
+        path_pop(c, mark);
+    }
 }
 
 static void check_l4_match(struct check *c, const ISTIO(L4MatchAttributes) *match)

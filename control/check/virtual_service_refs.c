@@ -1,4 +1,4 @@
-/* What VirtualServices point to, and rules that an earlier one hides. */
+/* What VirtualServices point to: hosts, ports, subsets, and each other. */
 #include "control/check/world.h"
 #include "control/model/host.h"
 #include "sidecar/base/die.h"
@@ -86,68 +86,15 @@ static void check_targets(struct world *w, struct check *c, const ISTIO(VirtualS
     }
 }
 
-/* ---- Rules behind a rule that takes all. ---- */
-
-/* The only condition is the start of the path, for every client and port. "" means every path; NULL: there are others. */
-static const char *prefix_alone(const ISTIO(HTTPMatchRequest) *m)
+/* Rules that are exported to different namespaces do not meet. */
+static struct str key_of(struct world *w, const struct object *o, const ISTIO(VirtualService) *vs, struct str fqdn)
 {
-    if (m->scheme || m->method || m->authority || m->n_headers > 0 || m->port != 0 || m->n_source_labels > 0 ||
-        m->n_gateways > 0 || m->n_query_params > 0 || m->n_without_headers > 0 || m->source_namespace[0] ||
-        m->ignore_uri_case)
-        return NULL;
-    if (!m->uri)
-        return "";
-    if (m->uri->match_type_case == ISTIO__NETWORKING__V1ALPHA3__STRING_MATCH__MATCH_TYPE_PREFIX)
-        return m->uri->prefix;
-    return NULL;
-}
-
-/* What each path that the match lets through begins with; NULL: cannot be told. */
-static const char *least_prefix(const ISTIO(HTTPMatchRequest) *m)
-{
-    if (!m->uri || m->ignore_uri_case)
-        return "";
-    if (m->uri->match_type_case == ISTIO__NETWORKING__V1ALPHA3__STRING_MATCH__MATCH_TYPE_PREFIX)
-        return m->uri->prefix;
-    if (m->uri->match_type_case == ISTIO__NETWORKING__V1ALPHA3__STRING_MATCH__MATCH_TYPE_EXACT)
-        return m->uri->exact;
-    return NULL;
-}
-
-static bool is_hidden_by(const ISTIO(HTTPRoute) *earlier, const ISTIO(HTTPMatchRequest) *match)
-{
-    if (earlier->n_match == 0)
-        return true;
-    for (size_t i = 0; i < earlier->n_match; i++) {
-        const char *taken = prefix_alone(earlier->match[i]);
-        if (!taken)
-            continue;
-        if (!taken[0] || strcmp(taken, "/") == 0)
-            return true;
-        const char *own = match ? least_prefix(match) : "";
-        if (own && strncmp(own, taken, strlen(taken)) == 0)
-            return true;
+    struct str key = fqdn;
+    for (size_t i = 0; i < vs->n_export_to; i++) {
+        struct str ns = strcmp(vs->export_to[i], ".") == 0 ? o->ns : str_of(vs->export_to[i]);
+        key = arena_printf(w->arena, "%.*s\n%.*s", STR_FMT(key), STR_FMT(ns));
     }
-    return false;
-}
-
-static void check_hidden(struct check *c, const ISTIO(VirtualService) *vs)
-{
-    for (size_t i = 1; i < vs->n_http; i++) {
-        const ISTIO(HTTPRoute) *http = vs->http[i];
-        size_t matches = http->n_match > 0 ? http->n_match : 1;
-        for (size_t m = 0; m < matches; m++) {
-            size_t by = 0;
-            while (by < i && !is_hidden_by(vs->http[by], http->n_match > 0 ? http->match[m] : NULL))
-                by++;
-            if (by == i)
-                continue;
-            size_t mark = http->n_match > 0 ? path_push(c, ".http[%zu].match[%zu]", i, m) : path_push(c, ".http[%zu]", i);
-            check_warn(c, OG_RULE_UNREACHABLE, "", "put it before, or remove it", "can never match: http[%zu] takes all of it",
-                       by);
-            path_pop(c, mark);
-        }
-    }
+    return vs->n_export_to > 0 ? key : arena_printf(w->arena, "%.*s\n*", STR_FMT(fqdn));
 }
 
 static void check_hosts(struct world *w, struct check *c, const ISTIO(VirtualService) *vs, struct table *taken)
@@ -155,7 +102,8 @@ static void check_hosts(struct world *w, struct check *c, const ISTIO(VirtualSer
     for (size_t i = 0; i < vs->n_hosts; i++) {
         struct str fqdn;
         const struct known_host *host = world_find(w, vs->hosts[i], c->object->ns, &fqdn);
-        const struct object *first = table_get(taken, fqdn);
+        struct str key = key_of(w, c->object, vs, fqdn);
+        const struct object *first = table_get(taken, key);
         size_t mark = path_push(c, ".hosts[%zu]", i);
         if (!host && !host_is_wildcard(fqdn))
             check_warn(c, OG_HOST_NOT_FOUND, "", "add the Service, or correct the name",
@@ -164,7 +112,7 @@ static void check_hosts(struct world *w, struct check *c, const ISTIO(VirtualSer
             check_warn(c, OG_HOST_TWICE, "", "merge the two", "%.*s is already routed by %.*s (%.*s), which is older and wins",
                        STR_FMT(fqdn), STR_FMT(first->id), STR_FMT(first->file));
         else
-            table_put(taken, fqdn, (void *)(uintptr_t)c->object);
+            table_put(taken, key, (void *)(uintptr_t)c->object);
         path_pop(c, mark);
     }
 }
@@ -189,7 +137,7 @@ void check_virtual_service_references(struct world *w)
         path_push(&c, "spec");
         check_hosts(w, &c, vs, &taken);
         check_targets(w, &c, vs);
-        check_hidden(&c, vs);
+        check_hidden_rules(w, &c, vs);
     }
     table_fini(&taken);
 }

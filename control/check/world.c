@@ -39,6 +39,12 @@ static void add_service_entry(struct world *w, const struct object *o)
     host->ports = ARENA_ARRAY(w->arena, uint32_t, entry->n_ports + 1);
     for (size_t i = 0; i < entry->n_ports; i++)
         host->ports[host->port_count++] = entry->ports[i]->number;
+    /* One name among the endpoints may be many addresses. */
+    bool is_static = entry->resolution == ISTIO__NETWORKING__V1ALPHA3__SERVICE_ENTRY__RESOLUTION__STATIC;
+    host->endpoints = ARENA_ARRAY(w->arena, struct labels, entry->n_endpoints + 1);
+    for (size_t i = 0; i < entry->n_endpoints && is_static && !entry->workload_selector; i++)
+        host->endpoints[host->endpoint_count++] =
+            labels_from_map(w->arena, entry->endpoints[i]->n_labels, (void *const *)entry->endpoints[i]->labels);
     for (size_t i = 0; i < entry->n_hosts; i++)
         add_host(w, host_fqdn(w->arena, str_of(entry->hosts[i]), o->ns, w->given->domain), host);
 }
@@ -140,10 +146,20 @@ bool world_has_port(const struct known_host *host, uint32_t port)
     return false;
 }
 
+bool world_is_counted(const struct world *w, const struct known_host *host)
+{
+    return host->endpoint_count > 0 || (host->selector.count > 0 && w->workload_count > 0);
+}
+
 unsigned world_count(const struct world *w, const struct known_host *host, struct labels extra, bool *has_any_r)
 {
     unsigned n = 0;
     *has_any_r = false;
+    for (unsigned i = 0; i < host->endpoint_count; i++)
+        n += labels_match(extra, host->endpoints[i]);
+    *has_any_r = n > 0;
+    if (host->endpoint_count > 0)
+        return n;
     for (unsigned i = 0; i < w->workload_count; i++) {
         const struct workload *load = &w->workloads[i];
         if (!str_eq(load->ns, host->object->ns) || !labels_match(host->selector, load->labels) ||

@@ -11,6 +11,8 @@ struct known_host {
     uint32_t *ports;
     unsigned port_count;
     struct labels selector; /* of a Service; empty: no selector */
+    struct labels *endpoints; /* of a ServiceEntry that lists them */
+    unsigned endpoint_count;
 };
 
 /* What carries labels: a Pod, or the template of a Deployment. */
@@ -43,10 +45,14 @@ void world_fini(struct world *w);
 /* By a name as it stands in a rule of namespace ns; NULL: nobody has it. fqdn_r may be NULL. */
 const struct known_host *world_find(const struct world *w, const char *host, struct str ns, struct str *fqdn_r);
 bool world_has_port(const struct known_host *host, uint32_t port);
-/* How many endpoints a Service would have of those that also carry `extra`: ready or not. has_any_r: whether any Pod or
+/* Whether the endpoints of the host can be told at all. */
+bool world_is_counted(const struct world *w, const struct known_host *host);
+/* How many endpoints a host would have of those that also carry `extra`: ready or not. has_any_r: whether any Pod or
  * Deployment matches at all, a Deployment of 0 replicas too. */
 unsigned world_count(const struct world *w, const struct known_host *host, struct labels extra, bool *has_any_r);
 
+/* Rules behind a rule that takes all of theirs. */
+void check_hidden_rules(struct world *w, struct check *c, const ISTIO(VirtualService) *vs);
 void check_virtual_service_references(struct world *w);
 void check_destination_rule_references(struct world *w);
 

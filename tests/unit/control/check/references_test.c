@@ -95,6 +95,74 @@ static void references(void **state)
          "warning OG0301 spec.http[1].match[0]\n"},
         {"a rule behind one for some clients",
          SERVICE VS("  - match: [{sourceLabels: {a: b}}]\n    route: [{destination: {host: reviews}}]\n" TO("host: reviews")), ""},
+        {"a rule behind the same condition",
+         SERVICE VS("  - match: [{headers: {X-User: {exact: a}}, method: {exact: GET}}]\n    route: [{destination: {host: reviews}}]\n"
+                    "  - match: [{headers: {x-user: {exact: a}}, method: {exact: GET}, queryParams: {q: {exact: '1'}}}]\n"
+                    "    route: [{destination: {host: reviews}}]\n"),
+         "warning OG0301 spec.http[1].match[0]\n"},
+        {"a rule behind a header's presence",
+         SERVICE VS("  - match: [{headers: {x-user: {}}}]\n    route: [{destination: {host: reviews}}]\n"
+                    "  - match: [{headers: {x-user: {regex: 'a.*'}}, uri: {prefix: /x}}]\n    route: [{destination: {host: reviews}}]\n"),
+         "warning OG0301 spec.http[1].match[0]\n"},
+        {"a rule behind another value of the header",
+         SERVICE VS("  - match: [{headers: {x-user: {exact: a}}}]\n    route: [{destination: {host: reviews}}]\n"
+                    "  - match: [{headers: {x-user: {prefix: a}}}]\n    route: [{destination: {host: reviews}}]\n"),
+         ""},
+        {"a rule behind a stricter absence",
+         SERVICE VS("  - match: [{withoutHeaders: {x: {exact: ab}}}]\n    route: [{destination: {host: reviews}}]\n"
+                    "  - match: [{withoutHeaders: {x: {prefix: a}}}]\n    route: [{destination: {host: reviews}}]\n"),
+         "warning OG0301 spec.http[1].match[0]\n"},
+        {"a rule behind a laxer absence",
+         SERVICE VS("  - match: [{withoutHeaders: {x: {prefix: a}}}]\n    route: [{destination: {host: reviews}}]\n"
+                    "  - match: [{withoutHeaders: {x: {exact: ab}}}]\n    route: [{destination: {host: reviews}}]\n"),
+         ""},
+        {"a rule of any case behind one of some",
+         SERVICE VS("  - match: [{uri: {prefix: /a}}]\n    route: [{destination: {host: reviews}}]\n"
+                    "  - match: [{uri: {prefix: /a}, ignoreUriCase: true}]\n    route: [{destination: {host: reviews}}]\n"),
+         ""},
+        {"a rule of some case behind one of any",
+         SERVICE VS("  - match: [{uri: {prefix: /a}, ignoreUriCase: true}]\n    route: [{destination: {host: reviews}}]\n"
+                    "  - match: [{uri: {exact: /ab}}]\n    route: [{destination: {host: reviews}}]\n"),
+         "warning OG0301 spec.http[1].match[0]\n"},
+        {"rules for two ports",
+         SERVICE VS("  - match: [{port: 80}]\n    route: [{destination: {host: reviews}}]\n"
+                    "  - match: [{port: 81}]\n    route: [{destination: {host: reviews}}]\n"),
+         ""},
+        {"two rules for one host in two namespaces",
+         SERVICE VS(TO("host: reviews"))
+             "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: w, namespace: shop}\n"
+             "spec:\n  hosts: [reviews]\n  exportTo: [other]\n  http:\n" TO("host: reviews"),
+         ""},
+        {"a policy defined twice",
+         SERVICE DR("  host: reviews\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n")
+             "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: e, namespace: shop}\n"
+             "spec:\n  host: reviews\n  trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}\n",
+         "warning OG0306 spec.trafficPolicy\n"},
+        {"a policy beside subsets of another",
+         SERVICE DR("  host: reviews\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n")
+             "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: e, namespace: shop}\n"
+             "spec:\n  host: reviews\n  subsets: [{name: v1}]\n",
+         ""},
+        {"a mirror to nobody", SERVICE VS(TO("host: reviews") "    mirror: {host: shadow}\n"),
+         "warning OG0201 spec.http[0].mirror.host\n"},
+        {"mirrors to somebody and to nobody",
+         SERVICE VS(TO("host: reviews") "    mirrors: [{destination: {host: reviews}}, {destination: {host: shadow}}]\n"),
+         "warning OG0201 spec.http[0].mirrors[1].destination.host\n"},
+        {"33 % of three hosts is nobody",
+         SERVICE DEPLOYMENT("3") DR("  host: reviews\n  trafficPolicy: {outlierDetection: {maxEjectionPercent: 33}}\n"),
+         "warning OG0401 spec.trafficPolicy.outlierDetection\n"},
+        {"34 % of three hosts is one",
+         SERVICE DEPLOYMENT("3") DR("  host: reviews\n  trafficPolicy: {outlierDetection: {maxEjectionPercent: 34}}\n"), ""},
+        {"the default of ten hosts is one",
+         SERVICE DEPLOYMENT("10") DR("  host: reviews\n  trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}\n"), ""},
+        {"endpoints of a ServiceEntry are counted",
+         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: s, namespace: shop}\n"
+         "spec: {hosts: [a.example.com], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}],\n"
+         "  endpoints: [{address: 1.1.1.1, labels: {v: one}}, {address: 1.1.1.2}]}\n---\n"
+         DR("  host: a.example.com\n  trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}}\n"
+            "  subsets:\n  - {name: one, labels: {v: one}, trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}}}\n"
+            "  - {name: two, labels: {v: two}}\n"),
+         "warning OG0401 spec.subsets[0].trafficPolicy.outlierDetection\nwarning OG0204 spec.subsets[1].labels\n"},
         {"two rules for one host", SERVICE VS(TO("host: reviews")) VS_NAMED("w", TO("host: reviews")),
          "warning OG0303 spec.hosts[0]\n"},
         {"a subset defined twice",
