@@ -4,6 +4,7 @@
 #   deploy/demo.sh              starts it, says what to try, shows it live; it goes on when the view is left
 #   deploy/demo.sh --check      runs each step against what it must show and prints a table; leaves nothing
 #   deploy/demo.sh --check 1 2  only these steps
+#   deploy/demo.sh --check --sidecar envoy ...   the same with a stock Envoy (deploy/setup.sh test installs it) in every pod
 #   deploy/demo.sh --view       the live view again
 #   deploy/demo.sh --down       ends it and removes all of it
 #   deploy/demo.sh apply FILE | curl ARGS | knobs POD JSON | exec POD COMMAND | outrigger ARGS | pods

@@ -1,11 +1,13 @@
 """One container of a pod: a process of this machine, restarted and probed as its manifest says. Looked after by its pod's thread."""
 import contextlib
 import http.client
+import os
 import signal
 import socket
 import subprocess
 import time
 
+import stock_envoy
 from machine import POD_BIN, PROXY_UID, Fault, how_it_ended, tool_path
 
 
@@ -48,6 +50,8 @@ class Container:
         if argv[0] == "outrigger-capture" and self.pod.node.is_rootless:
             # Only one uid is mapped: the sidecar is known by its mark instead.
             argv += ["--proxy-mark", str(PROXY_UID)]
+        if argv[0] == "outrigger-sidecar" and self.pod.node.is_envoy_mesh:
+            argv = stock_envoy.argv(env, self.pod.node.discovery, PROXY_UID if self.pod.node.is_rootless else None)
         return argv
 
     def logs(self):
@@ -64,9 +68,12 @@ class Container:
 
     def start(self):
         env = self.environment()
-        argv = self.pod.enter(self.argv(env), self.user())
+        user = self.user()
+        argv = self.pod.enter(self.argv(env), user)
         out, err = (open(path, "ab") for path in self.logs())
         with out, err:
+            if user is not None:
+                os.fchown(out.fileno(), *user)  # Envoy opens /dev/stdout anew
             self.process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                                             start_new_session=True)
         self.is_started = "startupProbe" not in self.spec

@@ -10,6 +10,7 @@ import time
 import check
 import machine
 import node_client
+from mesh import FLEET, MESH, Failed, Mesh
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -24,7 +25,10 @@ Try, from another terminal:
   {sh} apply deploy/demo/rules/photo-canary-10.yaml          one request in ten to version 2
   {sh} apply deploy/demo/rules/broken.yaml                   mistakes are named, nothing changes
   {sh} knobs staff-service-risky-1 '{{"latency_ms": 2000}}'    one pod becomes slow, and the whole fleet with it
-  {sh} knobs staff-service-risky-1 '{{"latency_ms": 0}}'
+  {sh} apply deploy/demo/rules/staff-breakers.yaml           ejection and limits ...
+  {sh} apply deploy/demo/rules/staff-timeout.yaml            ... and a timeout: the fleet leaves it alone
+  {sh} outrigger breakers                                    who has ejected it, and until when
+  {sh} knobs staff-service-risky-1 '{{"latency_ms": 0}}'       it is well again, and is called again
   {sh} pods                                                  what runs; logs are in {run}/pods
   {sh} --view                                                this view again
   {sh} --down                                                the end of it, nothing is left
@@ -65,12 +69,13 @@ def up(run, build):
     say("making namespaces and a bridge")
     start(run, build)
     node = node_client.Node(run)
-    mesh = check.Mesh(node)
+    mesh = Mesh(node)
     say("starting the control plane")
-    mesh.put(check.FLEET)
+    mesh.put(FLEET)
+    mesh.put(MESH)
     mesh.start_control()
     say("injecting the fleet and starting its pods")
-    started = node.apply(path=str(check.FLEET), inject=True)
+    started = node.apply(path=str(FLEET), inject=True)
     node.wait(timeout=90)
     say(f"{len(started)} pods are ready")
 
@@ -152,7 +157,7 @@ def play(run, words):
     node = node_client.Node(run)
     verb, arguments = words[0], words[1:]
     if verb == "apply":
-        return show(check.Mesh(node).outrigger("apply", "-f", *(os.path.abspath(a) for a in arguments)))
+        return show(Mesh(node).outrigger("apply", "-f", *(os.path.abspath(a) for a in arguments)))
     if verb == "curl":
         return show(node.exec(pod="visitor-1", argv=["curl", "-sS", "-w", "\n", *arguments]))
     if verb == "knobs":
@@ -160,7 +165,7 @@ def play(run, words):
     if verb == "exec":
         return show(node.exec(pod=arguments[0], argv=arguments[1:]))
     if verb == "outrigger":
-        return show(check.Mesh(node).outrigger(*arguments))
+        return show(Mesh(node).outrigger(*arguments))
     print("\n".join(paint(run, node)[:-2]))
     return 0
 
@@ -190,5 +195,5 @@ def main(build, words):
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1], sys.argv[2:]))
-    except (machine.Fault, check.Failed) as fault:
+    except (machine.Fault, Failed) as fault:
         sys.exit(f"demo: {fault}")

@@ -39,16 +39,20 @@ PROGRAMS = {
 class Kubelet:
     """All pods of this machine, and processes beside them in the mesh's namespace. Verbs are methods named do_VERB."""
 
-    def __init__(self, directory, build, discovery, inherited, programs):
-        self.directory, self.build, self.discovery, self.inherited = directory, build, discovery, inherited
+    def __init__(self, options):
+        self.directory, self.build = pathlib.Path(options.run).resolve(), pathlib.Path(options.build).resolve()
+        self.discovery, self.inherited = options.discovery, options.fd
+        self.is_envoy_mesh = options.sidecar == "envoy"
         self.is_rootless = os.environ.get("OUTRIGGER_ROOTLESS") == "1"
         self.pods, self.system = {}, {}
         self.free_ips = iter(NETWORK.hosts())
         next(self.free_ips)  # the gateway
         self.lock = threading.RLock()
         self.stopping = threading.Event()
-        self.programs = {name: path for name, where in PROGRAMS.items() if (path := build / where / name).is_file()}
-        self.programs.update((name, pathlib.Path(path).resolve()) for name, _, path in (p.partition("=") for p in programs))
+        self.programs = {name: path for name, where in PROGRAMS.items() if (path := self.build / where / name).is_file()}
+        self.programs.update((name, pathlib.Path(path).resolve()) for name, _, path in (p.partition("=") for p in options.program))
+        if self.is_envoy_mesh and "envoy" not in self.programs:
+            raise Fault("--sidecar envoy: where is it? Give --program envoy=PATH")
 
     def say(self, text):
         print(f"node: {text}", file=sys.stderr, flush=True)
@@ -252,9 +256,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 def run_inside(options):
     """In the namespaces: serves until it is told to stop."""
-    directory = pathlib.Path(options.run).resolve()
-    kubelet = Kubelet(directory, pathlib.Path(options.build).resolve(), options.discovery, options.fd, options.program)
-    path = directory / "node.sock"
+    kubelet = Kubelet(options)
+    path = kubelet.directory / "node.sock"
     path.unlink(missing_ok=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: kubelet.stopping.set())
@@ -307,7 +310,7 @@ def run(options):
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     netns = options.netns if os.geteuid() == 0 else None
     arguments = ["--run", str(directory), "--build", options.build, "--discovery", options.discovery,
-                 *(x for program in options.program for x in ("--program", program))]
+                 "--sidecar", options.sidecar, *(x for program in options.program for x in ("--program", program))]
     fds = []
     if options.http:
         # The page's socket is this machine's, not the namespace's: a browser can reach it.
@@ -350,6 +353,8 @@ def parse():
         verb.add_argument("--build", default=os.environ.get("OUTRIGGER_BUILD", str(here / "build")))
         verb.add_argument("--discovery", default=f"{GATEWAY}:15010")
         verb.add_argument("--program", action="append", default=[], metavar="NAME=PATH", help="one more for pods to run")
+        verb.add_argument("--sidecar", choices=["outrigger", "envoy"], default="outrigger",
+                          help="envoy: a stock one, of --program envoy=PATH, where a manifest says outrigger-sidecar")
         verb.add_argument("--netns")
         verb.add_argument("--http", type=int)
         verb.add_argument("--fd", type=int, action="append", default=[])

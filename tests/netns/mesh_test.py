@@ -13,8 +13,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OUTRIGGER_BUILD", ROOT / "build"))
 sys.path[:0] = [str(ROOT / "deploy/demo")]
-import check  # noqa: E402
 import node_client  # noqa: E402
+from mesh import Mesh, until  # noqa: E402
 
 # What the control plane reads besides the state of the pods.
 INTENT = """
@@ -95,14 +95,14 @@ def mesh(request):
         if subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", "test", "-x", BUILD / "sidecar/outrigger-sidecar"]).returncode:
             pytest.skip("other users cannot read the build directory")
     with node_client.running(BUILD, user=user) as running:
-        made = check.Mesh(running)
+        made = Mesh(running)
         (made.config / "echo.yaml").write_text(INTENT)
         for path in (made.config, made.config / "echo.yaml"):
             os.chown(path, user if user is not None else -1, -1)
         made.start_control()
         running.apply(text=MANIFEST)
         running.wait(timeout=60)
-        check.until(lambda: curl(made, "client", "http://echo:8080/")[0] == "200", 10, "the first answer")
+        until(lambda: curl(made, "client", "http://echo:8080/")[0] == "200", 10, "the first answer")
         made.ips = {p["pod"].removeprefix("default."): p["ip"] for p in running.list()}
         yield made
 
@@ -194,12 +194,12 @@ def test_only_the_registry_counts_where_the_mesh_says_so(mesh):
     path.write_text(REGISTRY_ONLY)
     try:
         outside = f"http://{mesh.ips['outside']}:9000/"
-        check.until(lambda: curl(mesh, "client", outside)[0] == "000", 5, "REGISTRY_ONLY in force")
+        until(lambda: curl(mesh, "client", outside)[0] == "000", 5, "REGISTRY_ONLY in force")
         assert curl(mesh, "client", f"http://{mesh.ips['echo-1']}:8080/", "-H", "Host: stranger")[0] == "502"
         assert curl(mesh, "client", "http://echo:8080/")[0] == "200"
     finally:
         path.unlink()
-    check.until(lambda: curl(mesh, "client", outside)[0] == "200", 5, "ALLOW_ANY in force again")
+    until(lambda: curl(mesh, "client", outside)[0] == "200", 5, "ALLOW_ANY in force again")
 
 
 def test_who_has_no_sidecar_reaches_no_virtual_address(mesh):
@@ -226,7 +226,7 @@ def test_an_unready_pod_gets_no_calls(mesh):
     served = "curl -s http://127.0.0.1:9900/counters"
     mesh.node.kill(pod="echo-1", container="app", number=19)  # SIGSTOP: its probe fails
     try:
-        check.until(lambda: not [p for p in mesh.node.list() if p["pod"] == "default.echo-1"][0]["ready"], 10, "unready")
+        until(lambda: not [p for p in mesh.node.list() if p["pod"] == "default.echo-1"][0]["ready"], 10, "unready")
         time.sleep(0.5)
         before = json.loads(mesh.node.sh("echo-2", served))["served"]
         mesh.node.sh("client", "for i in $(seq 20); do curl -sf -m 2 http://echo:8080/ >/dev/null || exit 1; done")
@@ -255,6 +255,6 @@ def test_a_control_plane_that_is_killed_is_not_missed(mesh):
     mesh.kill_control()
     assert mesh.load("http://echo:8080/", 50, 2, pod="client")["codes"] == {"200": 100}
     mesh.node.kill(pod="client", container="istio-proxy")
-    check.until(lambda: curl(mesh, "client", "http://echo:8080/")[0] == "200", 10, "a sidecar started from its last good configuration")
+    until(lambda: curl(mesh, "client", "http://echo:8080/")[0] == "200", 10, "a sidecar started from its last good configuration")
     mesh.start_control()
-    check.until(lambda: mesh.outrigger("status")["out"].count("SYNCED   SYNCED") >= 3, 15, "all sidecars back")
+    until(lambda: mesh.outrigger("status")["out"].count("SYNCED   SYNCED") >= 3, 15, "all sidecars back")
