@@ -1,5 +1,6 @@
 /* VirtualService by itself: hosts, and which kinds of routes. The HTTP rules are in http_route.c. */
 #include "control/check/check_priv.h"
+#include "control/model/host.h"
 
 #include <string.h>
 
@@ -42,6 +43,22 @@ static void check_l4_match(struct check *c, const ISTIO(L4MatchAttributes) *matc
         check_not_built(c, ".sourceSubnet", "Istio does not apply it either; use sourceLabels");
 }
 
+static void check_l4_destinations(struct check *c, size_t count, ISTIO(RouteDestination) *const *route)
+{
+    int64_t sum = 0;
+    if (count == 0)
+        check_error(c, OG_MISSING_FIELD, ".route", "", "must name a destination");
+    for (size_t i = 0; i < count; i++) {
+        size_t mark = path_push(c, ".route[%zu]", i);
+        check_not_negative(c, ".weight", route[i]->weight);
+        check_destination(c, ".destination", route[i]->destination);
+        sum += route[i]->weight;
+        path_pop(c, mark);
+    }
+    if (count > 1 && sum == 0)
+        check_error(c, OG_BAD_VALUE, ".route", "give weights", "the weights sum to 0: nobody would get a connection");
+}
+
 static void check_tcp_route(struct check *c, const ISTIO(TCPRoute) *route)
 {
     for (size_t i = 0; i < route->n_match; i++) {
@@ -49,18 +66,51 @@ static void check_tcp_route(struct check *c, const ISTIO(TCPRoute) *route)
         check_l4_match(c, route->match[i]);
         path_pop(c, mark);
     }
-    if (route->n_route == 0)
-        check_error(c, OG_MISSING_FIELD, ".route", "", "must name a destination");
-    int64_t sum = 0;
-    for (size_t i = 0; i < route->n_route; i++) {
-        size_t mark = path_push(c, ".route[%zu]", i);
-        check_not_negative(c, ".weight", route->route[i]->weight);
-        check_destination(c, ".destination", route->route[i]->destination);
-        sum += route->route[i]->weight;
+    check_l4_destinations(c, route->n_route, route->route);
+}
+
+/* A name that no host of the rule covers would take the connections of others. */
+static void check_server_name(struct check *c, const ISTIO(VirtualService) *vs, const char *name)
+{
+    for (size_t i = 0; i < vs->n_hosts; i++) {
+        if (host_covers(str_of(vs->hosts[i]), str_of(name)))
+            return;
+    }
+    check_error(c, OG_BAD_VALUE, "", "add it to the hosts of the rule", "\"%s\" is none of the hosts of the rule", name);
+}
+
+static void check_tls_match(struct check *c, const ISTIO(VirtualService) *vs, const ISTIO(TLSMatchAttributes) *match)
+{
+    if (match->n_sni_hosts == 0)
+        check_error(c, OG_MISSING_FIELD, ".sniHosts", "name the servers", "must not be empty");
+    for (size_t i = 0; i < match->n_sni_hosts; i++) {
+        size_t mark = path_push(c, ".sniHosts[%zu]", i);
+        if (!host_is_valid(str_of(match->sni_hosts[i])))
+            check_error(c, OG_BAD_VALUE, "", "letters, digits, dashes and dots", "is no host name, got \"%s\"",
+                        match->sni_hosts[i]);
+        else
+            check_server_name(c, vs, match->sni_hosts[i]);
         path_pop(c, mark);
     }
-    if (route->n_route > 1 && sum == 0)
-        check_error(c, OG_BAD_VALUE, ".route", "give weights", "the weights sum to 0: nobody would get a connection");
+    for (size_t i = 0; i < match->n_destination_subnets; i++) {
+        size_t mark = path_push(c, ".destinationSubnets[%zu]", i);
+        check_cidr(c, "", match->destination_subnets[i]);
+        path_pop(c, mark);
+    }
+    if (match->port != 0)
+        check_port(c, ".port", match->port);
+}
+
+static void check_tls_route(struct check *c, const ISTIO(VirtualService) *vs, const ISTIO(TLSRoute) *route)
+{
+    if (route->n_match == 0)
+        check_error(c, OG_MISSING_FIELD, ".match", "name the sniHosts", "must not be empty");
+    for (size_t i = 0; i < route->n_match; i++) {
+        size_t mark = path_push(c, ".match[%zu]", i);
+        check_tls_match(c, vs, route->match[i]);
+        path_pop(c, mark);
+    }
+    check_l4_destinations(c, route->n_route, route->route);
 }
 
 void check_virtual_service(struct check *c)
@@ -70,9 +120,7 @@ void check_virtual_service(struct check *c)
     check_hosts(c, vs);
     check_export_to(c, vs->n_export_to, vs->export_to);
     if (vs->n_http + vs->n_tcp + vs->n_tls == 0)
-        check_error(c, OG_MISSING_FIELD, "", "", "must have http or tcp rules");
-    if (vs->n_tls > 0)
-        check_not_built(c, ".tls", "routing by server name without termination");
+        check_error(c, OG_MISSING_FIELD, "", "", "must have http, tcp or tls rules");
     if (!has_mesh(vs->n_gateways, vs->gateways))
         check_warn(c, OG_NO_MESH_GATEWAY, ".gateways", "add \"mesh\" for the sidecars",
                    "no sidecar applies this: gateways without \"mesh\", and there are no gateways yet");
@@ -84,6 +132,11 @@ void check_virtual_service(struct check *c)
     for (size_t i = 0; i < vs->n_tcp; i++) {
         size_t mark = path_push(c, ".tcp[%zu]", i);
         check_tcp_route(c, vs->tcp[i]);
+        path_pop(c, mark);
+    }
+    for (size_t i = 0; i < vs->n_tls; i++) {
+        size_t mark = path_push(c, ".tls[%zu]", i);
+        check_tls_route(c, vs, vs->tls[i]);
         path_pop(c, mark);
     }
     path_pop(c, spec);

@@ -84,6 +84,13 @@ static void check_targets(struct world *w, struct check *c, const ISTIO(VirtualS
             path_pop(c, mark);
         }
     }
+    for (size_t i = 0; i < vs->n_tls; i++) {
+        for (size_t j = 0; j < vs->tls[i]->n_route; j++) {
+            size_t mark = path_push(c, ".tls[%zu].route[%zu]", i, j);
+            check_target(w, c, ".destination", vs->tls[i]->route[j]->destination);
+            path_pop(c, mark);
+        }
+    }
 }
 
 /* Rules that are exported to different namespaces do not meet. */

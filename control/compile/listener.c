@@ -3,7 +3,7 @@
  * the addresses of their services. */
 #include "control/compile/chain.h"
 
-#include "control/compile/route.h"
+#include "control/compile/l4.h"
 #include "sidecar/base/die.h"
 
 #include <string.h>
@@ -26,6 +26,7 @@ struct outbound {
     struct table slots; /* "ADDRESS_PORT" */
     struct slot **order;
     size_t order_count;
+    struct table taken; /* matches of chains */
     struct table route_set;
     char **routes;
     size_t route_count;
@@ -94,106 +95,107 @@ static LISTENER(FilterChain) *chain_to(struct outbound *o, char *cluster, const 
     return chain_new(o->arena, filter_tcp_proxy(o->view, tcp_to_cluster(o->view, cluster, policy)));
 }
 
-static LISTENER(FilterChain) *chain_of_route(struct outbound *o, const struct route_scope *scope, const ISTIO(TCPRoute) *route)
+/* Two chains of a listener with one match make Envoy refuse the listener: who came first keeps it. */
+static bool take(struct outbound *o, const struct slot *slot, struct str name, struct str prefix)
 {
-    struct arena *a = o->arena;
-    struct policy policy;
-    char *first = destination_cluster(scope, route->route[0]->destination, &policy);
-    if (route->n_route == 1)
-        return chain_to(o, first, &policy);
-    TCP_PROXY(TcpProxy) *tcp = tcp_to_cluster(o->view, first, &policy);
-    TCP_PROXY(TcpProxy__WeightedCluster) *weighted = emit_tcp_weighted(a);
-    for (size_t i = 0; i < route->n_route; i++) {
-        TCP_PROXY(TcpProxy__WeightedCluster__ClusterWeight) *w = emit_tcp_weight(a);
-        if (route->route[i]->weight == 0)
-            continue;
-        w->name = destination_cluster(scope, route->route[i]->destination, NULL);
-        w->weight = (uint32_t)route->route[i]->weight;
-        EMIT_PUSH(a, weighted->n_clusters, weighted->clusters, w);
-    }
-    tcp->stat_prefix = emit_printf(a, "%.*s.%.*s", STR_FMT(scope->rule->object->name), STR_FMT(scope->rule->object->ns));
-    tcp->cluster_specifier_case =
-        ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
-    tcp->weighted_clusters = weighted;
-    return chain_new(a, filter_tcp_proxy(o->view, tcp));
-}
-
-static bool is_for_client(const struct outbound *o, const ISTIO(L4MatchAttributes) *match, uint32_t port)
-{
-    const struct client *client = &o->view->client;
-    if (match->port != 0 && match->port != port)
+    struct str key = arena_printf(o->arena, "%s %.*s %.*s", slot->listener->name, STR_FMT(name), STR_FMT(prefix));
+    if (table_get(&o->taken, key))
         return false;
-    for (size_t i = 0; i < match->n_gateways; i++) {
-        if (strcmp(match->gateways[i], "mesh") == 0)
-            return true;
-    }
-    if (match->n_gateways > 0)
-        return false;
-    struct labels wanted = labels_from_map(o->arena, match->n_source_labels, (void *const *)match->source_labels);
-    return labels_match(wanted, client->labels) &&
-           (!match->source_namespace[0] || str_eq_c(client->ns, match->source_namespace));
-}
-
-/* Adds a chain; prefixes narrow it to destinations. False: the slot is taken by others. */
-static bool add_tcp_chain(struct outbound *o, struct slot *slot, LISTENER(FilterChain) *chain, const struct str *prefixes,
-                          size_t count)
-{
-    if (count == 0 && (slot->has_all || (slot->is_wildcard && slot->has_http)))
-        return false;
-    for (size_t i = 0; i < count; i++)
-        chain_add_prefix(o->arena, chain, prefixes[i]);
-    slot->has_all = slot->has_all || count == 0;
-    add_chain(o, slot, chain);
+    table_put(&o->taken, key, o);
     return true;
 }
 
-/* The tcp rules of a VirtualService, until one takes every destination. Whether one did. */
-static bool add_tcp_rules(struct outbound *o, struct slot *slot, const struct traffic_rule *rule, uint32_t port,
-                          const struct str *own, size_t own_count)
+/* Adds a chain; prefixes narrow it to destinations. Nothing is added where others have all of them. */
+static void add_tcp_chain(struct outbound *o, struct slot *slot, LISTENER(FilterChain) *chain, const struct str *prefixes,
+                          size_t count)
 {
-    struct route_scope scope = {o->view, o->arena, rule, port};
-    for (size_t i = 0; i < rule->spec->n_tcp; i++) {
-        const ISTIO(TCPRoute) *route = rule->spec->tcp[i];
-        size_t matches = route->n_match > 0 ? route->n_match : 1;
-        for (size_t m = 0; m < matches; m++) {
-            const ISTIO(L4MatchAttributes) *match = route->n_match > 0 ? route->match[m] : NULL;
-            if (match && !is_for_client(o, match, port))
-                continue;
-            size_t subnets = match ? match->n_destination_subnets : 0;
-            struct str *prefixes = ARENA_ARRAY(o->arena, struct str, subnets + 1);
-            for (size_t s = 0; s < subnets; s++)
-                prefixes[s] = str_of(match->destination_subnets[s]);
-            add_tcp_chain(o, slot, chain_of_route(o, &scope, route), subnets > 0 ? prefixes : own,
-                          subnets > 0 ? subnets : own_count);
-            if (subnets == 0)
-                return true;
-        }
+    size_t kept = 0;
+    if (count == 0 && slot->has_all)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (!take(o, slot, STR(""), prefixes[i]))
+            continue;
+        chain_add_prefix(o->arena, chain, prefixes[i]);
+        kept++;
     }
-    return false;
+    if (count > 0 && kept == 0)
+        return;
+    slot->has_all = slot->has_all || count == 0;
+    add_chain(o, slot, chain);
 }
 
+/* By server name, and by destination too where prefixes are given. */
+static void add_tls_chain(struct outbound *o, struct slot *slot, LISTENER(FilterChain) *chain, const struct str *names,
+                          size_t name_count, const struct str *prefixes, size_t count)
+{
+    struct arena *a = o->arena;
+    LISTENER(FilterChainMatch) *match = chain_match(a, chain);
+    for (size_t i = 0; i < name_count; i++) {
+        bool is_free = count > 0 || take(o, slot, names[i], STR(""));
+        for (size_t p = 0; p < count; p++)
+            is_free = take(o, slot, names[i], prefixes[p]) && is_free;
+        char *name = emit_text(a, names[i]);
+        ascii_lower_n(name, strlen(name));
+        if (is_free)
+            EMIT_PUSH(a, match->n_server_names, match->server_names, name);
+    }
+    if (match->n_server_names == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        chain_add_prefix(a, chain, prefixes[i]);
+    add_chain(o, slot, chain);
+    slot->has_names = true;
+}
+
+static struct str *texts(struct arena *a, char *const *v, size_t count)
+{
+    struct str *out = ARENA_ARRAY(a, struct str, count + 1);
+    for (size_t i = 0; i < count; i++)
+        out[i] = str_of(v[i]);
+    return out;
+}
+
+/* The tcp rules of the service's VirtualService, then the service itself unless a rule takes every destination. */
 static void add_tcp(struct outbound *o, struct slot *slot, const struct service *s, unsigned port_at, const struct str *prefixes,
                     size_t count)
 {
-    uint32_t port = s->ports[port_at].number;
-    const struct traffic_rule *rule = view_rule(o->view, s->host);
-    if (rule && rule->spec->n_tcp > 0 && add_tcp_rules(o, slot, rule, port, prefixes, count))
-        return;
-    struct policy policy = policy_of(view_policy(o->view, s->host, s->ns), NULL, port);
-    add_tcp_chain(o, slot, chain_to(o, compile_cluster_name(o->arena, port, "", s->host), &policy), prefixes, count);
+    struct route_scope scope = {o->view, o->arena, view_rule(o->view, s->host), s->ports[port_at].number};
+    struct l4_route *routes = NULL;
+    unsigned n = scope.rule ? l4_tcp_routes(&scope, &routes) : 0;
+    for (unsigned i = 0; i < n; i++) {
+        const struct l4_route *r = &routes[i];
+        bool has_own = r->subnet_count > 0;
+        add_tcp_chain(o, slot, l4_chain(&scope, r), has_own ? texts(o->arena, r->subnets, r->subnet_count) : prefixes,
+                      has_own ? r->subnet_count : count);
+        if (!has_own)
+            return;
+    }
+    struct policy policy = policy_of(view_policy(o->view, s->host, s->ns), NULL, scope.port);
+    add_tcp_chain(o, slot, chain_to(o, compile_cluster_name(o->arena, scope.port, "", s->host), &policy), prefixes, count);
 }
 
-/* By server name, where no address tells the service. */
-static void add_tls(struct outbound *o, struct slot *slot, const struct service *s, unsigned port_at)
+/* The tls rules of the service's VirtualService; without one that is for the client the service itself: by its name where no
+ * address of its own tells it. */
+static void add_tls(struct outbound *o, struct slot *slot, const struct service *s, unsigned port_at, const struct str *prefixes,
+                    size_t count)
 {
-    struct arena *a = o->arena;
-    uint32_t port = s->ports[port_at].number;
-    struct policy policy = policy_of(view_policy(o->view, s->host, s->ns), NULL, port);
-    LISTENER(FilterChain) *chain = chain_to(o, compile_cluster_name(a, port, "", s->host), &policy);
-    LISTENER(FilterChainMatch) *match = chain_match(a, chain);
-    EMIT_PUSH(a, match->n_server_names, match->server_names, emit_text(a, s->host));
-    add_chain(o, slot, chain);
-    slot->has_names = true;
+    struct route_scope scope = {o->view, o->arena, view_rule(o->view, s->host), s->ports[port_at].number};
+    struct l4_route *routes = NULL;
+    unsigned n = scope.rule ? l4_tls_routes(&scope, &routes) : 0;
+    for (unsigned i = 0; i < n; i++) {
+        const struct l4_route *r = &routes[i];
+        bool has_own = r->subnet_count > 0;
+        add_tls_chain(o, slot, l4_chain(&scope, r), texts(o->arena, r->names, r->name_count), r->name_count,
+                      has_own ? texts(o->arena, r->subnets, r->subnet_count) : prefixes, has_own ? r->subnet_count : count);
+    }
+    if (n > 0)
+        return;
+    struct policy policy = policy_of(view_policy(o->view, s->host, s->ns), NULL, scope.port);
+    LISTENER(FilterChain) *chain = chain_to(o, compile_cluster_name(o->arena, scope.port, "", s->host), &policy);
+    if (slot->is_wildcard)
+        add_tls_chain(o, slot, chain, &s->host, 1, prefixes, count);
+    else
+        add_tcp_chain(o, slot, chain, prefixes, count);
 }
 
 /* ---- Ports of services. ---- */
@@ -207,11 +209,8 @@ static void add_sniffed(struct outbound *o, struct slot *slot, const struct serv
         return;
     add_http(o, slot, emit_printf(o->arena, "outbound_%s;", slot->listener->name), routes);
     /* In a shared listener what is not HTTP goes to the first service that wants it. */
-    if (!slot->has_all) {
-        struct policy policy = policy_of(view_policy(o->view, s->host, s->ns), NULL, port);
-        add_chain(o, slot, chain_to(o, compile_cluster_name(o->arena, port, "", s->host), &policy));
-        slot->has_all = true;
-    }
+    if (!slot->has_all)
+        add_tcp(o, slot, s, port_at, NULL, 0);
 }
 
 static void add_at(struct outbound *o, const struct service *s, unsigned port_at, struct str address)
@@ -221,9 +220,9 @@ static void add_at(struct outbound *o, const struct service *s, unsigned port_at
     struct slot *slot = slot_for(o, is_range ? WILDCARD : address, port->number);
     if (port->protocol == PORT_SNIFFED && !is_range)
         add_sniffed(o, slot, s, port_at);
-    else if (port_is_tls(port->protocol) && slot->is_wildcard && !is_range)
-        add_tls(o, slot, s, port_at);
-    else
+    else if (port_is_tls(port->protocol))
+        add_tls(o, slot, s, port_at, &address, is_range ? 1 : 0);
+    else if (is_range || !slot->is_wildcard || !slot->has_http) /* HTTP keeps a port that it shares */
         add_tcp(o, slot, s, port_at, &address, is_range ? 1 : 0);
 }
 
@@ -316,5 +315,6 @@ void compile_outbound_listeners(struct view *v, struct compiled *out, char ***ro
     EMIT_PUSH(o.arena, o.route_count, o.routes, NULL);
     *route_names_r = o.routes;
     table_fini(&o.slots);
+    table_fini(&o.taken);
     table_fini(&o.route_set);
 }

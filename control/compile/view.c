@@ -241,6 +241,12 @@ bool view_needs_labels(const struct registry *r)
                     return true;
             }
         }
+        for (size_t t = 0; t < vs->n_tls; t++) {
+            for (size_t m = 0; m < vs->tls[t]->n_match; m++) {
+                if (vs->tls[t]->match[m]->n_source_labels > 0)
+                    return true;
+            }
+        }
         for (size_t t = 0; t < vs->n_tcp; t++) {
             for (size_t m = 0; m < vs->tcp[t]->n_match; m++) {
                 if (vs->tcp[t]->match[m]->n_source_labels > 0)

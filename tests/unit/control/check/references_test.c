@@ -86,6 +86,10 @@ static void references(void **state)
          SERVICE DR("  host: reviews\n  trafficPolicy: {portLevelSettings: [{port: {number: 81}, loadBalancer: {simple: RANDOM}}]}\n"),
          "warning OG0203 spec.trafficPolicy.portLevelSettings[0].port.number\n"},
         {"a policy for a host that nobody has", DR("  host: nobody\n"), "warning OG0201 spec.host\n"},
+        {"a server name to nobody",
+         SERVICE "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\n"
+                 "spec:\n  hosts: [reviews]\n  tls:\n  - match: [{sniHosts: [reviews]}]\n    route: [{destination: {host: nobody}}]\n",
+         "warning OG0201 spec.tls[0].route[0].destination.host\n"},
         {"a rule behind one that takes all",
          SERVICE VS(TO("host: reviews") "  - match: [{uri: {prefix: /a}}]\n    route: [{destination: {host: reviews}}]\n"),
          "warning OG0301 spec.http[1].match[0]\n"},

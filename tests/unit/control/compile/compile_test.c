@@ -11,6 +11,7 @@
 
 #define REVIEWS SERVICE("reviews", "selector: {app: reviews}, clusterIP: 10.96.0.1, ports: [{name: http, port: 80, targetPort: 8080}]")
 #define RATINGS SERVICE("ratings", "selector: {app: ratings}, clusterIP: 10.96.0.2, ports: [{name: tcp, port: 9000}]")
+#define TLS_SERVICE SE("s", "  hosts: [a.example.com]\n  ports: [{number: 443, name: tls, protocol: TLS}]\n  resolution: DNS\n")
 #define HOST "reviews.shop.svc.cluster.local"
 #define TO(spec) "route: [{destination: {" spec "}}]"
 
@@ -374,6 +375,42 @@ static void listeners(void **state)
         {"two names of TLS share a port",
          SE("s", "  hosts: [a.example.com, b.example.com]\n  ports: [{number: 443, name: tls, protocol: TLS}]\n  resolution: DNS\n"),
          RESOURCE_LISTENER, "0.0.0.0_443", "filterChains[1].filterChainMatch.serverNames", "[\"b.example.com\"]"},
+        {"a rule by server name",
+         TLS_SERVICE VS("t", "  hosts: [a.example.com]\n  tls:\n  - match: [{sniHosts: [A.example.com]}]\n    " TO("host: ratings, port: {number: 9000}") "\n"),
+         RESOURCE_LISTENER, "0.0.0.0_443", "filterChains[0].filterChainMatch.serverNames", "[\"a.example.com\"]"},
+        {"and where it goes",
+         TLS_SERVICE VS("t", "  hosts: [a.example.com]\n  tls:\n  - match: [{sniHosts: [a.example.com]}]\n    " TO("host: ratings, port: {number: 9000}") "\n"),
+         RESOURCE_LISTENER, "0.0.0.0_443", TCP_OF("cluster"), "\"outbound|9000||ratings.shop.svc.cluster.local\""},
+        {"a rule by server name with weights",
+         TLS_SERVICE VS("t", "  hosts: [a.example.com]\n  tls:\n  - match: [{sniHosts: [a.example.com]}]\n"
+                             "    route: [{destination: {host: x}, weight: 1}, {destination: {host: y}, weight: 3}]\n"),
+         RESOURCE_LISTENER, "0.0.0.0_443", TCP_OF("weightedClusters.clusters"),
+         "[{\"name\":\"outbound|443||x.shop.svc.cluster.local\",\"weight\":1},"
+         "{\"name\":\"outbound|443||y.shop.svc.cluster.local\",\"weight\":3}]"},
+        {"a rule by server name for another port leaves the service",
+         TLS_SERVICE VS("t", "  hosts: [a.example.com]\n  tls:\n  - match: [{port: 444, sniHosts: [a.example.com]}]\n    " TO("host: ratings") "\n"),
+         RESOURCE_LISTENER, "0.0.0.0_443", TCP_OF("cluster"), "\"outbound|443||a.example.com\""},
+        {"of two rules for one server name the first stays",
+         TLS_SERVICE VS("t", "  hosts: [a.example.com]\n  tls:\n  - match: [{sniHosts: [a.example.com]}]\n    " TO("host: x") "\n"
+                             "  - match: [{sniHosts: [a.example.com]}]\n    " TO("host: y") "\n"),
+         RESOURCE_LISTENER, "0.0.0.0_443", "filterChains[1]", NULL},
+        {"a rule by server name at the address of a service",
+         SERVICE("vault", "clusterIP: 10.96.0.9, ports: [{name: https, port: 443}]")
+             VS("t", "  hosts: [vault]\n  tls:\n  - match: [{sniHosts: [vault], destinationSubnets: [10.0.0.0/8]}]\n    " TO("host: vault, subset: v1") "\n"),
+         RESOURCE_LISTENER, "10.96.0.9_443", "filterChains[0].filterChainMatch",
+         "{\"prefixRanges\":[{\"addressPrefix\":\"10.0.0.0\",\"prefixLen\":8}],\"serverNames\":[\"vault\"]}"},
+        {"rules of TCP are not for a port of TLS",
+         TLS_SERVICE VS("t", "  hosts: [a.example.com]\n  tcp:\n  - " TO("host: x") "\n"), RESOURCE_LISTENER, "0.0.0.0_443",
+         TCP_OF("cluster"), "\"outbound|443||a.example.com\""},
+        {"rules of TCP are for what is not HTTP on a sniffed port",
+         SERVICE("raw", "clusterIP: 10.96.0.3, ports: [{port: 9100}]") VS("t", "  hosts: [raw]\n  tcp:\n  - " TO("host: x") "\n"),
+         RESOURCE_LISTENER, "10.96.0.3_9100", "filterChains[1].filters[0].typedConfig.cluster",
+         "\"outbound|9100||x.shop.svc.cluster.local\""},
+        {"one range of destinations twice is one chain",
+         RATINGS VS("ratings", "  hosts: [ratings]\n  tcp:\n  - match: [{destinationSubnets: [10.0.0.0/8]}]\n    " TO("host: x") "\n"
+                               "  - match: [{destinationSubnets: [10.0.0.0/8]}]\n    " TO("host: y") "\n"),
+         RESOURCE_LISTENER, "10.96.0.2_9000", "filterChains[1].filters[0].typedConfig.cluster",
+         "\"outbound|9000||ratings.shop.svc.cluster.local\""},
         {"of TCP and HTTP at one port the older stays",
          SE("s", "  hosts: [a.example.com]\n  ports: [{number: 80, name: tcp, protocol: TCP}]\n  resolution: DNS\n") REVIEWS,
          RESOURCE_LISTENER, "0.0.0.0_80", "filterChains[1]", NULL},
