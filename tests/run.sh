@@ -57,9 +57,12 @@ units() { # units NAME DIR
     count "$1" "${ok:-0}" "${fail:-0}" "${skip:-0}" $((SECONDS - start))
 }
 
-pytests() { # pytests NAME DIR
+# Runs the Python tests of a folder: pytests NAME PYTEST-ARGUMENTS...
+pytests() {
     local log=$logs/$1.log start=$SECONDS
-    OUTRIGGER_BUILD=${OUTRIGGER_BUILD:-$PWD/build} timeout 900 "$python" -m pytest -q -rs -p no:cacheprovider "$2" >"$log" 2>&1
+    local name=$1
+    shift
+    OUTRIGGER_BUILD=${OUTRIGGER_BUILD:-$PWD/build} timeout 900 "$python" -m pytest -q -rs -p no:cacheprovider "$@" >"$log" 2>&1
     local rc=$? last
     last=$(tail -1 "$log")
     local ok fail skip
@@ -69,7 +72,7 @@ pytests() { # pytests NAME DIR
     [ $rc -eq 0 ] || [ "${fail:-0}" -gt 0 ] || fail=1 # 5: nothing collected; 124: ran out of time
     [ "${fail:-0}" -eq 0 ] || grep -vE '^\.+' "$log" | tail -60
     grep '^SKIPPED' "$log"
-    count "$1" "${ok:-0}" "${fail:-0}" "${skip:-0}" $((SECONDS - start))
+    count "$name" "${ok:-0}" "${fail:-0}" "${skip:-0}" $((SECONDS - start))
 }
 
 one() { # one NAME COMMAND...: a command that is one test
@@ -121,8 +124,13 @@ for stage in $stages; do
             count fuzz 0 1 0 0
         fi
         ;;
-    interop) pytests interop tests/interop ;;
-    scenario) pytests scenario tests/scenario ;;
+    # Most tests wait rather than work, so four run at once; those that measure have the machine to themselves, and
+    # those of tests/netns share the bridge.
+    interop) pytests interop -n 4 --dist loadfile tests/interop ;;
+    scenario)
+        pytests scenario -n 4 --dist worksteal -m "not alone" tests/scenario
+        pytests alone -m alone tests/scenario
+        ;;
     netns) pytests netns tests/netns ;;
     demo) one demo deploy/demo.sh --check ;;
     esac

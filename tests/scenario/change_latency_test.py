@@ -11,10 +11,13 @@ import sys
 import tempfile
 import time
 
+import pytest
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from support import fleet  # noqa: E402
 
 SIDECARS = 20
+pytestmark = pytest.mark.alone
 
 
 def percentile(values, p):

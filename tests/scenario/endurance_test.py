@@ -28,6 +28,7 @@ from support.ads import CDS, EDS, LDS, PREFIX, RDS, Server, brief, cluster, endp
 from support.churn import CANARIES
 from xds_rules_test import Proxy, connect, free_port, until  # noqa: F401
 
+pytestmark = pytest.mark.alone
 SECONDS = float(os.environ.get("OUTRIGGER_ENDURANCE_SECONDS", 15))
 RATE = 50
 SLACK_S = 0.2
