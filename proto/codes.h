@@ -27,6 +27,8 @@ enum finding_code {
     OG_SERVICE_WITHOUT_PODS = 205, /* the selector of a service selects no pod */
     OG_NO_MESH_GATEWAY = 206,      /* a VirtualService that no sidecar applies */
     OG_PORT_NEEDED = 207,          /* a destination with several ports, none named */
+    OG_DELEGATE_NOT_FOUND = 208,   /* a rule is handed over to a VirtualService that is none without hosts, or not exported */
+    OG_DELEGATE_UNUSED = 209,      /* a VirtualService without hosts to which nobody hands over */
 
     OG_RULE_UNREACHABLE = 301, /* an earlier rule takes every request */
     OG_WEIGHTS_NOT_100 = 302,
@@ -34,6 +36,8 @@ enum finding_code {
     OG_SUBSET_TWICE = 304, /* two DestinationRules for one host define one subset: the older is applied */
     OG_FAULT_OFF = 305,    /* a fault without a percentage, or of 0 % */
     OG_POLICY_TWICE = 306, /* two DestinationRules for one host have a trafficPolicy: the older is applied */
+    OG_DELEGATE_CHAIN = 307, /* a delegate that delegates: no ring and no chain is followed */
+    OG_DELEGATE_OUTSIDE = 308, /* a delegate's rule matches nothing of what is handed over to it */
 
     OG_EJECTS_NOBODY = 401,        /* maxEjectionPercent of so few hosts is less than one */
     OG_OUTLIER_OFF = 402,          /* outlierDetection with every threshold 0 */

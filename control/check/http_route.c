@@ -64,13 +64,27 @@ void check_headers(struct check *c, const char *leaf, const ISTIO(Headers) *head
     path_pop(c, mark);
 }
 
+static void check_delegate(struct check *c, const ISTIO(Delegate) *delegate, unsigned actions)
+{
+    const ISTIO(VirtualService) *vs = (const ISTIO(VirtualService) *)c->object->body;
+    if (vs->n_hosts == 0)
+        check_error(c, OG_DELEGATE_CHAIN, ".delegate", "name the last one in the rule with hosts",
+                    "a VirtualService without hosts is a delegate itself and cannot hand over once more");
+    if (!delegate->name[0])
+        check_error(c, OG_MISSING_FIELD, ".delegate.name", "", "must be given");
+    if (actions > 0)
+        check_error(c, OG_ONEOF_TWICE, "", "keep one", "has delegate beside route, redirect or directResponse");
+}
+
 static void check_action(struct check *c, const ISTIO(HTTPRoute) *route)
 {
     unsigned actions = (route->n_route > 0) + (route->redirect != NULL) + (route->direct_response != NULL);
-    if (route->delegate)
-        check_not_built(c, ".delegate", "delegation to another VirtualService");
-    else if (actions == 0)
-        check_error(c, OG_MISSING_FIELD, "", "", "must have one of route, redirect, directResponse");
+    if (route->delegate) {
+        check_delegate(c, route->delegate, actions);
+        return;
+    }
+    if (actions == 0)
+        check_error(c, OG_MISSING_FIELD, "", "", "must have one of route, redirect, directResponse, delegate");
     else if (actions > 1)
         check_error(c, OG_ONEOF_TWICE, "", "keep one", "has more than one of route, redirect, directResponse");
     if (actions == 1 && route->n_route == 0) {

@@ -15,8 +15,10 @@ static bool has_mesh(size_t count, char *const *gateways)
 
 static void check_hosts(struct check *c, const ISTIO(VirtualService) *vs)
 {
-    if (vs->n_hosts == 0)
-        check_error(c, OG_MISSING_FIELD, ".hosts", "name the hosts that the rules are for", "must not be empty");
+    /* Without hosts it is a delegate: its http rules act where others hand over to it. */
+    if (vs->n_hosts == 0 && (vs->n_gateways > 0 || vs->n_tcp + vs->n_tls > 0))
+        check_error(c, OG_MISSING_FIELD, ".hosts", "name the hosts that the rules are for", "must not be empty beside %s",
+                    vs->n_gateways > 0 ? "gateways" : "tcp or tls rules");
     for (size_t i = 0; i < vs->n_hosts; i++) {
         size_t mark = path_push(c, ".hosts[%zu]", i);
         check_host(c, "", vs->hosts[i]);

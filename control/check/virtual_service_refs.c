@@ -1,5 +1,6 @@
 /* What VirtualServices point to: hosts, ports, subsets, and each other. */
 #include "control/check/world.h"
+#include "control/model/delegate.h"
 #include "control/model/host.h"
 #include "sidecar/base/die.h"
 
@@ -124,6 +125,80 @@ static void check_hosts(struct world *w, struct check *c, const ISTIO(VirtualSer
     }
 }
 
+/* ---- Delegates. ---- */
+
+static const struct object *find_rule(const struct world *w, struct str ns, const char *name)
+{
+    for (unsigned i = 0; i < w->service_count; i++) {
+        if (str_eq_c(w->services[i]->name, name) && str_eq(w->services[i]->ns, ns))
+            return w->services[i];
+    }
+    return NULL;
+}
+
+static bool is_exported(const struct object *o, struct str ns)
+{
+    const ISTIO(VirtualService) *vs = (const ISTIO(VirtualService) *)o->body;
+    for (size_t i = 0; i < vs->n_export_to; i++) {
+        struct str to = strcmp(vs->export_to[i], ".") == 0 ? o->ns : str_of(vs->export_to[i]);
+        if (str_eq_c(to, "*") || str_eq(to, ns))
+            return true;
+    }
+    return vs->n_export_to == 0;
+}
+
+static void check_handed_over(struct world *w, struct check *c, const ISTIO(HTTPRoute) *http, const struct object *delegate)
+{
+    const ISTIO(VirtualService) *vs = (const ISTIO(VirtualService) *)delegate->body;
+    for (size_t i = 0; i < vs->n_http; i++) {
+        if (!delegate_merge(w->arena, http, vs->http[i], delegate, w->given->domain))
+            check_warn(c, OG_DELEGATE_OUTSIDE, ".delegate", "let each match there lie within one of the matches here",
+                       "http[%zu] of %.*s (%.*s) never acts: one of its matches lies outside of what is handed over", i,
+                       STR_FMT(delegate->id), STR_FMT(delegate->file));
+    }
+}
+
+static void check_delegates(struct world *w, struct check *c, const ISTIO(VirtualService) *vs)
+{
+    for (size_t i = 0; i < vs->n_http; i++) {
+        const ISTIO(HTTPRoute) *http = vs->http[i];
+        if (!http->delegate)
+            continue;
+        size_t mark = path_push(c, ".http[%zu]", i);
+        struct str ns = delegate_namespace(http, c->object);
+        const struct object *delegate = find_rule(w, ns, http->delegate->name);
+        const char *without = "the rule is left out";
+        if (!delegate)
+            check_warn(c, OG_DELEGATE_NOT_FOUND, ".delegate.name", "add it, or correct the name",
+                       "there is no VirtualService %.*s/%s: %s", STR_FMT(ns), http->delegate->name, without);
+        else if (((const ISTIO(VirtualService) *)delegate->body)->n_hosts > 0)
+            check_warn(c, OG_DELEGATE_NOT_FOUND, ".delegate.name", "remove its hosts, or name another",
+                       "%.*s has hosts and is no delegate: %s", STR_FMT(delegate->id), without);
+        else if (!is_exported(delegate, c->object->ns))
+            check_warn(c, OG_DELEGATE_NOT_FOUND, ".delegate.name", "add the namespace to its exportTo",
+                       "%.*s is not exported to namespace %.*s: %s", STR_FMT(delegate->id), STR_FMT(c->object->ns), without);
+        else
+            check_handed_over(w, c, http, delegate);
+        path_pop(c, mark);
+    }
+}
+
+static bool is_asked_for(const struct world *w, const struct object *delegate)
+{
+    for (unsigned i = 0; i < w->service_count; i++) {
+        const ISTIO(VirtualService) *vs = (const ISTIO(VirtualService) *)w->services[i]->body;
+        for (size_t j = 0; j < vs->n_http; j++) {
+            const ISTIO(HTTPRoute) *http = vs->http[j];
+            if (http->delegate && str_eq_c(delegate->name, http->delegate->name) &&
+                str_eq(delegate->ns, delegate_namespace(http, w->services[i])))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* ---- The whole. ---- */
+
 static bool is_for_sidecars(const ISTIO(VirtualService) *vs)
 {
     for (size_t i = 0; i < vs->n_gateways; i++) {
@@ -143,6 +218,10 @@ void check_virtual_service_references(struct world *w)
             continue;
         path_push(&c, "spec");
         check_hosts(w, &c, vs, &taken);
+        check_delegates(w, &c, vs);
+        if (vs->n_hosts == 0 && !is_asked_for(w, c.object))
+            check_warn(&c, OG_DELEGATE_UNUSED, ".hosts", "name hosts, or hand over to it from another rule",
+                       "is empty and no VirtualService hands over to this one: its rules never act");
         check_targets(w, &c, vs);
         check_hidden_rules(w, &c, vs);
     }

@@ -1,6 +1,8 @@
 /* Selecting and ordering; pure over an immutable registry. A view lives for one compilation. */
 #include "control/compile/view.h"
 
+#include "control/compile/emit.h"
+#include "control/model/delegate.h"
 #include "control/model/host.h"
 #include "sidecar/base/die.h"
 
@@ -60,9 +62,57 @@ static int export_rank(const struct export_to *e, struct str own_ns, struct str 
     return e->count == 1 && str_eq(own_ns, client_ns) ? 0 : 1;
 }
 
+static struct export_to export_of_rule(const struct view *v, const struct object *o)
+{
+    const ISTIO(VirtualService) *vs = (const ISTIO(VirtualService) *)o->body;
+    const ISTIO_MESH(MeshConfig) *mesh = v->registry->mesh;
+    return registry_export(v->arena, vs->n_export_to, vs->export_to, mesh->n_default_virtual_service_export_to,
+                           mesh->default_virtual_service_export_to, o->ns);
+}
+
+/* NULL: there is none, or not for the root's namespace. */
+static const struct object *find_delegate(const struct view *v, const ISTIO(HTTPRoute) *rule, const struct object *root)
+{
+    struct str ns = delegate_namespace(rule, root);
+    for (unsigned i = 0; i < v->registry->virtual_service_count; i++) {
+        const struct object *o = v->registry->virtual_services[i];
+        if (!str_eq_c(o->name, rule->delegate->name) || !str_eq(o->ns, ns))
+            continue;
+        struct export_to e = export_of_rule(v, o);
+        bool is_delegate = ((const ISTIO(VirtualService) *)o->body)->n_hosts == 0;
+        return is_delegate && export_allows(&e, root->ns) ? o : NULL;
+    }
+    return NULL;
+}
+
+/* A root with the rules of its delegates in their places. What cannot be handed over is left out. */
+static const ISTIO(VirtualService) *with_delegates(struct view *v, const struct object *root)
+{
+    ISTIO(VirtualService) *vs = ARENA_NEW(v->arena, ISTIO(VirtualService));
+    *vs = *(const ISTIO(VirtualService) *)root->body;
+    ISTIO(HTTPRoute) **from = vs->http, **all = NULL;
+    size_t count = vs->n_http, n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct object *delegate = from[i]->delegate ? find_delegate(v, from[i], root) : NULL;
+        const ISTIO(VirtualService) *own = delegate ? (const ISTIO(VirtualService) *)delegate->body : NULL;
+        if (!from[i]->delegate)
+            EMIT_PUSH(v->arena, n, all, from[i]);
+        for (size_t j = 0; own && j < own->n_http; j++) {
+            ISTIO(HTTPRoute) *merged = delegate_merge(v->arena, from[i], own->http[j], delegate, v->registry->domain);
+            if (merged)
+                EMIT_PUSH(v->arena, n, all, merged);
+        }
+    }
+    vs->n_http = n;
+    vs->http = all;
+    return vs;
+}
+
 static void add_rule(struct view *v, const struct object *o)
 {
     const ISTIO(VirtualService) *vs = (const ISTIO(VirtualService) *)o->body;
+    if (delegate_is_root(vs))
+        vs = with_delegates(v, o);
     struct traffic_rule *rule = &v->rules[v->rule_count++];
     rule->object = o;
     rule->spec = vs;
@@ -74,16 +124,13 @@ static void add_rule(struct view *v, const struct object *o)
 static void select_rules(struct view *v)
 {
     const struct registry *r = v->registry;
-    const ISTIO_MESH(MeshConfig) *mesh = r->mesh;
     v->rules = ARENA_ARRAY(v->arena, struct traffic_rule, r->virtual_service_count + 1);
     for (int rank = 0; rank <= 2; rank++) {
         for (unsigned i = 0; i < r->virtual_service_count; i++) {
             const struct object *o = r->virtual_services[i];
             const ISTIO(VirtualService) *vs = (const ISTIO(VirtualService) *)o->body;
-            struct export_to e =
-                registry_export(v->arena, vs->n_export_to, vs->export_to, mesh->n_default_virtual_service_export_to,
-                                mesh->default_virtual_service_export_to, o->ns);
-            if (is_for_mesh(vs) && export_rank(&e, o->ns, v->client.ns) == rank)
+            struct export_to e = export_of_rule(v, o);
+            if (vs->n_hosts > 0 && is_for_mesh(vs) && export_rank(&e, o->ns, v->client.ns) == rank)
                 add_rule(v, o);
         }
     }

@@ -22,6 +22,8 @@
     "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: " name ", namespace: shop}\n"             \
     "spec:\n  hosts: [reviews]\n  http:\n" rules "---\n"
 #define VS(rules) VS_NAMED("v", rules)
+#define DELEGATE(rules)                                                                                                  \
+    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: w, namespace: shop}\nspec:\n  http:\n" rules "---\n"
 #define DR(spec)                                                                                                         \
     "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: shop}\nspec:\n" spec "---\n"
 #define TO(destination) "  - route: [{destination: {" destination "}}]\n"
@@ -90,6 +92,26 @@ static void references(void **state)
          SERVICE "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\n"
                  "spec:\n  hosts: [reviews]\n  tls:\n  - match: [{sniHosts: [reviews]}]\n    route: [{destination: {host: nobody}}]\n",
          "warning OG0201 spec.tls[0].route[0].destination.host\n"},
+        {"a delegate",
+         SERVICE VS("  - match: [{uri: {prefix: /a}}]\n    delegate: {name: w}\n" TO("host: reviews"))
+             DELEGATE("  - match: [{uri: {prefix: /a/b}}]\n    route: [{destination: {host: reviews}}]\n"),
+         ""},
+        {"a delegate that is not there", SERVICE VS("  - delegate: {name: w, namespace: other}\n"),
+         "warning OG0208 spec.http[0].delegate.name\n"},
+        {"a delegate with hosts, as the rule itself", SERVICE VS("  - delegate: {name: v}\n"),
+         "warning OG0208 spec.http[0].delegate.name\n"},
+        {"a delegate that is not exported",
+         SERVICE VS("  - delegate: {name: w}\n")
+             "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: w, namespace: shop}\n"
+             "spec:\n  exportTo: [other]\n  http:\n" TO("host: reviews"),
+         "warning OG0208 spec.http[0].delegate.name\n"},
+        {"a delegate that nobody asks", SERVICE DELEGATE(TO("host: reviews")), "warning OG0209 spec.hosts\n"},
+        {"a delegate that asks for more than it is given",
+         SERVICE VS("  - match: [{uri: {prefix: /a}}]\n    delegate: {name: w}\n")
+             DELEGATE("  - match: [{uri: {prefix: /b}}]\n    route: [{destination: {host: reviews}}]\n"),
+         "warning OG0308 spec.http[0].delegate\n"},
+        {"a delegate to nobody", SERVICE VS("  - delegate: {name: w}\n") DELEGATE(TO("host: nobody")),
+         "warning OG0201 spec.http[0].route[0].destination.host\n"},
         {"a rule behind one that takes all",
          SERVICE VS(TO("host: reviews") "  - match: [{uri: {prefix: /a}}]\n    route: [{destination: {host: reviews}}]\n"),
          "warning OG0301 spec.http[1].match[0]\n"},

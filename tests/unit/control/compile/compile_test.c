@@ -204,6 +204,43 @@ static void actions(void **state)
 #define POLICY(text) DR("reviews", "  host: reviews\n  trafficPolicy: " text "\n")
 #define HTTP_OPTIONS_OF(path) "typedExtensionProtocolOptions.'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'." path
 
+#define ROOT(http) VS("reviews", "  hosts: [reviews]\n  http:\n  - {name: all, timeout: 9s, " http "delegate: {name: own, namespace: team}}\n")
+#define OWN(http) ISTIO_OBJECT("VirtualService", "team", "own", "  http:\n  - " http "\n")
+
+static void delegates(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        RDS80("a delegate's destinations are of its namespace", ROOT("") OWN(TO("host: books")), FIRST "route.cluster",
+              "\"outbound|80||books.team.svc.cluster.local\""),
+        RDS80("what it does not set is the root's", ROOT("") OWN(TO("host: books")), FIRST "route.timeout", "\"9s\""),
+        RDS80("what it sets is its own", ROOT("") OWN("timeout: 3s\n    " TO("host: books")), FIRST "route.timeout", "\"3s\""),
+        RDS80("names are joined", ROOT("") OWN("name: part\n    " TO("host: books")), FIRST "name", "\"all-part\""),
+        RDS80("conditions of both hold", ROOT("match: [{uri: {prefix: /a}, headers: {x: {exact: '1'}}}], ")
+                  OWN("match: [{uri: {exact: /a/b}, headers: {y: {exact: '2'}}}]\n    " TO("host: books")),
+              FIRST "match",
+              "{\"caseSensitive\":true,\"headers\":[{\"name\":\"x\",\"stringMatch\":{\"exact\":\"1\"}},{\"name\":\"y\","
+              "\"stringMatch\":{\"exact\":\"2\"}}],\"path\":\"/a/b\"}"),
+        RDS80("conditions of the root alone", ROOT("match: [{uri: {prefix: /a}}, {uri: {prefix: /b}}], ") OWN(TO("host: books")),
+              "virtualHosts[0].routes[1].match.prefix", "\"/b\""),
+        RDS80("what lies outside is left out", ROOT("match: [{uri: {prefix: /a}}], ")
+                  OWN("match: [{uri: {prefix: /b}}]\n    " TO("host: books") "\n  - match: [{uri: {prefix: /ac}}]\n    " TO("host: records")),
+              FIRST "route.cluster", "\"outbound|80||records.team.svc.cluster.local\""),
+        RDS80("two expressions are never within each other", ROOT("match: [{uri: {regex: /a.*}}], ")
+                  OWN("match: [{uri: {regex: /a.*}}]\n    " TO("host: books")),
+              FIRST "name", "\"default\""),
+        RDS80("a delegate that is not exported is left out",
+              ROOT("") ISTIO_OBJECT("VirtualService", "team", "own", "  exportTo: [.]\n  http:\n  - " TO("host: books") "\n"),
+              FIRST "name", "\"default\""),
+        RDS80("a delegate by itself does nothing", OWN(TO("host: books")), FIRST "name", "\"default\""),
+        RDS80("a mirror of the delegate", ROOT("mirror: {host: shadow}, ") OWN(TO("host: books") "\n    mirror: {host: dim}"),
+              FIRST "route.requestMirrorPolicies[0].cluster", "\"outbound|80||dim.team.svc.cluster.local\""),
+        RDS80("a mirror of the root", ROOT("mirror: {host: shadow}, ") OWN(TO("host: books")),
+              FIRST "route.requestMirrorPolicies[0].cluster", "\"outbound|80||shadow.shop.svc.cluster.local\""),
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
 static void policies(void **state)
 {
     (void)state;
@@ -550,6 +587,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches),
         cmocka_unit_test(actions),
+        cmocka_unit_test(delegates),
         cmocka_unit_test(policies),
         cmocka_unit_test(endpoints),
         cmocka_unit_test(listeners),
