@@ -115,6 +115,9 @@ void world_init(struct world *w, const struct check_world *given, struct arena *
     w->wildcard_names = ARENA_ARRAY(arena, struct str, wildcards);
     for (unsigned i = 0; i < given->count; i++)
         add_object(w, given->v[i]);
+    label_index_init(&w->by_label, arena);
+    for (unsigned i = 0; i < w->workload_count; i++)
+        label_index_add(&w->by_label, w->workloads[i].ns, w->workloads[i].labels, &w->workloads[i]);
     qsort(w->rules, w->rule_count, sizeof(*w->rules), compare_age);
     qsort(w->services, w->service_count, sizeof(*w->services), compare_age);
 }
@@ -122,6 +125,7 @@ void world_init(struct world *w, const struct check_world *given, struct arena *
 void world_fini(struct world *w)
 {
     table_fini(&w->hosts);
+    label_index_fini(&w->by_label);
 }
 
 const struct known_host *world_find(const struct world *w, const char *host, struct str ns, struct str *fqdn_r)
@@ -151,7 +155,7 @@ bool world_is_counted(const struct world *w, const struct known_host *host)
     return host->endpoint_count > 0 || (host->selector.count > 0 && w->workload_count > 0);
 }
 
-unsigned world_count(const struct world *w, const struct known_host *host, struct labels extra, bool *has_any_r)
+unsigned world_count(struct world *w, const struct known_host *host, struct labels extra, bool *has_any_r)
 {
     unsigned n = 0;
     *has_any_r = false;
@@ -160,10 +164,10 @@ unsigned world_count(const struct world *w, const struct known_host *host, struc
     *has_any_r = n > 0;
     if (host->endpoint_count > 0)
         return n;
-    for (unsigned i = 0; i < w->workload_count; i++) {
-        const struct workload *load = &w->workloads[i];
-        if (!str_eq(load->ns, host->object->ns) || !labels_match(host->selector, load->labels) ||
-            !labels_match(extra, load->labels))
+    const struct label_list *list = label_index_find(&w->by_label, host->object->ns, host->selector);
+    for (unsigned i = 0; list && i < list->count; i++) {
+        const struct workload *load = list->v[i];
+        if (!labels_match(host->selector, load->labels) || !labels_match(extra, load->labels))
             continue;
         *has_any_r = true;
         /* Where pods are seen they are counted, else what is asked for. */

@@ -3,6 +3,7 @@
 #define OUTRIGGER_CONTROL_CHECK_WORLD_H
 
 #include "control/check/check_priv.h"
+#include "control/model/label_index.h"
 #include "sidecar/base/table.h"
 
 /* A host that a Service or a ServiceEntry gives. */
@@ -33,6 +34,7 @@ struct world {
     unsigned wildcard_count;
     struct workload *workloads;
     unsigned workload_count;
+    struct label_index by_label; /* of the workloads */
     bool has_pods;
     const struct object **rules; /* DestinationRules, oldest first */
     unsigned rule_count;
@@ -49,7 +51,7 @@ bool world_has_port(const struct known_host *host, uint32_t port);
 bool world_is_counted(const struct world *w, const struct known_host *host);
 /* How many endpoints a host would have of those that also carry `extra`: ready or not. has_any_r: whether any Pod or
  * Deployment matches at all, a Deployment of 0 replicas too. */
-unsigned world_count(const struct world *w, const struct known_host *host, struct labels extra, bool *has_any_r);
+unsigned world_count(struct world *w, const struct known_host *host, struct labels extra, bool *has_any_r);
 
 /* Rules behind a rule that takes all of theirs. */
 void check_hidden_rules(struct world *w, struct check *c, const ISTIO(VirtualService) *vs);

@@ -10,6 +10,7 @@ struct growing {
     struct registry *r;
     struct service *s;
     unsigned cap;
+    struct table addresses; /* of slices, each once */
 };
 
 static struct endpoint *add(struct growing *g, struct str address, uint32_t **ports_r)
@@ -66,10 +67,10 @@ static enum endpoint_health health_of(const struct pod *pod, bool takes_unready)
     return pod->is_ready || takes_unready ? ENDPOINT_HEALTHY : ENDPOINT_UNHEALTHY;
 }
 
-static void add_pods(struct growing *g, const KUBE_CORE(ServiceSpec) *spec, const struct pod_index *index)
+static void add_pods(struct growing *g, const KUBE_CORE(ServiceSpec) *spec, struct selectable *from)
 {
     struct labels selector = labels_from_map(g->r->arena, spec->n_selector, (void *const *)spec->selector);
-    const struct pod_list *list = selector.count > 0 ? pod_index_find(index, g->r->arena, g->s->ns, selector) : NULL;
+    const struct label_list *list = selector.count > 0 ? label_index_find(&from->pods, g->s->ns, selector) : NULL;
     for (unsigned i = 0; list && i < list->count; i++) {
         const struct pod *pod = list->v[i];
         uint32_t *ports;
@@ -116,15 +117,6 @@ static const struct pod *pod_of_slice(const struct registry *r, const struct ser
     return table_get(&r->pods_by_ip, address);
 }
 
-static bool has_address(const struct service *s, struct str address)
-{
-    for (unsigned i = 0; i < s->endpoint_count; i++) {
-        if (str_eq(s->endpoints[i].address, address))
-            return true;
-    }
-    return false;
-}
-
 static void add_slice(struct growing *g, const KUBE_DISCOVERY(EndpointSlice) *slice)
 {
     for (size_t i = 0; i < slice->n_endpoints; i++) {
@@ -133,7 +125,7 @@ static void add_slice(struct growing *g, const KUBE_DISCOVERY(EndpointSlice) *sl
             continue;
         /* While slices are rewritten an address may stand in two. */
         struct str address = str_of(from->addresses[0]);
-        if (has_address(g->s, address))
+        if (table_put(&g->addresses, address, g->s))
             continue;
         uint32_t *ports;
         struct endpoint *e = add(g, address, &ports);
@@ -147,20 +139,17 @@ static void add_slice(struct growing *g, const KUBE_DISCOVERY(EndpointSlice) *sl
     }
 }
 
-static bool add_slices(struct growing *g, const struct sorted *sorted)
+static bool add_slices(struct growing *g, struct selectable *from)
 {
-    bool is_any = false;
-    for (unsigned i = 0; i < sorted->count[KIND_ENDPOINT_SLICE]; i++) {
-        const struct object *o = sorted->v[KIND_ENDPOINT_SLICE][i];
-        if (!str_eq(o->ns, g->s->ns) || !str_eq(labels_get(o->labels, "kubernetes.io/service-name"), g->s->name))
-            continue;
-        is_any = true;
-        add_slice(g, (const KUBE_DISCOVERY(EndpointSlice) *)o->body);
-    }
-    return is_any;
+    const struct label own = {STR("kubernetes.io/service-name"), g->s->name};
+    const struct labels selector = {&own, 1};
+    const struct label_list *list = label_index_find(&from->slices, g->s->ns, selector);
+    for (unsigned i = 0; list && i < list->count; i++)
+        add_slice(g, (const KUBE_DISCOVERY(EndpointSlice) *)((const struct object *)list->v[i])->body);
+    return list != NULL;
 }
 
-void endpoints_of_kubernetes(struct registry *r, struct service *s, const struct sorted *sorted, const struct pod_index *index)
+void endpoints_of_kubernetes(struct registry *r, struct service *s, struct selectable *from)
 {
     const KUBE_CORE(ServiceSpec) *spec = ((const KUBE_CORE(Service) *)s->object->body)->spec;
     struct growing g = {.r = r, .s = s};
@@ -171,8 +160,9 @@ void endpoints_of_kubernetes(struct registry *r, struct service *s, const struct
             ports[p] = s->ports[p].number;
         return;
     }
-    if (!add_slices(&g, sorted))
-        add_pods(&g, spec, index);
+    if (!add_slices(&g, from))
+        add_pods(&g, spec, from);
+    table_fini(&g.addresses);
 }
 
 /* ---- ServiceEntries. ---- */
@@ -189,48 +179,52 @@ static void entry_ports(const ISTIO(ServiceEntry) *entry, const ISTIO(WorkloadEn
     }
 }
 
+struct labels labels_of_workload(struct arena *arena, const ISTIO(WorkloadEntry) *workload)
+{
+    return labels_from_map(arena, workload->n_labels, (void *const *)workload->labels);
+}
+
 static void add_workload(struct growing *g, const ISTIO(ServiceEntry) *entry, const ISTIO(WorkloadEntry) *workload)
 {
     uint32_t *ports;
     struct endpoint *e = add(g, str_of(workload->address), &ports);
-    e->labels = labels_from_map(g->r->arena, workload->n_labels, (void *const *)workload->labels);
+    e->labels = labels_of_workload(g->r->arena, workload);
     e->locality = str_of(workload->locality);
     e->weight = workload->weight;
     entry_ports(entry, workload, ports);
 }
 
-static void add_selected(struct growing *g, const ISTIO(ServiceEntry) *entry, const struct sorted *sorted,
-                         const struct pod_index *index)
+static void add_selected(struct growing *g, const ISTIO(ServiceEntry) *entry, struct selectable *from)
 {
     const ISTIO(WorkloadSelector) *by = entry->workload_selector;
     struct labels selector = labels_from_map(g->r->arena, by->n_labels, (void *const *)by->labels);
-    for (unsigned i = 0; i < sorted->count[KIND_WORKLOAD_ENTRY]; i++) {
-        const struct object *o = sorted->v[KIND_WORKLOAD_ENTRY][i];
-        const ISTIO(WorkloadEntry) *workload = (const ISTIO(WorkloadEntry) *)o->body;
-        struct labels labels = labels_from_map(g->r->arena, workload->n_labels, (void *const *)workload->labels);
-        if (str_eq(o->ns, g->s->ns) && labels_match(selector, labels))
+    const struct label_list *list = label_index_find(&from->workload_entries, g->s->ns, selector);
+    for (unsigned i = 0; list && i < list->count; i++) {
+        const ISTIO(WorkloadEntry) *workload = (const ISTIO(WorkloadEntry) *)((const struct object *)list->v[i])->body;
+        if (labels_match(selector, labels_of_workload(g->r->arena, workload)))
             add_workload(g, entry, workload);
     }
-    const struct pod_list *list = pod_index_find(index, g->r->arena, g->s->ns, selector);
+    list = selector.count > 0 ? label_index_find(&from->pods, g->s->ns, selector) : NULL;
     for (unsigned i = 0; list && i < list->count; i++) {
+        const struct pod *pod = list->v[i];
         uint32_t *ports;
-        if (!labels_match(selector, list->v[i]->labels))
+        if (!labels_match(selector, pod->labels))
             continue;
-        struct endpoint *e = add(g, list->v[i]->ip, &ports);
-        describe_by_pod(e, list->v[i]);
-        e->health = health_of(list->v[i], false);
+        struct endpoint *e = add(g, pod->ip, &ports);
+        describe_by_pod(e, pod);
+        e->health = health_of(pod, false);
         entry_ports(entry, NULL, ports);
     }
 }
 
-void endpoints_of_entry(struct registry *r, struct service *s, const struct sorted *sorted, const struct pod_index *index)
+void endpoints_of_entry(struct registry *r, struct service *s, struct selectable *from)
 {
     const ISTIO(ServiceEntry) *entry = (const ISTIO(ServiceEntry) *)s->object->body;
     struct growing g = {.r = r, .s = s};
     for (size_t i = 0; i < entry->n_endpoints; i++)
         add_workload(&g, entry, entry->endpoints[i]);
     if (entry->workload_selector)
-        add_selected(&g, entry, sorted, index);
+        add_selected(&g, entry, from);
     bool is_dns = s->resolution == SERVICE_DNS || s->resolution == SERVICE_DNS_FIRST;
     if (is_dns && entry->n_endpoints == 0 && !entry->workload_selector) {
         uint32_t *ports;

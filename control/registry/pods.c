@@ -1,4 +1,4 @@
-/* Pods, and the index by which selectors find them. Part of one build of the registry. */
+/* Pods. Part of one build of the registry. */
 #include "control/registry/registry_priv.h"
 #include "sidecar/base/die.h"
 
@@ -103,55 +103,4 @@ void pods_build(struct registry *r, const struct sorted *sorted)
             table_put(&r->pods_by_ip, pod->ip, pod);
         table_put(&r->pods_by_name, arena_printf(r->arena, "%.*s/%.*s", STR_FMT(pod->ns), STR_FMT(pod->name)), pod);
     }
-}
-
-static struct str index_key(struct arena *arena, struct str ns, const struct label *label)
-{
-    return arena_printf(arena, "%.*s\n%.*s\n%.*s", STR_FMT(ns), STR_FMT(label->key), STR_FMT(label->value));
-}
-
-static void index_add(struct pod_index *index, struct arena *arena, struct str key, struct pod *pod)
-{
-    struct pod_list *list = table_get(&index->by_label, key);
-    if (!list) {
-        list = ARENA_NEW(arena, struct pod_list);
-        table_put(&index->by_label, key, list);
-    }
-    if (list->count == list->cap) {
-        unsigned cap = list->cap ? list->cap * 2 : 4;
-        struct pod **v = ARENA_ARRAY(arena, struct pod *, cap);
-        if (list->count > 0)
-            memcpy(v, list->v, list->count * sizeof(struct pod *));
-        list->v = v;
-        list->cap = cap;
-    }
-    list->v[list->count++] = pod;
-}
-
-void pod_index_init(struct pod_index *index, const struct registry *r)
-{
-    *index = (struct pod_index){{0}};
-    for (unsigned i = 0; i < r->pod_count; i++) {
-        struct pod *pod = r->pods[i];
-        for (unsigned j = 0; j < pod->labels.count; j++)
-            index_add(index, r->arena, index_key(r->arena, pod->ns, &pod->labels.v[j]), pod);
-    }
-}
-
-void pod_index_fini(struct pod_index *index)
-{
-    table_fini(&index->by_label);
-}
-
-const struct pod_list *pod_index_find(const struct pod_index *index, struct arena *arena, struct str ns, struct labels selector)
-{
-    const struct pod_list *best = NULL;
-    for (unsigned i = 0; i < selector.count; i++) {
-        const struct pod_list *list = table_get(&index->by_label, index_key(arena, ns, &selector.v[i]));
-        if (!list)
-            return NULL;
-        if (!best || list->count < best->count)
-            best = list;
-    }
-    return best;
 }

@@ -57,7 +57,7 @@ static int compare_services(const void *a, const void *b)
     return by_age != 0 ? by_age : str_cmp(x->host, y->host);
 }
 
-static void build_services(struct registry *r, const struct sorted *sorted, const struct pod_index *index, struct vips *vips)
+static void build_services(struct registry *r, const struct sorted *sorted, struct selectable *from, struct vips *vips)
 {
     unsigned n = sorted->count[KIND_SERVICE] + 1;
     for (unsigned i = 0; i < sorted->count[KIND_SERVICE_ENTRY]; i++)
@@ -65,16 +65,34 @@ static void build_services(struct registry *r, const struct sorted *sorted, cons
     r->services = ARENA_ARRAY(r->arena, struct service *, n);
     for (unsigned i = 0; i < sorted->count[KIND_SERVICE]; i++) {
         struct service *s = service_of_kubernetes(r, sorted->v[KIND_SERVICE][i], vips);
-        endpoints_of_kubernetes(r, s, sorted, index);
+        endpoints_of_kubernetes(r, s, from);
         r->services[r->service_count++] = s;
     }
     for (unsigned i = 0; i < sorted->count[KIND_SERVICE_ENTRY]; i++) {
         unsigned made = services_of_entry(r, sorted->v[KIND_SERVICE_ENTRY][i], r->services + r->service_count);
         for (unsigned j = 0; j < made; j++)
-            endpoints_of_entry(r, r->services[r->service_count + j], sorted, index);
+            endpoints_of_entry(r, r->services[r->service_count + j], from);
         r->service_count += made;
     }
     qsort(r->services, r->service_count, sizeof(struct service *), compare_services);
+}
+
+static void index_labels(struct registry *r, const struct sorted *sorted, struct selectable *from)
+{
+    label_index_init(&from->pods, r->arena);
+    label_index_init(&from->slices, r->arena);
+    label_index_init(&from->workload_entries, r->arena);
+    for (unsigned i = 0; i < r->pod_count; i++)
+        label_index_add(&from->pods, r->pods[i]->ns, r->pods[i]->labels, r->pods[i]);
+    for (unsigned i = 0; i < sorted->count[KIND_ENDPOINT_SLICE]; i++) {
+        const struct object *o = sorted->v[KIND_ENDPOINT_SLICE][i];
+        label_index_add(&from->slices, o->ns, o->labels, o);
+    }
+    for (unsigned i = 0; i < sorted->count[KIND_WORKLOAD_ENTRY]; i++) {
+        const struct object *o = sorted->v[KIND_WORKLOAD_ENTRY][i];
+        struct labels labels = labels_of_workload(r->arena, (const ISTIO(WorkloadEntry) *)o->body);
+        label_index_add(&from->workload_entries, o->ns, labels, o);
+    }
 }
 
 struct registry *registry_build(struct object *const *objects, unsigned count, const struct registry_options *options)
@@ -82,18 +100,20 @@ struct registry *registry_build(struct object *const *objects, unsigned count, c
     struct arena *arena = arena_new(65536);
     struct registry *r = ARENA_NEW(arena, struct registry);
     struct sorted sorted;
-    struct pod_index index;
+    struct selectable from;
     r->arena = arena;
     r->domain = arena_str(arena, options->domain);
     r->root_namespace = arena_str(arena, options->root_namespace);
     sort_objects(arena, objects, count, &sorted);
     read_mesh(r, &sorted);
     pods_build(r, &sorted);
-    pod_index_init(&index, r);
+    index_labels(r, &sorted, &from);
     if (options->vips)
         reserve_addresses(&sorted, options->vips);
-    build_services(r, &sorted, &index, options->vips);
-    pod_index_fini(&index);
+    build_services(r, &sorted, &from, options->vips);
+    label_index_fini(&from.pods);
+    label_index_fini(&from.slices);
+    label_index_fini(&from.workload_entries);
     r->virtual_services = sorted.v[KIND_VIRTUAL_SERVICE];
     r->virtual_service_count = sorted.count[KIND_VIRTUAL_SERVICE];
     r->destination_rules = sorted.v[KIND_DESTINATION_RULE];

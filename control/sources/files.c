@@ -9,6 +9,7 @@
 #include "proto/codes.h"
 #include "sidecar/base/clock.h"
 #include "sidecar/base/die.h"
+#include "sidecar/base/hash.h"
 #include "sidecar/base/log.h"
 #include "sidecar/base/table.h"
 #include "sidecar/net/timer.h"
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 #define DEPTH_MAX 32
+#define YOUNG_US 20000
 
 /* When these are equal the file is taken for unchanged. */
 struct identity {
@@ -37,6 +39,8 @@ struct version {
     struct findings findings;
     struct object **objects;
     unsigned count;
+    uint64_t text_hash;
+    bool is_unread; /* nothing but the finding that tells why */
 };
 
 struct file {
@@ -45,6 +49,7 @@ struct file {
     struct identity identity;
     struct version *latest, *in_force; /* NULL: none; may be the same */
     bool is_seen;
+    bool is_young;  /* its identity cannot be trusted yet */
     bool is_double; /* the latest text is good, but holds an object of an earlier path */
 };
 
@@ -53,6 +58,7 @@ struct files {
     unsigned dir_count;
     struct file **v; /* sorted */
     unsigned count, cap;
+    struct table by_path;
     struct object **objects;
     unsigned object_count, object_cap;
     struct arena *double_arena;
@@ -134,6 +140,7 @@ static struct version *read_version(const char *path, int fd, const struct stat 
     size_t n;
     if ((uint64_t)st->st_size > FILES_BYTES_MAX) {
         refuse_file(v, path, OG_TOO_LARGE, "is larger than 16 MiB");
+        v->text_hash = (uint64_t)st->st_size;
         return v;
     }
     char *text = read_all(fd, (size_t)st->st_size, &n);
@@ -141,6 +148,7 @@ static struct version *read_version(const char *path, int fd, const struct stat 
         refuse_file(v, path, OG_FILE, strerror(errno));
         return v;
     }
+    v->text_hash = hash_xx64(text, n, 0);
     struct check_objects read = check_text(str_n(text, n), path, v->arena, &v->findings);
     v->objects = read.v;
     v->count = read.count;
@@ -160,11 +168,7 @@ static bool is_config_name(const char *name)
 
 static struct file *find_file(struct files *fs, const char *path)
 {
-    for (unsigned i = 0; i < fs->count; i++) {
-        if (strcmp(fs->v[i]->path, path) == 0)
-            return fs->v[i];
-    }
-    return NULL;
+    return table_get(&fs->by_path, str_of(path));
 }
 
 static struct file *add_file(struct files *fs, const char *path, unsigned dir_at)
@@ -177,6 +181,7 @@ static struct file *add_file(struct files *fs, const char *path, unsigned dir_at
     f->path = xstrdup(path);
     f->dir_at = dir_at;
     fs->v[fs->count++] = f;
+    table_put(&fs->by_path, str_of(path), f);
     return f;
 }
 
@@ -209,33 +214,67 @@ static void take_latest(struct file *f, struct version *v)
     f->latest = v;
 }
 
+/* Something that cannot be read: told once, until it changes. */
+static bool refuse_path(struct file *f, const char *why)
+{
+    bool is_told = f->latest && f->latest->is_unread && str_eq_c(f->latest->findings.v[0].message, why);
+    if (is_told)
+        return false;
+    struct version *v = version_new();
+    refuse_file(v, f->path, OG_FILE, arena_strdup(v->arena, why));
+    v->is_unread = true;
+    take_latest(f, v);
+    f->identity = (struct identity){0};
+    return true;
+}
+
+/* Times on disk are as coarse as the kernel's tick: a file that changed just before it was read may change again and look the
+ * same. */
+static bool is_young(const struct stat *st)
+{
+    uint64_t changed_us = (uint64_t)st->st_ctim.tv_sec * 1000000 + (uint64_t)st->st_ctim.tv_nsec / 1000;
+    return changed_us + YOUNG_US > clock_wall_us();
+}
+
 /* Whether there is a new latest version. */
-static bool look_at_file(struct files *fs, const char *path, unsigned dir_at)
+static bool read_file(struct file *f, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return refuse_path(f, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return refuse_path(f, "is not a regular file");
+    if (is_being_written(fd))
+        return false;
+    struct version *v = read_version(f->path, fd, &st);
+    bool is_news = !f->latest || f->latest->is_unread || f->latest->text_hash != v->text_hash;
+    if (is_news)
+        take_latest(f, v);
+    else
+        version_free(&v);
+    f->identity = identity_of(&st);
+    f->is_young = is_young(&st);
+    return is_news;
+}
+
+/* Whether there is a new latest version. seen: what stat() said of the path just now; what did not change is not opened. */
+static bool look_at_file(struct files *fs, const char *path, const struct stat *seen, unsigned dir_at)
 {
     struct file *f = find_file(fs, path);
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0 && errno == ENOENT)
-        return false; /* gone since the directory was read, or a dangling link */
+    struct identity now = identity_of(seen);
     if (!f)
         f = add_file(fs, path, dir_at);
     f->is_seen = true;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        struct version *v = version_new();
-        refuse_file(v, f->path, OG_FILE, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        bool is_news = !f->latest || f->latest->findings.errors == 0;
-        take_latest(f, v);
-        f->identity = (struct identity){0};
-        return is_news;
+    if (!S_ISREG(seen->st_mode))
+        return refuse_path(f, "is not a regular file");
+    if (f->latest && !f->is_young && is_same(&now, &f->identity))
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0) {
+        f->is_seen = errno != ENOENT; /* else gone since the directory was read */
+        return errno != ENOENT && refuse_path(f, strerror(errno));
     }
-    struct identity now = identity_of(&st);
-    bool is_changed = S_ISREG(st.st_mode) && !(f->latest && is_same(&now, &f->identity)) && !is_being_written(fd);
-    if (is_changed) {
-        take_latest(f, read_version(f->path, fd, &st));
-        f->identity = now;
-    }
+    bool is_changed = read_file(f, fd);
     close(fd);
     return is_changed;
 }
@@ -251,10 +290,11 @@ static bool look_at_dir(struct files *fs, const char *path, unsigned dir_at, uns
         if (entry->d_name[0] == '.')
             continue;
         char *child = xasprintf("%s/%s", path, entry->d_name);
-        if (stat(child, &st) == 0 && S_ISDIR(st.st_mode))
+        bool is_there = stat(child, &st) == 0; /* not a dangling link */
+        if (is_there && S_ISDIR(st.st_mode))
             is_changed |= look_at_dir(fs, child, dir_at, depth + 1);
-        else if (is_config_name(entry->d_name))
-            is_changed |= look_at_file(fs, child, dir_at);
+        else if (is_there && is_config_name(entry->d_name))
+            is_changed |= look_at_file(fs, child, &st, dir_at);
         free(child);
     }
     closedir(dir);
@@ -265,10 +305,12 @@ static bool drop_unseen(struct files *fs)
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < fs->count; i++) {
-        if (fs->v[i]->is_seen)
+        if (fs->v[i]->is_seen) {
             fs->v[kept++] = fs->v[i];
-        else
-            file_free(fs->v[i]);
+            continue;
+        }
+        table_remove(&fs->by_path, str_of(fs->v[i]->path));
+        file_free(fs->v[i]);
     }
     bool is_changed = kept != fs->count;
     fs->count = kept;
@@ -390,6 +432,7 @@ void files_free(struct files **files)
     }
     for (unsigned i = 0; i < fs->count; i++)
         file_free(fs->v[i]);
+    table_fini(&fs->by_path);
     arena_free(&fs->double_arena);
     free(fs->watches);
     free(fs->dirs);
@@ -406,7 +449,7 @@ bool files_scan(struct files *fs)
     for (unsigned i = 0; i < fs->dir_count; i++) {
         struct stat st;
         bool is_file = stat(fs->dirs[i], &st) == 0 && S_ISREG(st.st_mode);
-        is_changed |= is_file ? look_at_file(fs, fs->dirs[i], i) : look_at_dir(fs, fs->dirs[i], i, 0);
+        is_changed |= is_file ? look_at_file(fs, fs->dirs[i], &st, i) : look_at_dir(fs, fs->dirs[i], i, 0);
     }
     is_changed |= drop_unseen(fs);
     if (is_changed)
