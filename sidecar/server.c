@@ -266,6 +266,17 @@ static void raise_limits(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+static bool open_outlier_log(struct server *s, struct err *err)
+{
+    const char *path = s->bootstrap->outlier_event_log;
+    int error = 0;
+    if (!path)
+        return true;
+    s->outlier_log = access_log_ref(path, &error);
+    return s->outlier_log || err_set(err, "cluster_manager.outlier_detection.event_log_path: cannot open \"%s\": %s",
+                                     path, strerror(-error));
+}
+
 static void start_ground(struct server *s)
 {
     s->start_ns = clock_mono_ns();
@@ -276,7 +287,13 @@ static void start_ground(struct server *s)
     s->stats = stats_new(s->worker_count);
     s->server_stats = stats_scope_ref(s->stats, &server_family, STR(""));
     s->listener_manager_stats = stats_scope_ref(s->stats, &listener_manager_family, STR(""));
-    const struct live_options live = {s->loop, s->mailbox, s->dns, s->stats};
+    const struct live_options live = {
+        .loop = s->loop,
+        .mailbox = s->mailbox,
+        .dns = s->dns,
+        .stats = s->stats,
+        .outlier_log = s->outlier_log,
+    };
     s->live = live_new(&live);
     timer_init(&s->drain_timer, s->loop, on_drain_timer);
     timer_init(&s->interval_timer, s->loop, on_interval);
@@ -326,6 +343,7 @@ static void stop_all(struct server *s)
     sockets_free(&s->sockets);
     loop_run_ready(s->loop);
     live_free(&s->live);
+    access_log_unref(&s->outlier_log);
     mailbox_free(&s->mailbox);
     stats_scope_unref(&s->server_stats);
     stats_scope_unref(&s->listener_manager_stats);
@@ -341,6 +359,10 @@ int server_run(const struct options *o, struct bootstrap *b)
     struct server s = {.options = o, .bootstrap = b, .worker_count = concurrency(o, b)};
     struct err err = {0};
     raise_limits();
+    if (!open_outlier_log(&s, &err)) {
+        say_refused(o, &err);
+        return 1;
+    }
     start_ground(&s);
     start_workers(&s);
     s.index = index_new(s.live, &serve_ops, &s);
@@ -392,7 +414,7 @@ int server_validate(const struct options *o, struct bootstrap *b)
     struct loop *loop = loop_new();
     struct mailbox *mailbox = mailbox_new(loop);
     struct stats *stats = stats_new(1);
-    const struct live_options live_options = {loop, mailbox, NULL, stats};
+    const struct live_options live_options = {.loop = loop, .mailbox = mailbox, .stats = stats};
     struct live *live = live_new(&live_options);
     struct index *index = index_new(live, &ops, NULL);
     bool ok = load_static(index, b, &err);

@@ -28,6 +28,7 @@ struct server {
     struct stats *stats;
     struct stats_scope *server_stats, *listener_manager_stats;
     struct live *live;
+    struct access_log *outlier_log; /* NULL: none is wanted */
     struct index *index;
     struct sockets *sockets;
     struct worker **workers;

@@ -26,6 +26,8 @@ enum host_stat {
 };
 const char *host_stat_name(enum host_stat stat); /* "rq_active" */
 
+struct outlier_host;
+
 struct host {
     struct addr addr;
     char text[ADDR_TEXT_CAP]; /* "10.0.0.1:80" */
@@ -40,6 +42,8 @@ struct host {
     /* The cluster's, moved by each ejection and return, which is how every worker's next pick knows
      * (lb.h). Lives as long as the host. NULL: nobody balances over this host (ORIGINAL_DST). */
     _Atomic uint64_t *health_epoch;
+    /* What outcomes count into (resilience/outlier.h), as long-lived as the host. NULL: nothing. */
+    struct outlier_host *outlier;
     _Atomic uint64_t stats[HOST_STAT_COUNT];
 };
 

@@ -14,6 +14,8 @@ const char *grpc_status_name(enum grpc_status status); /* "UNAVAILABLE" */
 /* Envoy's and gRPC's table for answers without grpc-status: 400 INTERNAL, 401 UNAUTHENTICATED, 403
  * PERMISSION_DENIED, 404 UNIMPLEMENTED, 429 502 503 504 UNAVAILABLE, else UNKNOWN. */
 enum grpc_status grpc_status_of_http(unsigned http_status);
+/* The other way, for grpc-status' value: 0 is 200, 14 is 503, 4 is 504, ...; what is no status is 500. */
+unsigned grpc_status_to_http(struct str value);
 /* grpc-status' value; numbers above the table are GRPC_UNKNOWN; false: not a number. */
 bool grpc_status_parse(struct str value, enum grpc_status *status_r);
 /* grpc-timeout's value ("1500m") in ns, saturated; false: malformed. */

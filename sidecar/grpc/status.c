@@ -51,6 +51,31 @@ enum grpc_status grpc_status_of_http(unsigned http_status)
     }
 }
 
+unsigned grpc_status_to_http(struct str value)
+{
+    static const uint16_t codes[GRPC_STATUS_COUNT] = {
+        [GRPC_OK] = 200,
+        [GRPC_CANCELLED] = 499,
+        [GRPC_UNKNOWN] = 500,
+        [GRPC_INVALID_ARGUMENT] = 400,
+        [GRPC_DEADLINE_EXCEEDED] = 504,
+        [GRPC_NOT_FOUND] = 404,
+        [GRPC_ALREADY_EXISTS] = 409,
+        [GRPC_PERMISSION_DENIED] = 403,
+        [GRPC_RESOURCE_EXHAUSTED] = 429,
+        [GRPC_FAILED_PRECONDITION] = 400,
+        [GRPC_ABORTED] = 409,
+        [GRPC_OUT_OF_RANGE] = 400,
+        [GRPC_UNIMPLEMENTED] = 501,
+        [GRPC_INTERNAL] = 500,
+        [GRPC_UNAVAILABLE] = 503,
+        [GRPC_DATA_LOSS] = 500,
+        [GRPC_UNAUTHENTICATED] = 401,
+    };
+    uint64_t number;
+    return str_to_u64(value, &number) && number < GRPC_STATUS_COUNT ? codes[number] : 500;
+}
+
 bool grpc_status_parse(struct str value, enum grpc_status *status_r)
 {
     uint64_t number;

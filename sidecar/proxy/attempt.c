@@ -125,8 +125,10 @@ static void try_again(struct timer *t)
 static void fail(struct attempt *a, const struct retry_facts *facts, enum stream_reset reason, const char *detail)
 {
     struct exchange *x = a->x;
-    if (a->host && facts->event != RETRY_EVENT_OVERFLOW)
+    if (a->host && facts->event != RETRY_EVENT_OVERFLOW) {
         host_add(a->host, HOST_RQ_ERROR, 1);
+        cluster_report_result(x->cluster, a->host, OUTLIER_CONNECT_FAILED, 0);
+    }
     x->info.upstream_failure = arena_str(x->arena, str_of(detail));
     if (retried(a, facts))
         return;
@@ -186,6 +188,13 @@ static void reply_timeout(struct exchange *x, struct str body, const char *detai
     report_local_reply(x, status, status == 504 ? body : STR_NONE, details);
 }
 
+/* To outlier detection a timeout is what the client hears of it. */
+static void report_timeout(struct attempt *a)
+{
+    unsigned code = a->x->overrides.timeout_is_no_content ? 204 : 504;
+    cluster_report_result(a->x->cluster, a->host, OUTLIER_TIMED_OUT, code);
+}
+
 /* A try that took too long. */
 static void time_out(struct attempt *a, enum response_flag flag, const char *details, struct str body)
 {
@@ -211,6 +220,7 @@ static void on_per_try_timeout(struct timer *t)
 {
     struct attempt *a = CONTAINER_OF(t, struct attempt, per_try_timer);
     stats_inc(cluster_stats(a->x->cluster), a->x->row, CLUSTER_UPSTREAM_RQ_PER_TRY_TIMEOUT);
+    report_timeout(a);
     time_out(a, FLAG_UT, "upstream_per_try_timeout", STR("upstream request timeout"));
 }
 
@@ -218,6 +228,7 @@ static void on_per_try_idle_timeout(struct timer *t)
 {
     struct attempt *a = CONTAINER_OF(t, struct attempt, per_try_idle_timer);
     stats_inc(cluster_stats(a->x->cluster), a->x->row, CLUSTER_UPSTREAM_RQ_PER_TRY_IDLE_TIMEOUT);
+    report_timeout(a);
     time_out(a, FLAG_SI, "upstream_per_try_idle_timeout", STR("upstream request timeout"));
 }
 
@@ -236,6 +247,8 @@ void attempt_on_route_timeout(struct exchange *x)
     if (a && a->state == ATTEMPT_ACTIVE) {
         host_add(a->host, HOST_RQ_TIMEOUT, 1);
         host_add(a->host, HOST_RQ_ERROR, 1);
+        if (!a->committed)
+            report_timeout(a);
     }
     if (x->is_answering) {
         x->info.response_code_details = STR("response_timeout");
@@ -263,6 +276,13 @@ static int32_t grpc_status_in(const struct headers *h)
     uint64_t value;
     struct str text = headers_get(h, HDR_GRPC_STATUS);
     return text.p && str_to_u64(text, &value) && value <= INT16_MAX ? (int32_t)value : -1;
+}
+
+/* What outlier detection hears of an answer: gRPC's status where the head has one, by HTTP's table. */
+static unsigned outlier_code(const struct exchange *x, const struct http_response *response)
+{
+    struct str grpc = x->request->is_grpc ? headers_get(&response->headers, HDR_GRPC_STATUS) : STR_NONE;
+    return grpc.p ? grpc_status_to_http(grpc) : response->status;
 }
 
 static void add_upstream_headers(struct exchange *x, struct http_response *response)
@@ -332,6 +352,7 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
         .request_started = true,
     };
     x->info.grpc_status = (int16_t)facts.grpc_status;
+    cluster_report_code(x->cluster, a->host, outlier_code(x, response));
     if (retried(a, &facts))
         return;
     /* Said first: sending the end downstream may end the exchange, and this attempt with it. */
@@ -379,6 +400,7 @@ static void on_cut_answer(struct attempt *a, enum stream_reset reason)
     struct exchange *x = a->x;
     end_attempt(a, RESET_LOCAL);
     host_add(a->host, HOST_RQ_ERROR, 1);
+    cluster_report_result(x->cluster, a->host, OUTLIER_CONNECT_FAILED, 0);
     stream_info_flag(&x->info, reason == RESET_PROTOCOL_ERROR          ? FLAG_UPE
                                : reason == RESET_CONNECTION_TERMINATION ? FLAG_UC
                                                                          : FLAG_UR);
@@ -517,6 +539,7 @@ static void attach(struct attempt *a)
     char text[ADDR_TEXT_CAP];
     a->state = ATTEMPT_ACTIVE;
     note_host(a);
+    cluster_report_result(x->cluster, a->host, OUTLIER_CONNECTED, 0);
     x->info.upstream_local = arena_str(
         x->arena, str_of(addr_format(conn_local_addr(stream_conn(a->rq.stream)), text, sizeof(text))));
     arm_timers(a);

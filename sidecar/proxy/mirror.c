@@ -19,7 +19,7 @@ struct mirror {
     struct headers *trailers; /* NULL: none */
     struct timer timer;
     uint64_t start_ns;
-    bool is_over;
+    bool is_over, is_answered, is_timed_out;
 };
 
 /* ---- Which. ---- */
@@ -75,6 +75,9 @@ static void on_timeout(struct timer *t)
     struct mirror *m = CONTAINER_OF(t, struct mirror, timer);
     stats_inc(cluster_stats(m->cluster), cluster_row(m->cluster), CLUSTER_UPSTREAM_RQ_TIMEOUT);
     count_code(m, 504);
+    m->is_timed_out = true;
+    if (m->rq.stream && !m->is_answered)
+        cluster_report_result(m->cluster, m->host, OUTLIER_TIMED_OUT, 0);
     if (m->rq.stream)
         stream_reset(m->rq.stream, RESET_LOCAL); /* its end finishes */
     else
@@ -88,7 +91,9 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
     struct mirror *m = ctx;
     (void)s;
     (void)end;
+    m->is_answered = true;
     count_code(m, response->status);
+    cluster_report_code(m->cluster, m->host, response->status);
     host_add(m->host, response->status >= 500 ? HOST_RQ_ERROR : HOST_RQ_SUCCESS, 1);
 }
 
@@ -102,6 +107,8 @@ static void on_stream_end(struct stream *s, void *ctx, enum stream_reset reason,
     if (reason == RESET_NONE)
         stats_record(cluster_stats(m->cluster), cluster_row(m->cluster), CLUSTER_UPSTREAM_RQ_TIME,
                      (now - m->start_ns) / 1000000);
+    else if (!m->is_timed_out)
+        cluster_report_result(m->cluster, m->host, OUTLIER_CONNECT_FAILED, 0);
     pool_request_close(&m->rq, reason);
     finish(m);
 }
@@ -111,6 +118,7 @@ static void on_stream_end(struct stream *s, void *ctx, enum stream_reset reason,
 static void send_request(struct mirror *m)
 {
     struct stream *s = m->rq.stream;
+    cluster_report_result(m->cluster, m->host, OUTLIER_CONNECTED, 0);
     stream_send_request(s, &m->request, m->body.n == 0 && !m->trailers);
     if (m->body.n > 0 && !m->is_over)
         stream_send_data(s, m->body.p, m->body.n, !m->trailers);
@@ -128,11 +136,13 @@ static void on_stream(struct pool_request *rq, void *ctx, struct stream *s)
 static void on_failure(struct pool_request *rq, void *ctx, enum upstream_failure f,
                        const char *detail)
 {
+    struct mirror *m = ctx;
     (void)rq;
-    (void)f;
     (void)detail;
-    count_code(ctx, 503);
-    finish(ctx);
+    if (f >= UPSTREAM_CONNECT_FAILED)
+        cluster_report_result(m->cluster, m->host, OUTLIER_CONNECT_FAILED, 0);
+    count_code(m, 503);
+    finish(m);
 }
 
 /* "host:80" becomes "host-shadow:80". */

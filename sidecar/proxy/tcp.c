@@ -222,6 +222,10 @@ static void on_connect_failed(struct upstream_tcp *attempt, void *ctx, enum upst
     assert(attempt == t->attempt);
     note_host(t);
     t->attempt = NULL;
+    if (f == UPSTREAM_CONNECT_FAILED)
+        cluster_report_result(t->cluster, t->host, OUTLIER_CONNECT_FAILED, 0);
+    else if (f == UPSTREAM_CONNECT_TIMEOUT)
+        cluster_report_result(t->cluster, t->host, OUTLIER_TIMED_OUT, 0);
     if (f != UPSTREAM_CONNECT_LOCAL)
         stream_info_flag(&t->info, FLAG_UF);
     strncpy(t->failure, detail, sizeof(t->failure) - 1);
@@ -235,6 +239,7 @@ static void on_connected(struct upstream_tcp *attempt, void *ctx, struct conn *c
     struct downstream *d = t->d;
     assert(attempt == t->attempt);
     note_host(t);
+    cluster_report_result(t->cluster, t->host, OUTLIER_CONNECTED_FINAL, 0);
     t->up = c;
     t->info.upstream_local =
         str_of(addr_format(conn_local_addr(c), t->up_local, sizeof(t->up_local)));

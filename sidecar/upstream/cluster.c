@@ -64,6 +64,13 @@ void cluster_retire(struct cluster *c)
     cluster_unuse(c);
 }
 
+void cluster_drain_host(struct cluster *c, const struct host *h)
+{
+    LIST_FOREACH (&c->pools, link)
+        if (pool_host(pool_of_link(link)) == h)
+            pool_drain(pool_of_link(link));
+}
+
 void cluster_close(struct cluster *c)
 {
     LIST_FOREACH (&c->pools, link)

@@ -11,6 +11,7 @@
 #include "sidecar/upstream/homing.h"
 
 struct live;
+struct live_outlier;
 
 struct life {
     const struct home *home;
@@ -21,6 +22,7 @@ struct life {
     struct stats_scope *stats, *external, *internal, *retry;
     struct stats_scope *remaining; /* NULL: nobody asked to track it */
     _Atomic uint64_t health_epoch; /* of all its hosts */
+    struct live_outlier *outlier;  /* main: who decides about its hosts; NULL: nobody */
     struct table hosts;            /* main: address as text -> struct live_host */
 };
 

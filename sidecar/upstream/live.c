@@ -79,7 +79,7 @@ static struct mail *mail_new(const struct live_worker *w, const struct live_clus
         m->cfg = lc->cfg;
         m->life = life_ref(lc->life);
     }
-    if (kind != MAIL_REMOVE && lc->set) {
+    if ((kind == MAIL_PUT || kind == MAIL_HOSTS) && lc->set) {
         m->set = hostset_ref(lc->set);
         m->drop_numerator = lc->endpoints->drop_numerator;
         m->drop_denominator = lc->endpoints->drop_denominator;
@@ -120,9 +120,19 @@ void live_detach(struct live *l, struct upstream *u)
     die("live_detach: this upstream was not attached");
 }
 
+void live_mail_ejected(const struct live_cluster *lc, struct host *h)
+{
+    for (unsigned i = 0; i < lc->live->worker_count; i++) {
+        const struct live_worker *w = &lc->live->workers[i];
+        struct mail *m = mail_new(w, lc, MAIL_EJECTED);
+        m->host = host_ref(h);
+        mailbox_post(w->mailbox, upstream_on_mail, m);
+    }
+}
+
 /* ---- Hosts. ---- */
 
-static void count_members(const struct live_cluster *lc)
+void live_count_members(const struct live_cluster *lc)
 {
     struct stats_scope *stats = lc->life->stats;
     unsigned row = stats_main_row();
@@ -149,7 +159,7 @@ static void make_set(struct live_cluster *lc, struct endpoints_cfg *e)
     if (lc->endpoints)
         shared_unref(&lc->endpoints->shared);
     lc->endpoints = e;
-    count_members(lc);
+    live_count_members(lc);
     if (is_changed && (!was_empty || lc->set->count > 0))
         stats_inc(lc->life->stats, stats_main_row(), CLUSTER_MEMBERSHIP_CHANGE);
 }
@@ -157,6 +167,7 @@ static void make_set(struct live_cluster *lc, struct endpoints_cfg *e)
 void live_apply(struct live_cluster *lc, struct endpoints_cfg *e)
 {
     make_set(lc, e);
+    live_outlier_update(lc);
     mail_all(lc, MAIL_HOSTS);
 }
 
@@ -269,8 +280,9 @@ static void swap_config(struct live_cluster *lc, struct cluster_cfg *cfg)
         shared_ref(&known->shared);
         make_set(lc, known);
     } else {
-        count_members(lc);
+        live_count_members(lc);
     }
+    live_outlier_update(lc);
     hostset_unref(&old_set);
     if (old_cfg) {
         life_unref(old_life);
@@ -296,8 +308,9 @@ void live_put_cluster(struct live *l, struct cluster_cfg *cfg)
 
 static void cluster_free(struct live_cluster *lc)
 {
+    live_outlier_stop(&lc->outlier);
     drop_hosts(lc);
-    count_members(lc);
+    live_count_members(lc);
     for (struct list *link; (link = list_pop_front(&lc->waiters));)
         free(CONTAINER_OF(link, struct waiter, link));
     life_unref(lc->life);
@@ -341,6 +354,12 @@ const struct cluster_cfg *live_find(const struct live *l, struct str name)
     return lc ? lc->cfg : NULL;
 }
 
+void live_on_eject(struct live *l, live_eject_fn *fn, void *ctx)
+{
+    l->on_eject = fn;
+    l->on_eject_ctx = ctx;
+}
+
 /* ---- Reading. ---- */
 
 void live_collect(struct live *l)
@@ -365,6 +384,7 @@ bool live_next_cluster(const struct live *l, size_t *i, struct live_cluster_view
         .breakers = lc->life->breakers,
         .stats = lc->life->stats,
     };
+    live_outlier_view_cluster(lc, view_r);
     return true;
 }
 
@@ -385,5 +405,6 @@ bool live_next_host(const struct live *l, struct str cluster, size_t *i,
         .weight = m->weight,
         .health = m->health,
     };
+    live_outlier_view_host(lc, view_r);
     return true;
 }

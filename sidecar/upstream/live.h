@@ -9,7 +9,9 @@
 #include "sidecar/balance/hostset.h"
 #include "sidecar/net/dns.h"
 #include "sidecar/net/mailbox.h"
+#include "sidecar/observe/access_log.h"
 #include "sidecar/observe/stats.h"
+#include "sidecar/resilience/ejector.h"
 #include "sidecar/upstream/cluster_cfg.h"
 #include "sidecar/upstream/upstream.h"
 
@@ -20,6 +22,7 @@ struct live_options {
     struct mailbox *mailbox; /* main's: hosts that workers let go of come back through it */
     struct dns *dns;         /* NULL: DNS clusters get no hosts */
     struct stats *stats;
+    struct access_log *outlier_log; /* of ejections, as Envoy's event_log_path; NULL: none */
 };
 
 struct live *live_new(const struct live_options *options);
@@ -57,13 +60,38 @@ void live_when_ready(struct live *l, struct str name, void (*fn)(void *ctx), voi
  * are read. */
 void live_collect(struct live *l);
 
+/* ---- Outlier detection. ---- */
+
+/* Something was decided about a host. Good for the call. */
+struct live_eject_event {
+    struct str cluster;
+    const struct host *host;
+    enum eject_action action; /* EJECT_OUT, EJECT_BACK, ... (resilience/ejector.h) */
+    enum outlier_cause cause; /* of a return: why it was out */
+    uint64_t wall_ms;         /* now, since 1970 */
+    /* Of EJECT_OUT: until when at least, and how many times base_ejection_time that is. Else 0. */
+    uint64_t until_wall_ms;
+    uint32_t backoff;
+    uint32_t ejections; /* of this host, in all */
+};
+typedef void live_eject_fn(void *ctx, const struct live_eject_event *event);
+/* fn hears of every decision from now on, on main; it must not change live. NULL: nobody hears. */
+void live_on_eject(struct live *l, live_eject_fn *fn, void *ctx);
+
 /* ---- Reading, for /clusters and the agent. ---- */
 
 struct live_host_view {
     const struct host *host;
     struct str region, zone, sub_zone;
     uint32_t priority, weight;
-    enum host_health health; /* as balancing sees it */
+    enum host_health health; /* as balancing sees it, but for ejection */
+    bool is_ejected;
+    /* Of an ejected host; it returns at the first sweep after until. */
+    enum outlier_cause eject_cause;
+    uint64_t eject_until_wall_ms; /* since 1970 */
+    uint32_t eject_backoff;       /* k: how many times base_ejection_time */
+    uint32_t ejections;           /* in all */
+    double success_rate[OUTLIER_ORIGIN_COUNT]; /* percent, of the last interval; -1: unknown */
 };
 struct live_cluster_view {
     const struct cluster_cfg *cfg;
@@ -71,6 +99,7 @@ struct live_cluster_view {
     unsigned host_count;
     const struct breaker *breakers;   /* two: default, high */
     const struct stats_scope *stats;  /* of cluster_family */
+    struct ejector_rates rates[OUTLIER_ORIGIN_COUNT]; /* of outlier detection; -1: unknown */
 };
 /* Walks clusters in no set order; *i starts at 0. False: no more. */
 bool live_next_cluster(const struct live *l, size_t *i, struct live_cluster_view *view_r);

@@ -11,6 +11,7 @@
 
 struct live_host {
     struct host host;
+    struct outlier_host outlier;
     struct life *life; /* counted */
     char *hostname, *hash_key;
     uint64_t seen_in; /* the last build that used it */
@@ -19,6 +20,11 @@ struct live_host {
 static struct live_host *live_host_of(struct host *h)
 {
     return CONTAINER_OF(h, struct live_host, host);
+}
+
+struct host *live_host_of_outlier(struct outlier_host *o)
+{
+    return &CONTAINER_OF(o, struct live_host, outlier)->host;
 }
 
 static void drop_on_main(void *arg)
@@ -68,6 +74,7 @@ static struct live_host *live_host_new(struct life *life, const struct endpoint 
     host_init(&lh->host, &e->addr, unref);
     lh->life = life_ref(life);
     lh->host.health_epoch = &life->health_epoch;
+    lh->host.outlier = &lh->outlier;
     lh->hostname = xmemdup0(e->hostname.p, e->hostname.n);
     lh->host.hostname = lh->hostname;
     struct str hash_key = configured_hash_key(e);

@@ -8,6 +8,7 @@
 #include "sidecar/upstream/live.h"
 
 struct live_dns;
+struct live_outlier;
 
 struct live_worker {
     struct upstream *up;
@@ -24,6 +25,8 @@ struct live {
     unsigned worker_count;
     uint64_t builds; /* stamps for hosts seen in one build */
     bool is_closing; /* freed with the last life */
+    live_eject_fn *on_eject;
+    void *on_eject_ctx;
 };
 
 struct live_cluster {
@@ -33,6 +36,7 @@ struct live_cluster {
     struct endpoints_cfg *endpoints; /* counted; in force, names resolved; NULL: none known */
     struct hostset *set;             /* counted; NULL: none known */
     struct live_dns *dns;            /* NULL: not by DNS */
+    struct live_outlier *outlier;    /* NULL: no outlier detection */
     bool is_ready;
     struct list waiters; /* live_when_ready */
 };
@@ -41,6 +45,10 @@ struct live_cluster {
 void live_apply(struct live_cluster *lc, struct endpoints_cfg *e);
 /* live.c: hosts are known, or never will be without another try. */
 void live_set_ready(struct live_cluster *lc);
+/* live.c: gauges of the hosts, after their number or health changed. */
+void live_count_members(const struct live_cluster *lc);
+/* live.c: workers drain their connections to the host, which was ejected. */
+void live_mail_ejected(const struct live_cluster *lc, struct host *h);
 /* live.c: the last holder of a life is gone. */
 void live_forget_life(struct live *l, struct life *life);
 
@@ -52,5 +60,19 @@ struct hostset *live_hosts_build(struct live_cluster *lc, const struct endpoints
 /* live_dns.c: resolves the names of cfg->load_assignment, again and again. */
 struct live_dns *live_dns_start(struct live_cluster *lc);
 void live_dns_stop(struct live_dns **d);
+
+/* live_hosts.c: whose counts these are. */
+struct host *live_host_of_outlier(struct outlier_host *o);
+
+/* live_outlier.c: the configuration, the life or the hosts of a cluster changed: detection begins, goes on
+ * with these, or ends. Hosts that are not known at the moment (DNS asks again) stay as they are. */
+void live_outlier_update(struct live_cluster *lc);
+/* Ends it: those that are out come back. Fine on NULL. */
+void live_outlier_stop(struct live_outlier **o);
+/* What a worker found in the outcomes of a host of this life. */
+void live_outlier_on_trips(struct life *life, struct host *h, unsigned trips);
+/* For live_next_host and live_next_cluster. */
+void live_outlier_view_host(const struct live_cluster *lc, struct live_host_view *view);
+void live_outlier_view_cluster(const struct live_cluster *lc, struct live_cluster_view *view);
 
 #endif

@@ -96,6 +96,9 @@ void upstream_on_mail(void *mail)
     if (m->kind == MAIL_REMOVE) {
         table_remove(&m->to->by_name, m->name);
         cluster_retire(c);
+    } else if (m->kind == MAIL_EJECTED) {
+        cluster_drain_host(c, m->host);
+        host_unref(m->host);
     } else if (m->set) {
         c->drop_numerator = m->drop_numerator;
         c->drop_denominator = m->drop_denominator;

@@ -12,6 +12,7 @@
 #include "sidecar/http/stream.h"
 #include "sidecar/observe/stats.h"
 #include "sidecar/resilience/breaker.h"
+#include "sidecar/resilience/outlier.h"
 #include "sidecar/upstream/cluster_cfg.h"
 
 struct upstream;
@@ -65,6 +66,14 @@ struct upstream_ctx {
 struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx);
 /* drop_overloads of the endpoints: whether this request is one to drop (503 UDO). */
 bool cluster_drops(struct cluster *c);
+
+/* ---- What became of an attempt, for outlier detection. ---- */
+
+/* h answered so; gRPC's status in the head counts as HTTP's (grpc_status_to_http). */
+void cluster_report_code(struct cluster *c, struct host *h, unsigned code);
+/* There is no such answer, or not yet. code: what the caller answers instead, where that is not what the
+ * result stands for (resilience/outlier.h), else 0. Our own limits are no outcome: they are not reported. */
+void cluster_report_result(struct cluster *c, struct host *h, enum outlier_result result, unsigned code);
 
 /* ---- Why there is no stream or connection. ---- */
 

@@ -39,7 +39,7 @@ struct cluster {
 
 /* ---- What main mails (live.c). ---- */
 
-enum mail_kind { MAIL_PUT, MAIL_HOSTS, MAIL_REMOVE };
+enum mail_kind { MAIL_PUT, MAIL_HOSTS, MAIL_EJECTED, MAIL_REMOVE };
 
 struct mail {
     struct upstream *to;
@@ -48,6 +48,7 @@ struct mail {
     struct cluster_cfg *cfg; /* PUT; counted */
     struct life *life;       /* PUT; counted */
     struct hostset *set;     /* PUT (may be NULL), HOSTS; counted */
+    struct host *host; /* EJECTED; counted */
     uint32_t drop_numerator, drop_denominator;
 };
 /* Takes a struct mail, on the worker; frees it. */
@@ -61,6 +62,8 @@ void cluster_unuse(struct cluster *c); /* the last use of a retired cluster free
 /* Not in force any more: pools take no new requests and close when idle. */
 void cluster_retire(struct cluster *c);
 void cluster_set_hosts(struct cluster *c, struct hostset *set);
+/* An ejected host's connections finish what they have; idle ones close. */
+void cluster_drain_host(struct cluster *c, const struct host *h);
 void cluster_close(struct cluster *c); /* all connections, now */
 struct dial_options cluster_dial_options(const struct cluster *c);
 void cluster_inc(struct cluster *c, enum cluster_stat stat);

@@ -141,7 +141,7 @@ static int set_up(void **state)
     b->mailbox = mailbox_new(b->loop);
     b->stats = stats_new(1);
     b->http = stats_scope_ref(b->stats, &http_family, STR("ingress"));
-    const struct live_options live = {b->loop, b->mailbox, NULL, b->stats};
+    const struct live_options live = {.loop = b->loop, .mailbox = b->mailbox, .stats = b->stats};
     b->live = live_new(&live);
     b->index = index_new(b->live, &index_ops, b);
     const struct admin_ops ops = {

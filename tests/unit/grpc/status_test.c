@@ -99,6 +99,13 @@ static void statuses(void **state)
     assert_int_equal(grpc_status_of_http(400), GRPC_INTERNAL);
     assert_int_equal(grpc_status_of_http(404), GRPC_UNIMPLEMENTED);
     assert_int_equal(grpc_status_of_http(503), GRPC_UNAVAILABLE);
+    assert_int_equal(grpc_status_to_http(STR("0")), 200);
+    assert_int_equal(grpc_status_to_http(STR("4")), 504);
+    assert_int_equal(grpc_status_to_http(STR("12")), 501);
+    assert_int_equal(grpc_status_to_http(STR("14")), 503);
+    assert_int_equal(grpc_status_to_http(STR("16")), 401);
+    assert_int_equal(grpc_status_to_http(STR("17")), 500);
+    assert_int_equal(grpc_status_to_http(STR("x")), 500);
     assert_int_equal(grpc_status_of_http(200), GRPC_UNKNOWN);
     assert_int_equal(grpc_status_of_http(500), GRPC_UNKNOWN);
 }
