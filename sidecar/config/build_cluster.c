@@ -128,6 +128,35 @@ static bool build_common_lb(const Envoy__Config__Cluster__V3__Cluster *m, struct
     return true;
 }
 
+static bool build_retry_budget(const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds__RetryBudget *m,
+                               struct breaker_thresholds *to, struct err *err)
+{
+    if (!m)
+        return true;
+    to->retry_budget = true;
+    to->budget_percent = m->budget_percent ? m->budget_percent->value : 20;
+    to->min_retry_concurrency = value_u32(m->min_retry_concurrency, 3);
+    return (to->budget_percent >= 0 && to->budget_percent <= 100) ||
+           err_set(err, "retry_budget.budget_percent: a percentage, got %g", to->budget_percent);
+}
+
+/* Of what hangs on one host Envoy limits connections alone; so do we. */
+static bool build_host_thresholds(const Envoy__Config__Cluster__V3__CircuitBreakers *m, struct cluster_cfg *c,
+                                  struct err *err)
+{
+    for (size_t i = 0; m && i < m->n_per_host_thresholds; i++) {
+        const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *t = m->per_host_thresholds[i];
+        if ((unsigned)t->priority > 1)
+            return err_set(err, "circuit_breakers.per_host_thresholds[%zu].priority: DEFAULT or HIGH, got %d", i,
+                           (int)t->priority);
+        if (t->max_pending_requests || t->max_requests || t->max_retries || t->max_connection_pools || t->retry_budget ||
+            t->track_remaining)
+            return err_set(err, "circuit_breakers.per_host_thresholds[%zu]: only max_connections is supported", i);
+        c->thresholds[t->priority].max_connections_per_host = value_u32(t->max_connections, UINT32_MAX);
+    }
+    return true;
+}
+
 static bool build_thresholds(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
 {
     const Envoy__Config__Cluster__V3__CircuitBreakers *cb = m->circuit_breakers;
@@ -142,13 +171,10 @@ static bool build_thresholds(const Envoy__Config__Cluster__V3__Cluster *m, struc
         to->max_retries = value_u32(t->max_retries, 3);
         to->max_connection_pools = value_u32(t->max_connection_pools, UINT32_MAX);
         to->track_remaining = t->track_remaining;
-        if (t->retry_budget) {
-            to->retry_budget = true;
-            to->budget_percent = t->retry_budget->budget_percent ? t->retry_budget->budget_percent->value : 20;
-            to->min_retry_concurrency = value_u32(t->retry_budget->min_retry_concurrency, 3);
-        }
+        if (!build_retry_budget(t->retry_budget, to, err))
+            return err_prefix(err, "circuit_breakers.thresholds[%zu]", i);
     }
-    return true;
+    return build_host_thresholds(cb, c, err);
 }
 
 static bool percent(const Google__Protobuf__UInt32Value *w, uint32_t fallback, uint32_t *value_r, const char *name,

@@ -34,7 +34,7 @@ static const struct {
      "healthy_panic_threshold locality_weighted_lb_config close_connections_on_host_set_change "
      "ignore_new_hosts_until_first_hc"},
     {"envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig", "*"},
-    {"envoy.config.cluster.v3.CircuitBreakers", "thresholds"},
+    {"envoy.config.cluster.v3.CircuitBreakers", "thresholds per_host_thresholds"},
     {"envoy.config.cluster.v3.CircuitBreakers.Thresholds",
      "priority max_connections max_pending_requests max_requests max_retries track_remaining max_connection_pools "
      "retry_budget"},

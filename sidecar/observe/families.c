@@ -47,12 +47,21 @@ const struct stat_family cluster_retry_family = {
     .code_prefix = "retry.upstream_rq_",
 };
 
-static const struct stat_def cluster_remaining_defs[] = {CLUSTER_REMAINING_STATS(AS_DEF)};
-const struct stat_family cluster_remaining_family = {
-    .prefix = "cluster",
-    .tag = "envoy_cluster_name",
-    .defs = cluster_remaining_defs,
-    .count = CLUSTER_REMAINING_STAT_COUNT,
+static const struct stat_def remaining_default_defs[] = {CLUSTER_REMAINING_DEFAULT_STATS(AS_DEF)};
+static const struct stat_def remaining_high_defs[] = {CLUSTER_REMAINING_HIGH_STATS(AS_DEF)};
+const struct stat_family cluster_remaining_family[2] = {
+    {
+        .prefix = "cluster",
+        .tag = "envoy_cluster_name",
+        .defs = remaining_default_defs,
+        .count = CLUSTER_REMAINING_DEFAULT_STAT_COUNT,
+    },
+    {
+        .prefix = "cluster",
+        .tag = "envoy_cluster_name",
+        .defs = remaining_high_defs,
+        .count = CLUSTER_REMAINING_HIGH_STAT_COUNT,
+    },
 };
 
 static const struct stat_def cluster_outlier_defs[] = {CLUSTER_OUTLIER_STATS(AS_DEF)};

@@ -143,30 +143,22 @@ extern const struct stat_family cluster_internal_family;
 /* Answers that a retry replaced: only their codes, as retry.upstream_rq_503. */
 extern const struct stat_family cluster_retry_family;
 
-/* Where thresholds say track_remaining. */
-#define CLUSTER_REMAINING_STATS(X)                                          \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_DEFAULT_REMAINING_CX,       \
-      "circuit_breakers.default.remaining_cx")                              \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_DEFAULT_REMAINING_CX_POOLS, \
-      "circuit_breakers.default.remaining_cx_pools")                        \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_DEFAULT_REMAINING_PENDING,  \
-      "circuit_breakers.default.remaining_pending")                         \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_DEFAULT_REMAINING_RETRIES,  \
-      "circuit_breakers.default.remaining_retries")                         \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_DEFAULT_REMAINING_RQ,       \
-      "circuit_breakers.default.remaining_rq")                              \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_HIGH_REMAINING_CX,          \
-      "circuit_breakers.high.remaining_cx")                                 \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_HIGH_REMAINING_CX_POOLS,    \
-      "circuit_breakers.high.remaining_cx_pools")                           \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_HIGH_REMAINING_PENDING,     \
-      "circuit_breakers.high.remaining_pending")                            \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_HIGH_REMAINING_RETRIES,     \
-      "circuit_breakers.high.remaining_retries")                            \
-    X(GAUGE, CLUSTER_REMAINING_CIRCUIT_BREAKERS_HIGH_REMAINING_RQ,          \
-      "circuit_breakers.high.remaining_rq")
-enum cluster_remaining_stat { CLUSTER_REMAINING_STATS(STAT_PLACE) CLUSTER_REMAINING_STAT_COUNT };
-extern const struct stat_family cluster_remaining_family;
+/* Where a priority's thresholds say track_remaining: both families have the same places. */
+#define CLUSTER_REMAINING_DEFAULT_STATS(X) \
+    X(GAUGE, CLUSTER_REMAINING_DEFAULT_CX, "circuit_breakers.default.remaining_cx") \
+    X(GAUGE, CLUSTER_REMAINING_DEFAULT_CX_POOLS, "circuit_breakers.default.remaining_cx_pools") \
+    X(GAUGE, CLUSTER_REMAINING_DEFAULT_PENDING, "circuit_breakers.default.remaining_pending") \
+    X(GAUGE, CLUSTER_REMAINING_DEFAULT_RETRIES, "circuit_breakers.default.remaining_retries") \
+    X(GAUGE, CLUSTER_REMAINING_DEFAULT_RQ, "circuit_breakers.default.remaining_rq")
+enum cluster_remaining_default_stat { CLUSTER_REMAINING_DEFAULT_STATS(STAT_PLACE) CLUSTER_REMAINING_DEFAULT_STAT_COUNT };
+#define CLUSTER_REMAINING_HIGH_STATS(X) \
+    X(GAUGE, CLUSTER_REMAINING_HIGH_CX, "circuit_breakers.high.remaining_cx") \
+    X(GAUGE, CLUSTER_REMAINING_HIGH_CX_POOLS, "circuit_breakers.high.remaining_cx_pools") \
+    X(GAUGE, CLUSTER_REMAINING_HIGH_PENDING, "circuit_breakers.high.remaining_pending") \
+    X(GAUGE, CLUSTER_REMAINING_HIGH_RETRIES, "circuit_breakers.high.remaining_retries") \
+    X(GAUGE, CLUSTER_REMAINING_HIGH_RQ, "circuit_breakers.high.remaining_rq")
+enum cluster_remaining_high_stat { CLUSTER_REMAINING_HIGH_STATS(STAT_PLACE) CLUSTER_REMAINING_HIGH_STAT_COUNT };
+extern const struct stat_family cluster_remaining_family[2]; /* default, high */
 
 /* Clusters with outlier detection. */
 #define CLUSTER_OUTLIER_STATS(X)                                                                 \

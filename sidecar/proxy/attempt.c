@@ -35,6 +35,12 @@ static void disarm(struct attempt *a)
     timer_disarm(&a->duration_timer);
 }
 
+/* For the log: a host that was tried, not one whose queue was full. */
+static void note_host(struct attempt *a)
+{
+    a->x->info.upstream_host = arena_str(a->x->arena, str_of(a->host->text));
+}
+
 /* The attempt is over. Its stream is reset where it is still open; where both its sides have ended it is about to say so, and
  * its connection goes back to the pool. */
 static void end_attempt(struct attempt *a, enum stream_reset reason)
@@ -136,12 +142,6 @@ static void fail(struct attempt *a, const struct retry_facts *facts, enum stream
     report_failure(x, reason, detail);
 }
 
-/* For the log: a host that was tried, not one that our own limits kept us from. */
-static void note_host(struct attempt *a)
-{
-    a->x->info.upstream_host = arena_str(a->x->arena, str_of(a->host->text));
-}
-
 static void on_no_host(struct exchange *x)
 {
     stream_info_flag(&x->info, FLAG_UH);
@@ -176,7 +176,7 @@ static void on_no_stream(struct pool_request *rq, void *ctx, enum upstream_failu
     default:
         break;
     }
-    if (facts.event != RETRY_EVENT_OVERFLOW)
+    if (f != UPSTREAM_OVERFLOW_PENDING)
         note_host(a);
     fail(a, &facts, reason, detail);
 }
@@ -634,4 +634,6 @@ void attempt_start(struct exchange *x)
         on_no_stream(&a->rq, a, f, "");
     else if (a->rq.state == POOL_REQUEST_ACTIVE)
         attach(a);
+    else
+        note_host(a);
 }

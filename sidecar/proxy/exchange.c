@@ -355,6 +355,11 @@ static void on_request(struct stream *s, void *ctx, struct http_request *request
         report_local_reply(x, 403, STR_NONE, "upgrade_failed");
         return;
     }
+    if (request->protocol.n > 0) {
+        x->is_tunnel = true;
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_TOTAL);
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_ACTIVE);
+    }
     answer_expect(x);
     begin_filters(x);
     filter_run_request_headers(&x->run, x->request, end);

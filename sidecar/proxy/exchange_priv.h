@@ -43,6 +43,7 @@ struct exchange {
 
     struct http_request *request; /* as filters and routes have changed it */
     bool request_ended;           /* its last byte or trailers came */
+    bool is_tunnel;               /* asked to become one, and may */
     bool is_internal;             /* internal_address_config has its source */
     struct str remote_ip;         /* whose request it is, without port */
     struct body body;

@@ -245,13 +245,16 @@ void report_finish(struct exchange *x, enum stream_reset reason, const char *det
     note_break(x, reason, details);
     if (x->request && x->request->is_grpc && x->info.grpc_status < 0 && x->info.response_code > 0)
         x->info.grpc_status = (int16_t)grpc_status_of_http(x->info.response_code);
-    if (reason == RESET_REMOTE || reason == RESET_REMOTE_REFUSED)
-        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_RX_RESET);
-    else if (reason == RESET_LOCAL)
+    if (reason == RESET_LOCAL)
         stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_TX_RESET);
+    else if (reason != RESET_NONE)
+        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_RX_RESET);
     stats_dec(http, x->row, HTTP_DOWNSTREAM_RQ_ACTIVE);
     stats_record(http, x->row, HTTP_DOWNSTREAM_RQ_TIME, (x->info.end_ns - x->info.start_ns) / 1000000);
-    count_class(x, x->info.response_code);
+    if (x->info.response_code > 0)
+        count_class(x, x->info.response_code);
+    if (x->is_tunnel)
+        stats_dec(http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_ACTIVE);
     x->info.downstream_wire_bytes_received = stream_wire_bytes_received(x->down);
     x->info.downstream_wire_bytes_sent = stream_wire_bytes_sent(x->down);
     note_refusal(x);

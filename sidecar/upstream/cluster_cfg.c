@@ -19,6 +19,7 @@ static struct breaker_thresholds default_thresholds(void)
         .max_requests = 1024,
         .max_retries = 3,
         .max_connection_pools = UINT32_MAX,
+        .max_connections_per_host = UINT32_MAX,
         .budget_percent = 20,
         .min_retry_concurrency = 3,
     };

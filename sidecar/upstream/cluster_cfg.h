@@ -80,6 +80,7 @@ struct breaker_thresholds {
     uint32_t max_connections, max_pending_requests, max_requests,
         max_retries;               /* 1024 1024 1024 3 */
     uint32_t max_connection_pools; /* UINT32_MAX: none */
+    uint32_t max_connections_per_host; /* UINT32_MAX: none */
     bool track_remaining;
     bool retry_budget;
     double budget_percent;

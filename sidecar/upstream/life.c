@@ -9,9 +9,6 @@
 
 static const enum cluster_stat open_gauges[2] = {CLUSTER_CIRCUIT_BREAKERS_DEFAULT_CX_OPEN,
                                                  CLUSTER_CIRCUIT_BREAKERS_HIGH_CX_OPEN};
-static const enum cluster_remaining_stat remaining_gauges[2] = {
-    CLUSTER_REMAINING_CIRCUIT_BREAKERS_DEFAULT_REMAINING_CX,
-    CLUSTER_REMAINING_CIRCUIT_BREAKERS_HIGH_REMAINING_CX};
 
 /* The order in which the families list the gauges of one priority. */
 static const enum breaker_kind open_order[] = {BREAKER_CX, BREAKER_CX_POOL, BREAKER_RQ,
@@ -37,7 +34,6 @@ struct life *life_new(struct live *live, const struct home *home, struct stats *
 
 void life_set_limits(struct life *l, struct stats *stats, const struct cluster_cfg *cfg)
 {
-    bool tracked = false;
     for (unsigned i = 0; i < 2; i++) {
         const struct breaker_thresholds *t = &cfg->thresholds[i];
         struct breaker *b = &l->breakers[i];
@@ -47,19 +43,21 @@ void life_set_limits(struct life *l, struct stats *stats, const struct cluster_c
         breaker_set_limit(b, BREAKER_RETRY, t->max_retries);
         breaker_set_limit(b, BREAKER_CX_POOL, t->max_connection_pools);
         breaker_set_budget(b, t->retry_budget, t->budget_percent, t->min_retry_concurrency);
-        tracked |= t->track_remaining;
+        if (t->track_remaining && !l->remaining[i])
+            l->remaining[i] =
+                stats_scope_ref(stats, &cluster_remaining_family[i], cfg->stat_name);
+        if (!t->track_remaining)
+            stats_scope_unref(&l->remaining[i]);
     }
-    if (tracked && !l->remaining)
-        l->remaining = stats_scope_ref(stats, &cluster_remaining_family, cfg->stat_name);
-    if (!tracked)
-        stats_scope_unref(&l->remaining);
 }
 
-static uint32_t remaining(const struct breaker *b, enum breaker_kind kind)
+static uint64_t remaining(const struct breaker *b, enum breaker_kind kind)
 {
     if (kind == BREAKER_RETRY && b->budget_on)
         return 0; /* Envoy shows nothing of a budget here */
     uint32_t limit = breaker_limit(b, kind), active = breaker_active(b, kind);
+    if (kind == BREAKER_CX_POOL && limit == UINT32_MAX)
+        return UINT64_MAX - active; /* as Envoy, whose bound of pools is that wide where none is set */
     return limit > active ? limit - active : 0;
 }
 
@@ -70,9 +68,8 @@ void life_collect(struct life *l)
         for (unsigned i = 0; i < ARRAY_LEN(open_order); i++)
             stats_set(l->stats, row, open_gauges[p] + i,
                       breaker_is_full(&l->breakers[p], open_order[i]));
-        for (unsigned i = 0; l->remaining && i < ARRAY_LEN(remaining_order); i++)
-            stats_set(l->remaining, row, remaining_gauges[p] + i,
-                      remaining(&l->breakers[p], remaining_order[i]));
+        for (unsigned i = 0; l->remaining[p] && i < ARRAY_LEN(remaining_order); i++)
+            stats_set(l->remaining[p], row, i, remaining(&l->breakers[p], remaining_order[i]));
     }
 }
 
@@ -92,7 +89,8 @@ static void life_drop(void *arg)
     stats_scope_unref(&l->external);
     stats_scope_unref(&l->internal);
     stats_scope_unref(&l->retry);
-    stats_scope_unref(&l->remaining);
+    stats_scope_unref(&l->remaining[0]);
+    stats_scope_unref(&l->remaining[1]);
     table_fini(&l->hosts);
     free(l->key);
     free(l);

@@ -102,15 +102,16 @@ static bool is_idle(const struct pool *p)
     return true;
 }
 
-/* Room for another pool, by closing an idle one if need be; false: none can be made. */
-static bool admit_pool(struct cluster *c, bool high_priority, struct permit *permit)
+/* Room for another pool, by closing an idle one of the same host if need be (Envoy looks no further); false: none can be
+ * made. */
+static bool admit_pool(struct cluster *c, const struct pool_key *key, struct permit *permit)
 {
-    struct breaker *b = cluster_breaker(c, high_priority);
+    struct breaker *b = cluster_breaker(c, key->high_priority);
     if (permit_admit(permit, b, BREAKER_CX_POOL))
         return true;
     LIST_FOREACH (&c->pools, link) {
         struct pool *p = pool_of_link(link);
-        if (p->is_draining || p->permit.breaker != b || !is_idle(p))
+        if (p->is_draining || p->key.host != key->host || p->permit.breaker != b || !is_idle(p))
             continue;
         permit_release(&p->permit);
         pool_drain(p);
@@ -139,7 +140,7 @@ static struct pool *pool_get(struct cluster *c, struct host *host, const struct 
     struct pool_key key = {host, version_for(c, o->downstream_version), o->high_priority};
     struct pool *p = table_get(&c->pools_by_key, key_bytes(&key));
     struct permit permit = {0};
-    if (p || !admit_pool(c, o->high_priority, &permit))
+    if (p || !admit_pool(c, &key, &permit))
         return p;
     return pool_new(c, &key, permit);
 }
@@ -163,13 +164,19 @@ static bool attach(struct pool *p, struct pool_request *rq)
     return true;
 }
 
+static bool is_host_full(const struct pool *p)
+{
+    return host_value(p->key.host, HOST_CX_ACTIVE) >=
+           p->cluster->cfg->thresholds[p->key.high_priority].max_connections_per_host;
+}
+
 /* Opens as many connections as the waiting requests need, at most three at a time as Envoy does. */
 static void open_connections(struct pool *p)
 {
     struct breaker *b = cluster_breaker(p->cluster, p->key.high_priority);
     for (unsigned i = 0; i < 3 && p->waiting_count > p->connecting_room; i++) {
         struct permit permit = {0};
-        if (!permit_admit(&permit, b, BREAKER_CX)) {
+        if (is_host_full(p) || !permit_admit(&permit, b, BREAKER_CX)) {
             cluster_inc(p->cluster, CLUSTER_UPSTREAM_CX_OVERFLOW);
             if (p->conn_count > 0)
                 return;
@@ -298,6 +305,8 @@ void pool_serve(struct pool *p)
         else
             rq->handler->on_failure(rq, rq->ctx, UPSTREAM_OVERFLOW_RQ, "");
     }
+    if (p->waiting_count > 0)
+        open_connections(p); /* there may be room for more by now */
 }
 
 void pool_fail_waiting(struct pool *p, enum upstream_failure f, const char *detail)

@@ -1,104 +1,16 @@
 """HTTP/2 on either side: the real Envoy and us give the same answer, ask upstream the same, log the same."""
-import collections
 import socket
-import threading
 import time
 
 import h2.config
 import h2.connection
-import h2.events
 import h2.errors
+import h2.events
 import pytest
 
 from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Pair, Upstream, address, cluster, differences,
                         free_port, neutral, settled)
-
-
-class H2Upstream:
-    """An HTTP/2 server; the last word of the path says what it does."""
-
-    def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        self.seen = []
-        self.tries = collections.Counter()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            c, _ = self.listener.accept()
-            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
-
-    def serve(self, c):
-        h = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        h.initiate_connection()
-        c.sendall(h.data_to_send())
-        streams = {}
-        try:
-            while (data := c.recv(65536)):
-                for e in h.receive_data(data):
-                    self.on_event(c, h, streams, e)
-                c.sendall(h.data_to_send())
-        except OSError:
-            pass
-        finally:
-            c.close()
-
-    def on_event(self, c, h, streams, e):
-        if isinstance(e, h2.events.RequestReceived):
-            streams[e.stream_id] = {"headers": [list(x) for x in e.headers], "body": b"", "trailers": []}
-            if dict(e.headers)[":path"].endswith("/early"):
-                h.send_headers(e.stream_id, [(":status", "200")], end_stream=True)
-        elif isinstance(e, h2.events.DataReceived):
-            streams[e.stream_id]["body"] += e.data
-            h.acknowledge_received_data(e.flow_controlled_length, e.stream_id)
-        elif isinstance(e, h2.events.TrailersReceived):
-            streams[e.stream_id]["trailers"] = [list(x) for x in e.headers]
-        elif isinstance(e, h2.events.StreamEnded):
-            self.answer(c, h, e.stream_id, streams.pop(e.stream_id))
-
-    def answer(self, c, h, s, rq):
-        get = dict(rq["headers"]).get
-        words = get(":path").split("?")[0].strip("/").split("/")
-        do, case = words[-1], get("x-case", "")
-        if do == "early":
-            return
-        self.seen.append((case, rq))
-        self.tries[case] += 1
-        head = [(":status", "200"), ("content-type", "application/grpc"), ("x-up", "2")]
-        if do in ("refused", "reset", "refusedonce"):
-            if do == "refusedonce" and self.tries[case] > 1:
-                h.send_headers(s, [(":status", "200")], end_stream=True)
-                return
-            h.reset_stream(s, h2.errors.ErrorCodes.INTERNAL_ERROR if do == "reset"
-                           else h2.errors.ErrorCodes.REFUSED_STREAM)
-        elif do == "trailers":
-            h.send_headers(s, head)
-            h.send_data(s, b"message")
-            h.send_headers(s, [("grpc-status", "5"), ("grpc-message", "not here")], end_stream=True)
-        elif do == "trailersonly":
-            h.send_headers(s, head + [("grpc-status", "14")], end_stream=True)
-        elif do == "resetlate":
-            h.send_headers(s, head)
-            h.send_data(s, b"mess")
-            c.sendall(h.data_to_send())
-            time.sleep(0.05)
-            h.reset_stream(s, h2.errors.ErrorCodes.INTERNAL_ERROR)
-        elif do == "goaway":
-            h.send_headers(s, [(":status", "200")], end_stream=True)
-            h.close_connection()
-        elif do == "gone":
-            c.shutdown(socket.SHUT_RDWR)
-        elif do == "hang":
-            pass
-        elif do == "echo":
-            h.send_headers(s, [(":status", "200"), ("content-length", str(len(rq["body"])))])
-            for i in range(0, len(rq["body"]), 16000):
-                h.send_data(s, rq["body"][i:i + 16000])
-            h.end_stream(s)
-        else:
-            h.send_headers(s, [(":status", "200"), ("x-up", "2")])
-            h.send_data(s, b"ok", end_stream=True)
+from h2_upstream import H2Upstream
 
 
 def ask(port, headers, body, trailers, reset_after):

@@ -29,10 +29,19 @@ LOG_FIELDS = {
 }
 
 
-def free_port():
-    with socket.socket() as s:
+def free_ports(n):
+    """So many, no two the same."""
+    sockets = [socket.socket() for _ in range(n)]
+    for s in sockets:
         s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def free_port():
+    return free_ports(1)[0]
 
 
 def address(port, ip="127.0.0.1"):
@@ -63,12 +72,21 @@ class Upstream:
         self.seen = []
         self.tries = {}
         self.lock = threading.Lock()
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.listen(self.listener)
 
-    def accept(self):
+    def listen(self, listener):
+        threading.Thread(target=self.accept, args=(listener,), daemon=True).start()
+
+    def another(self):
+        """Another port of it."""
+        listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.listen(listener)
+        return listener.getsockname()[1]
+
+    def accept(self, listener):
         while True:
             try:
-                c, _ = self.listener.accept()
+                c, _ = listener.accept()
             except OSError:
                 return
             threading.Thread(target=self.serve, args=(c,), daemon=True).start()
@@ -136,6 +154,17 @@ class Upstream:
     def hang(self, c, words, headers, case):
         time.sleep(3)
         return False
+
+    def after(self, c, words, headers, case):
+        """/after/300: 200 after 300 ms."""
+        time.sleep(int(words[words.index("after") + 1]) / 1000)
+        return self.ok(c, words, headers, case)
+
+    def busy(self, c, words, headers, case):
+        """/busy/600: the first try fails at once, later ones take 600 ms."""
+        if self.next_try(case) == 1:
+            return self.status(c, words, headers, case)
+        return self.after(c, ["after", words[words.index("busy") + 1]], headers, case)
 
     def slow(self, c, words, headers, case):
         c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nfir")
@@ -210,7 +239,7 @@ class Upstream:
             c.sendall(data.upper())
 
     ACTIONS = {name: value for name, value in list(locals().items())
-               if callable(value) and name not in ("__init__", "accept", "serve", "next_try", "answer")}
+               if callable(value) and name not in ("__init__", "listen", "another", "accept", "serve", "next_try", "answer")}
 
 
 def read_head(f):
@@ -254,7 +283,8 @@ def read_body(f, headers, until_close=False):
 class Proxy:
     """One of the two, running; ports: listener name -> port."""
 
-    def __init__(self, name, command, config, ports, where):
+    def __init__(self, name, command, config, ports, where, probe=None):
+        """probe: the ports to wait for; all of them where it is not given."""
         self.name, self.ports = name, ports
         self.log = where / f"{name}.access.log"
         text = json.dumps(config(ports, str(self.log)))
@@ -266,7 +296,7 @@ class Proxy:
         deadline = time.time() + 10
         while True:
             try:
-                for port in ports.values():
+                for port in probe or ports.values():
                     socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
             except OSError:
@@ -292,7 +322,7 @@ class Proxy:
 class Pair:
     def __init__(self, envoy, sidecar, config, listeners, where, upstream):
         def ports():
-            return {name: free_port() for name in listeners}
+            return dict(zip(listeners, free_ports(len(listeners))))
         self.upstream = upstream
         self.count = 0
         self.proxies = [

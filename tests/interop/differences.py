@@ -1,0 +1,65 @@
+"""All that Outrigger does otherwise than Envoy on purpose, a reason a line.
+
+A suite's entries are (case, path of what differs, reason); case and path are shell patterns. A difference that no entry
+names fails its case. An entry for one case fails that case when there is no such difference any more; an entry for many
+(a pattern) fails the suite when none of its cases needed it.
+"""
+import fnmatch
+
+FULL = "a limit of zero is shown as full from the start, not only once something was refused"
+# When both sides have ended a tunnel it is over in order.
+TUNNEL = "Envoy takes the client's FIN in a tunnel for a broken connection"
+
+DIFFERENCES = {
+    "breaker": [
+        *[(name, "*circuit_breakers.default.*_open", FULL) for name in (
+            "pending: zero, nothing works", "pending: refused, gRPC", "pending: is not retried", "requests: zero",
+            "requests: zero, gRPC", "retries: none", "retries: none is never open", "TCP: no connection",
+            "TCP: nothing may wait", "TCP: nothing may wait, three attempts")],
+        ("a connection for each request, HTTP/2", "*.upstream_cx_protocol_error",
+         "Envoy counts the end of a connection that had its last stream as an error of protocol"),
+        ("requests: a tunnel takes a place", "step[0].log[0].*", TUNNEL),
+        ("requests: a tunnel takes a place", "counters.cluster.upstream_cx_destroy*", TUNNEL),
+        ("requests: a tunnel takes a place", "counters.http.downstream_rq_*", TUNNEL),
+    ],
+    "retry": [],
+    "timeout": [],
+    "fault_mirror": [],
+    "drain": [],
+}
+
+
+def matches(text, pattern):
+    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
+
+
+class Listed:
+    """The entries of one suite, and which of them were of use."""
+
+    def __init__(self, suite, names):
+        self.entries = DIFFERENCES[suite]
+        self.names = list(names)
+        self.used = set()
+        self.ran = set()
+        assert len(self.names) == len(set(self.names)), "two cases of one name"
+        for case, _, reason in self.entries:
+            assert any(matches(name, case) for name in self.names), f"differences.py: {suite} has no case {case!r}"
+            assert len(reason) > 10
+
+    def check(self, name, found):
+        """found: {path: (Envoy's, ours)}."""
+        self.ran.add(name)
+        mine = [e for e in self.entries if matches(name, e[0])]
+        for e in mine:
+            if any(matches(path, e[1]) for path in found):
+                self.used.add(e)
+        unlisted = {p: v for p, v in found.items() if not any(matches(p, e[1]) for e in mine)}
+        assert not unlisted, "\n".join(f"{p}: Envoy {v[0]}, we {v[1]}" for p, v in unlisted.items())
+        for e in mine:
+            assert "*" in e[0] or e in self.used, f"no difference any more in {e[1]}: drop the entry from differences.py"
+
+    def check_used(self):
+        """At the end of a whole run."""
+        if self.ran == set(self.names):
+            unused = [e for e in self.entries if e not in self.used]
+            assert not unused, f"entries of differences.py that nothing needed: {unused}"

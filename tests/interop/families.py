@@ -1,0 +1,334 @@
+"""Differential suites by family: each case has a listener, a route and clusters of its own in one bootstrap that the real
+Envoy and outrigger-sidecar both run, so every counter of the case is compared, not just its answers.
+
+A case is a list of steps, carried out alike against both at the same time:
+    rq(...)          bytes: sends them and waits for the answers
+    start(rq(...))   sends them and goes on; the answers are waited for at the end
+    burst(n, rq)     n at once on connections opened before; the answers in sorted order
+    0.3              waits
+    look("regex")    notes the statistics of that name as they are now
+    "open"           lets the case's gate answer (see Gate)
+    do(function)     calls function(side) and notes what it returns
+What the two may differ in stands in differences.py alone.
+"""
+import concurrent.futures
+import copy
+import functools
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+
+import pytest
+
+import differences as listed
+from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, differences,
+                        free_port, free_ports, http_options, neutral, read_answers, settled)
+from h2_upstream import H2Upstream
+
+TCP = TYPE + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+FAULT = TYPE + "envoy.extensions.filters.http.fault.v3.HTTPFault"
+INTERNAL = {"use_remote_address": True,
+            "internal_address_config": {"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]}}
+GRPC = ("content-type: application/grpc", "te: trailers")
+
+# Byte counts hang on the text of the configuration, histograms on time; the rest is Envoy's alone.
+UNLIKE = re.compile(r"bytes|_ms$|time$|rq_per_cx|http3|http1_soft|0rtt|passthrough|internal_redirect|assignment_|"
+                    r"extension_config_missing|warming_state|default\.total_match|preconnect|queue_overloaded|http1\.|http2\.|"
+                    r"with_0_rtt|no_error|tracing|connections_accepted|update_|membership|lb_|version|max_host_weight|"
+                    r"rq_direct_resp|rbac|downstream_cx_(destroy|drain|active|http._active|idle)|flow_control")
+
+
+def rq(path, *headers, method="GET", body=b"", version="1.1", host="h.test"):
+    lines = [f"{method} {path} HTTP/{version}"] + ([f"host: {host}"] if host else []) + ["x-case: CASE", *headers]
+    if body and not any(h.startswith(("transfer-encoding", "content-length")) for h in headers):
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class start:
+    def __init__(self, request, **options):
+        self.request, self.options = request, options
+
+
+class burst:
+    def __init__(self, n, request):
+        self.n, self.request = n, request
+
+
+class look:
+    def __init__(self, regex):
+        self.regex = regex
+
+
+class do:
+    def __init__(self, function):
+        self.function = function
+
+
+class Gate:
+    """A host whose connections are not established before it is opened: its queue is full, so SYNs are dropped."""
+
+    def __init__(self, upstream):
+        self.upstream = upstream
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.port = self.listener.getsockname()[1]
+        self.fillers = []
+        while True:
+            s = socket.socket()
+            s.settimeout(0.05)
+            self.fillers.append(s)
+            try:
+                s.connect(("127.0.0.1", self.port))
+            except OSError:
+                break
+
+    def open(self):
+        for s in self.fillers:
+            s.close()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                c, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.upstream.serve, args=(c,), daemon=True).start()
+
+
+class Case:
+    """to: the ports of the case's cluster: up and other (HTTP/1), h2, max2 (HTTP/2, two streams), dead, gate, or nothing; several with blanks between. cluster, route, hcm,
+    vhost, tcp: fields of these messages. others: {name: (to, fields)}, clusters named MINE-name. filters: before the router.
+    routes: before the one that is made of route."""
+
+    def __init__(self, number, name, steps, to="up", cluster=None, route=None, hcm=None, vhost=None, tcp=None, others=None,
+                 filters=(), routes=(), listener=None, logs=1, unlike=None):
+        self.id = f"k{number}"
+        self.name, self.steps, self.to = name, steps, to
+        self.cluster, self.route, self.hcm, self.vhost, self.tcp = cluster or {}, route or {}, hcm or {}, vhost or {}, tcp
+        self.others, self.filters, self.routes = others or {}, list(filters), list(routes)
+        self.listener = listener or {}
+        self.logs = logs
+        self.unlike = re.compile(unlike) if unlike else None
+
+    def filled(self, part):
+        """MINE in names of clusters becomes this case's id."""
+        return json.loads(json.dumps(part).replace("MINE", self.id))
+
+    def manager(self, log):
+        logs = [{"name": "f", "typed_config": {"@type": FILE_LOG, "path": log, "log_format": {
+            "json_format": dict(LOG_FIELDS, **({"case": self.id} if self.tcp is not None else {}))}}}]
+        if self.tcp is not None:
+            return dict({"@type": TCP, "stat_prefix": self.id, "cluster": self.id, "access_log": logs}, **self.tcp)
+        hcm = copy.deepcopy(self.hcm)
+        route = {"match": {"prefix": "/"}, "route": dict({"cluster": self.id}, **self.route)}
+        vhost = dict({"name": "v", "domains": ["*"], "routes": self.routes + [route]}, **self.vhost)
+        return self.filled(dict({
+            "@type": HCM, "stat_prefix": self.id, "http_filters": self.filters + [ROUTER], "access_log": logs,
+            "route_config": {"name": "t", "validate_clusters": False, "virtual_hosts": [vhost]}}, **hcm))
+
+    def clusters(self, port_of):
+        for name, (to, fields) in {"": (self.to, self.cluster), **self.others}.items():
+            c = cluster(self.id + name, *(port_of(word) for word in to.split()), **fields)
+            if not to:
+                c["load_assignment"]["endpoints"] = []
+            yield self.filled(c)
+
+
+class Family:
+    """The cases of one suite, and the bootstrap they make."""
+
+    def __init__(self, suite):
+        self.suite = suite
+        self.cases = []
+
+    def case(self, name, *steps, **options):
+        self.cases.append(Case(len(self.cases), name, steps, **options))
+
+    def configuration(self, side, ports, log):
+        listeners, clusters = [], []
+        for case in self.cases:
+            kind = "hcm" if case.tcp is None else "tcp"
+            listeners.append(dict({"name": case.id, "address": address(ports[case.id]), "filter_chains": [
+                {"filters": [{"name": kind, "typed_config": case.manager(log)}]}]}, **case.listener))
+            clusters += case.clusters(functools.partial(side.port_of, case))
+        return {"node": {"id": "n", "cluster": "c"}, "admin": {"address": address(ports["admin"])},
+                "static_resources": {"listeners": listeners, "clusters": clusters}}
+
+    def names(self):
+        return [case.name for case in self.cases]
+
+
+class Side:
+    """One of the two, with gates of its own."""
+
+    def __init__(self, family, name, command, ports, where, up, up2, other, dead):
+        self.family, self.up, self.up2, self.other, self.dead = family, up, up2, other, dead
+        self.gates, self.limited = {}, []
+        self.count = 0
+        self.lock = threading.Lock()
+        self.proxy = Proxy(name, command, functools.partial(family.configuration, self), ports, where, [ports["admin"]])
+        deadline = time.time() + 10
+        while self.admin("/ready")[0] != 200:
+            assert time.time() < deadline, "never ready"
+            time.sleep(0.02)
+
+    def port_of(self, case, word):
+        if word == "gate":
+            self.gates[case.id] = Gate(self.up)
+            return self.gates[case.id].port
+        if word.startswith("max"):
+            self.limited.append(self.up2.limited(int(word[3:])))
+            return self.limited[-1]
+        return {"up": self.up.port, "other": self.other, "h2": self.up2.port, "dead": self.dead}[word]
+
+    def admin(self, path, method="GET"):
+        c = http.client.HTTPConnection("127.0.0.1", self.proxy.ports["admin"], timeout=10)
+        try:
+            c.request(method, path)
+            r = c.getresponse()
+            return r.status, r.read().decode()
+        finally:
+            c.close()
+
+    def stats(self, case):
+        """{name: value} of the case's cluster and connection manager; what is 0 is left out."""
+        text = self.admin(f"/stats?usedonly&filter=^(cluster|http|tcp)\\.{case.id}[.-]")[1]
+        found = {}
+        for line in text.splitlines():
+            name, _, value = line.partition(": ")
+            if value.isdigit() and value != "0" and not UNLIKE.search(name) and \
+                    not (case.unlike and case.unlike.search(name)):
+                found[name.replace(case.id, "", 1).replace("..", ".")] = int(value)
+        return found
+
+    def send(self, case, request, timeout=5.0, close=0, then=b"", logs=None):
+        with self.lock:
+            self.count += 1
+            mark = f"{case.id}{self.proxy.name[0]}{self.count}x"
+        c = socket.create_connection(("127.0.0.1", self.proxy.ports[case.id]), timeout=timeout)
+        return self.finish(case, c, request.replace(b"CASE", mark.encode()), mark, timeout, close, then, logs)
+
+    def finish(self, case, c, request, mark, timeout, close=0, then=b"", logs=None):
+        answers = []
+        try:
+            c.sendall(request)
+            if close:
+                time.sleep(close)
+            else:
+                answers = read_answers(c, request, timeout, then)
+        except ConnectionError as e:
+            answers = [{"end": type(e).__name__}]
+        c.close()
+        if case.tcp is not None and answers and "end" in answers[0]:
+            answers = [{"end": "closed"}]  # by FIN or RST: that hangs on what of the request was there
+        logs = case.logs if logs is None else logs
+        log = self.proxy.logged(mark, logs) if logs and case.tcp is None else []
+        seen = [s for s in self.up.seen if s[0] == mark]
+        seen2 = [s for s in self.up2.seen if s[0] == mark]
+        result = {"answers": answers, "log": log, "seen": [
+            {"line": s[1], "headers": [list(h) for h in s[2]], "body": s[3].decode("latin-1"), "trailers": s[4]} for s in seen]}
+        result["seen"] += [{"headers": s[1]["headers"], "body": s[1]["body"].decode("latin-1")} for s in seen2]
+        return settled(self.neutral(mark, result))
+
+    def neutral(self, mark, result):
+        """Hosts are one like another: which of them comes first is drawn."""
+        ours = [self.up.port, self.other, self.up2.port, self.dead] + [g.port for g in self.gates.values()] + self.limited
+        text = re.sub("127.0.0.1:(%s)" % "|".join(map(str, ours)), "<host>", json.dumps(result))
+        return neutral(self.proxy, mark, json.loads(text))
+
+    def burst(self, case, step):
+        ready = []
+        for i in range(step.n):
+            with self.lock:
+                self.count += 1
+                mark = f"{case.id}{self.proxy.name[0]}{self.count}x"
+            ready.append((mark, socket.create_connection(("127.0.0.1", self.proxy.ports[case.id]), timeout=5)))
+        time.sleep(0.05)
+        with concurrent.futures.ThreadPoolExecutor(step.n) as pool:
+            results = list(pool.map(lambda m: self.finish(case, m[1], step.request.replace(b"CASE", m[0].encode()), m[0], 5.0),
+                                    ready))
+        return sorted(results, key=lambda r: json.dumps(r["answers"]))
+
+    def run(self, case):
+        """What came of all the steps, in their order."""
+        results = [None] * len(case.steps)
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            started = {}
+            for i, step in enumerate(case.steps):
+                if isinstance(step, bytes):
+                    results[i] = self.send(case, step)
+                elif isinstance(step, start):
+                    started[i] = pool.submit(self.send, case, step.request, **step.options)
+                    time.sleep(0.04)
+                elif isinstance(step, burst):
+                    results[i] = self.burst(case, step)
+                elif isinstance(step, look):
+                    regex = re.compile(step.regex)
+                    results[i] = {k: v for k, v in self.stats(case).items() if regex.search(k)}
+                elif isinstance(step, do):
+                    results[i] = step.function(self)
+                elif step == "open":
+                    self.gates[case.id].open()
+                else:
+                    time.sleep(step)
+            for i, future in started.items():
+                results[i] = future.result()
+        if case.tcp is not None and case.logs:
+            results.append(self.neutral("-", {"log": self.proxy.logged(case.id, case.logs)}))
+        return results
+
+
+class Sides:
+    def __init__(self, family, envoy, sidecar, where):
+        self.family = family
+        self.up, self.up2 = Upstream(), H2Upstream()
+        names = [case.id for case in family.cases] + ["admin"]
+        dead, *ports = free_ports(1 + 2 * len(names))
+        ports = dict(zip(names, ports[:len(names)])), dict(zip(names, ports[len(names):]))
+        other = self.up.another()
+        self.both = [
+            Side(family, "envoy", [str(envoy), "--file-flush-interval-msec", "30", "-l", "error", "--base-id",
+                                   str(free_port())], ports[0], where, self.up, self.up2, other, dead),
+            Side(family, "outrigger", [str(sidecar), "-l", "warning"], ports[1], where, self.up, self.up2, other, dead),
+        ]
+
+    def stop(self):
+        for side in self.both:
+            side.proxy.stop()
+
+    def compare(self, case):
+        """{path: (Envoy's, ours)} of what differs."""
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            envoy, ours = pool.map(lambda side: side.run(case), self.both)
+        # What ends connections is counted a moment later.
+        deadline = time.time() + 2
+        while True:
+            counters = [side.stats(case) for side in self.both]
+            if counters[0] == counters[1] or time.time() > deadline:
+                break
+            time.sleep(0.05)
+        return differences({"step": envoy, "counters": counters[0]}, {"step": ours, "counters": counters[1]})
+
+
+def suite(family):
+    """The fixture and the tests of a family, to be bound to names in its module."""
+    table = listed.Listed(family.suite, family.names())
+
+    @pytest.fixture(scope="module")
+    def sides(envoy, build, tmp_path_factory):
+        both = Sides(family, envoy, build / "sidecar" / "outrigger-sidecar", tmp_path_factory.mktemp(family.suite))
+        yield both
+        both.stop()
+
+    @pytest.mark.parametrize("case", family.cases, ids=family.names())
+    def test_same_as_envoy(sides, case):
+        table.check(case.name, sides.compare(case))
+
+    def test_every_listed_difference_is_one():
+        table.check_used()
+
+    return sides, test_same_as_envoy, test_every_listed_difference_is_one
