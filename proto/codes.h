@@ -45,6 +45,7 @@ enum finding_code {
     OG_TRY_LONGER_THAN_ROUTE = 404, /* perTryTimeout above the route's timeout */
     OG_RETRIES_CUT = 405,          /* attempts x perTryTimeout above the route's timeout */
     OG_RETRIES_OFF = 406,          /* attempts 0, beside settings of retries */
+    OG_FAILOVER_OFF = 407,         /* failover between localities without outlierDetection */
 
     OG_INJECTED = 501,     /* a workload got its sidecar */
     OG_NOT_INJECTED = 502, /* and why not */

@@ -86,6 +86,9 @@ bool node_identity(const CORE(Node) *node, struct arena *arena, struct client_id
     if (ns.n > 0 && host_is_dns_name(ns))
         identity_r->ns = ns;
     identity_r->labels = read_labels(find(node->metadata, "LABELS"), arena);
+    if (node->locality)
+        identity_r->locality =
+            arena_printf(arena, "%s/%s/%s", node->locality->region, node->locality->zone, node->locality->sub_zone);
     identity_r->is_grpc = str_has_prefix(str_of(node->user_agent_name), STR("gRPC")) ||
                           str_eq_c(text_of(find(node->metadata, "GENERATOR")), "grpc");
     return true;

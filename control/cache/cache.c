@@ -3,6 +3,7 @@
  * update; groups and clients then compile what the kinds of the changed objects may touch. */
 #include "control/cache/cache.h"
 
+#include "control/compile/locality.h"
 #include "sidecar/base/die.h"
 #include "sidecar/base/list.h"
 
@@ -36,7 +37,7 @@ struct cache {
     uint64_t digests[KIND_COUNT];
     uint64_t generation;
     uint64_t contents; /* counts contents of sets */
-    bool needs_labels;
+    bool needs_labels, needs_locality;
     struct list groups, clients;
 };
 
@@ -113,6 +114,8 @@ static void compile_own(struct cache *cache, struct cache_client *c)
 static void write_key(const struct cache *cache, const struct client *client, struct buf *out)
 {
     buf_printf(out, "%s%.*s\n", client->is_grpc ? "grpc " : "", STR_FMT(client->ns));
+    if (cache->needs_locality)
+        buf_printf(out, "%.*s\n", STR_FMT(client->locality));
     if (cache->needs_labels)
         labels_write(client->labels, out);
 }
@@ -156,6 +159,7 @@ static struct group *acquire_group(struct cache *cache, const struct client *cli
         g->arena = arena_new(512);
         g->client.ns = arena_str(g->arena, client->ns);
         g->client.labels = labels_copy(g->arena, client->labels);
+        g->client.locality = arena_str(g->arena, client->locality);
         g->client.is_grpc = client->is_grpc;
         list_init(&g->link);
         list_push_back(&cache->groups, &g->link);
@@ -188,6 +192,7 @@ static void place_client(struct cache_client *c)
     struct client client = {
         .ns = c->identity.ns,
         .labels = c->pod ? c->pod->labels : c->identity.labels,
+        .locality = c->pod ? c->pod->locality : c->identity.locality,
         .is_grpc = c->identity.is_grpc,
     };
     c->group = acquire_group(cache, &client);
@@ -204,6 +209,7 @@ struct cache_client *cache_client_new(struct cache *cache, const struct client_i
         .pod = arena_str(c->arena, identity->pod),
         .ip = arena_str(c->arena, identity->ip),
         .labels = labels_copy(c->arena, identity->labels),
+        .locality = arena_str(c->arena, identity->locality),
         .is_grpc = identity->is_grpc,
     };
     list_init(&c->link);
@@ -326,6 +332,7 @@ bool cache_update(struct cache *cache, struct object *const *objects, unsigned c
     struct registry *old = cache->registry;
     cache->registry = registry_build(objects, count, &cache->options);
     cache->needs_labels = view_needs_labels(cache->registry);
+    cache->needs_locality = locality_matters(cache->registry);
     registry_free(&old);
     bool is_changed = (changed & ~UNUSED) != 0;
     bool endpoints_only = (changed & ~UNUSED & ~OBSERVED) == 0;

@@ -19,7 +19,8 @@ uint64_t cache_generation(const struct cache *cache);
 
 struct client_identity {
     struct str ns, pod, ip;
-    struct labels labels; /* what the client says; believed only where the pod is unknown */
+    struct labels labels; /* what the client says; believed only where the pod is unknown, as is its locality */
+    struct str locality;  /* "region/zone/subzone" */
     bool is_grpc;
 };
 struct cache_client *cache_client_new(struct cache *cache, const struct client_identity *identity);

@@ -49,7 +49,10 @@ void check_http_route(struct check *c, const ISTIO(HTTPRoute) *route);
 void check_headers(struct check *c, const char *leaf, const ISTIO(Headers) *headers);
 void check_destination(struct check *c, const char *leaf, const ISTIO(Destination) *destination);
 void check_destination_rule(struct check *c);
-void check_traffic_policy(struct check *c, const char *leaf, const ISTIO(TrafficPolicy) *policy);
+/* above: of the rule, where policy is of a subset; may be NULL. */
+void check_traffic_policy(struct check *c, const char *leaf, const ISTIO(TrafficPolicy) *policy,
+                          const ISTIO(TrafficPolicy) *above);
+void check_locality_setting(struct check *c, const ISTIO(LocalityLoadBalancerSetting) *setting, bool has_ejection);
 void check_service_entry(struct check *c);
 void check_workload_entry(struct check *c);
 void check_service(struct check *c);

@@ -53,7 +53,7 @@ static void check_hash(struct check *c, const ISTIO(LoadBalancerSettings__Consis
     path_pop(c, mark);
 }
 
-static void check_load_balancer(struct check *c, const ISTIO(LoadBalancerSettings) *lb)
+static void check_load_balancer(struct check *c, const ISTIO(LoadBalancerSettings) *lb, bool has_ejection)
 {
     if (!lb)
         return;
@@ -63,9 +63,7 @@ static void check_load_balancer(struct check *c, const ISTIO(LoadBalancerSetting
         check_hash(c, lb->consistent_hash);
     else if (lb->simple == ISTIO__NETWORKING__V1ALPHA3__LOAD_BALANCER_SETTINGS__SIMPLE_LB__LEAST_CONN)
         check_warn(c, OG_DEPRECATED, ".simple", "use LEAST_REQUEST", "LEAST_CONN is deprecated");
-    const ISTIO(LocalityLoadBalancerSetting) *locality = lb->locality_lb_setting;
-    if (locality && (locality->n_distribute > 0 || locality->n_failover > 0 || locality->n_failover_priority > 0))
-        check_not_built(c, ".localityLbSetting", "distribution and failover between localities");
+    check_locality_setting(c, lb->locality_lb_setting, has_ejection);
     if (lb->zone_aware_lb_setting)
         check_not_built(c, ".zoneAwareLbSetting", "zone-aware balancing");
     if (lb->warmup_duration_secs)
@@ -179,12 +177,13 @@ static void check_tls(struct check *c, const ISTIO(ClientTLSSettings) *tls)
     check_not_built(c, ".tls", "TLS towards upstreams waits for certificates; only mode DISABLE");
 }
 
-void check_traffic_policy(struct check *c, const char *leaf, const ISTIO(TrafficPolicy) *policy)
+void check_traffic_policy(struct check *c, const char *leaf, const ISTIO(TrafficPolicy) *policy,
+                          const ISTIO(TrafficPolicy) *above)
 {
     if (!policy)
         return;
     size_t mark = path_push(c, "%s", leaf);
-    check_load_balancer(c, policy->load_balancer);
+    check_load_balancer(c, policy->load_balancer, policy->outlier_detection || (above && above->outlier_detection));
     check_pool(c, policy->connection_pool);
     check_outlier(c, policy->outlier_detection);
     check_tls(c, policy->tls);
@@ -205,7 +204,7 @@ void check_traffic_policy(struct check *c, const char *leaf, const ISTIO(Traffic
             check_error(c, OG_MISSING_FIELD, ".port.number", "", "must be given");
         else
             check_port(c, ".port.number", port->port->number);
-        check_load_balancer(c, port->load_balancer);
+        check_load_balancer(c, port->load_balancer, port->outlier_detection != NULL);
         check_pool(c, port->connection_pool);
         check_outlier(c, port->outlier_detection);
         check_tls(c, port->tls);
@@ -227,7 +226,7 @@ static void check_subsets(struct check *c, const ISTIO(DestinationRule) *rule)
             if (strcmp(rule->subsets[j]->name, subset->name) == 0)
                 check_error(c, OG_BAD_VALUE, ".name", "rename one", "the subset \"%s\" is there twice", subset->name);
         }
-        check_traffic_policy(c, ".trafficPolicy", subset->traffic_policy);
+        check_traffic_policy(c, ".trafficPolicy", subset->traffic_policy, rule->traffic_policy);
         path_pop(c, mark);
     }
 }
@@ -238,7 +237,7 @@ void check_destination_rule(struct check *c)
     size_t mark = path_push(c, "spec");
     check_host(c, ".host", rule->host);
     check_export_to(c, rule->n_export_to, rule->export_to);
-    check_traffic_policy(c, ".trafficPolicy", rule->traffic_policy);
+    check_traffic_policy(c, ".trafficPolicy", rule->traffic_policy, NULL);
     check_subsets(c, rule);
     path_pop(c, mark);
 }

@@ -362,14 +362,15 @@ void cluster_describe(struct build *b, const struct service *s, const struct obj
     EMIT_PUSH(a, services->list_value->n_values, services->list_value->values, item);
 }
 
-static void discover_by_dns(struct build *b, const struct service *s, unsigned port_at, struct labels labels, bool is_first)
+static void discover_by_dns(struct build *b, const struct service *s, unsigned port_at, struct labels labels,
+                            const struct locality_plan *plan)
 {
     struct arena *a = b->arena;
     CLUSTER(Cluster) *c = b->cluster;
     Google__Protobuf__Duration *refresh = b->view->registry->mesh->dns_refresh_rate;
     CORE(TypedExtensionConfig) *resolver = emit_extension(a);
     Envoy__Extensions__Network__DnsResolver__Cares__V3__CaresDnsResolverConfig *cares = emit_cares(a);
-    c->type = is_first ? ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__LOGICAL_DNS
+    c->type = s->resolution == SERVICE_DNS_FIRST ? ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__LOGICAL_DNS
                        : ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STRICT_DNS;
     c->dns_lookup_family = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DNS_LOOKUP_FAMILY__V4_ONLY;
     c->dns_refresh_rate = refresh ? refresh : emit_duration(a, 60000);
@@ -379,17 +380,18 @@ static void discover_by_dns(struct build *b, const struct service *s, unsigned p
     resolver->name = emit_text(a, STR("envoy.network.dns_resolver.cares"));
     resolver->typed_config = emit_any(a, cares);
     c->typed_dns_resolver_config = resolver;
-    c->load_assignment = endpoints_of(a, str_of(c->name), s, port_at, labels);
+    c->load_assignment = endpoints_of(a, str_of(c->name), s, port_at, labels, plan);
 }
 
-static void discover(struct build *b, const struct service *s, unsigned port_at, struct labels labels)
+static void discover(struct build *b, const struct service *s, unsigned port_at, struct labels labels,
+                     const struct locality_plan *plan)
 {
     CLUSTER(Cluster) *c = b->cluster;
     c->common_lb_config = emit_common_lb(b->arena);
     switch (s->resolution) {
     case SERVICE_DNS:
     case SERVICE_DNS_FIRST:
-        discover_by_dns(b, s, port_at, labels, s->resolution == SERVICE_DNS_FIRST);
+        discover_by_dns(b, s, port_at, labels, plan);
         break;
     case SERVICE_PASSTHROUGH:
         c->type = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST;
@@ -403,6 +405,11 @@ static void discover(struct build *b, const struct service *s, unsigned port_at,
     }
     /* Written although 0: Envoy's default is 50, Istio's is no panic. */
     c->common_lb_config->healthy_panic_threshold = emit_percent_of(b->arena, 0);
+    if (locality_is_weighted(plan)) {
+        c->common_lb_config->locality_config_specifier_case =
+            ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_LOCALITY_WEIGHTED_LB_CONFIG;
+        c->common_lb_config->locality_weighted_lb_config = emit_locality_weighted(b->arena);
+    }
 }
 
 static void add_service_cluster(struct view *v, const struct service *s, unsigned port_at, const struct host_policy *host,
@@ -414,7 +421,8 @@ static void add_service_cluster(struct view *v, const struct service *s, unsigne
     struct policy policy = policy_of(host, subset, port->number);
     struct build b;
     cluster_begin(&b, v, compile_cluster_name(v->arena, port->number, subset_name, s->host));
-    discover(&b, s, port_at, subset ? subset->labels : (struct labels){NULL, 0});
+    struct locality_plan plan = locality_plan_of(v, &policy);
+    discover(&b, s, port_at, subset ? subset->labels : (struct labels){NULL, 0}, &plan);
     cluster_speak(&b, port->protocol, &policy, false);
     cluster_apply_pool(&b, &policy);
     apply_outlier(&b, policy.outlier);

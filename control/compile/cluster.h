@@ -3,6 +3,7 @@
 #define OUTRIGGER_CONTROL_COMPILE_CLUSTER_H
 
 #include "control/compile/compile.h"
+#include "control/compile/locality.h"
 #include "control/compile/policy.h"
 
 /* A cluster while it is being built. */
@@ -21,8 +22,8 @@ void cluster_describe(struct build *b, const struct service *s, const struct obj
 void cluster_bind_source(struct build *b, struct str source_ip); /* "": not bound */
 void cluster_add_passthrough(struct view *v, struct str name, struct str source_ip, struct compiled *out);
 
-/* The endpoints of one port that carry all of labels. */
+/* The endpoints of one port that carry all of labels, in the client's order of places. */
 ENDPOINT(ClusterLoadAssignment) *endpoints_of(struct arena *a, struct str cluster_name, const struct service *s, unsigned port_at,
-                                              struct labels labels);
+                                              struct labels labels, const struct locality_plan *plan);
 
 #endif

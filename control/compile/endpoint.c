@@ -1,4 +1,4 @@
-/* Endpoints of clusters, grouped by locality in the order of first sight. */
+/* Endpoints of clusters, grouped by locality and priority in the order of first sight. */
 #include "control/compile/cluster.h"
 
 #include "sidecar/base/die.h"
@@ -61,10 +61,10 @@ struct gathered {
     size_t cap;
 };
 
-static ENDPOINT(LocalityLbEndpoints) *locality_for(struct arena *a, struct gathered *g, struct str name)
+static ENDPOINT(LocalityLbEndpoints) *locality_for(struct arena *a, struct gathered *g, struct str name, uint32_t priority)
 {
     for (size_t i = 0; i < g->to->n_endpoints; i++) {
-        if (str_eq(g->names[i], name))
+        if (str_eq(g->names[i], name) && g->to->endpoints[i]->priority == priority)
             return g->to->endpoints[i];
     }
     if (g->to->n_endpoints == g->cap) {
@@ -77,13 +77,14 @@ static ENDPOINT(LocalityLbEndpoints) *locality_for(struct arena *a, struct gathe
     ENDPOINT(LocalityLbEndpoints) *l = emit_locality_endpoints(a);
     l->locality = parse_locality(a, name);
     l->load_balancing_weight = emit_u32(a, 0);
+    l->priority = priority;
     g->names[g->to->n_endpoints] = name;
     EMIT_PUSH(a, g->to->n_endpoints, g->to->endpoints, l);
     return l;
 }
 
 ENDPOINT(ClusterLoadAssignment) *endpoints_of(struct arena *a, struct str cluster_name, const struct service *s, unsigned port_at,
-                                              struct labels labels)
+                                              struct labels labels, const struct locality_plan *plan)
 {
     ENDPOINT(ClusterLoadAssignment) *to = emit_assignment(a);
     struct gathered g = {.to = to};
@@ -93,31 +94,33 @@ ENDPOINT(ClusterLoadAssignment) *endpoints_of(struct arena *a, struct str cluste
         const struct endpoint *e = &s->endpoints[i];
         if (e->ports[port_at] == 0 || !labels_match(labels, e->labels))
             continue;
-        ENDPOINT(LocalityLbEndpoints) *l = locality_for(a, &g, e->locality);
+        ENDPOINT(LocalityLbEndpoints) *l = locality_for(a, &g, e->locality, locality_priority(plan, e));
         ENDPOINT(LbEndpoint) *lb = lb_endpoint(a, s, e, e->ports[port_at]);
         EMIT_PUSH(a, l->n_lb_endpoints, l->lb_endpoints, lb);
         l->load_balancing_weight->value += lb->load_balancing_weight->value;
     }
+    locality_finish(plan, a, to);
     return to;
 }
 
 /* A policy of PASSTHROUGH takes the caller's address: no endpoints are asked for. */
-static bool has_eds(const struct host_policy *host, const struct subset_rule *subset, uint32_t port)
+static bool has_eds(const struct policy *p)
 {
-    struct policy p = policy_of(host, subset, port);
-    return !p.load_balancer || policy_hash(&p) ||
-           p.load_balancer->simple != ISTIO__NETWORKING__V1ALPHA3__LOAD_BALANCER_SETTINGS__SIMPLE_LB__PASSTHROUGH;
+    return !p->load_balancer || policy_hash(p) ||
+           p->load_balancer->simple != ISTIO__NETWORKING__V1ALPHA3__LOAD_BALANCER_SETTINGS__SIMPLE_LB__PASSTHROUGH;
 }
 
 static void add_port(struct view *v, const struct service *s, unsigned port_at, const struct host_policy *host,
                      const struct subset_rule *subset, struct compiled *out)
 {
     uint32_t number = s->ports[port_at].number;
-    if (!has_eds(host, subset, number))
+    struct policy policy = policy_of(host, subset, number);
+    if (!has_eds(&policy))
         return;
     struct str name = str_of(compile_cluster_name(v->arena, number, subset ? subset->spec->name : "", s->host));
     struct labels labels = subset ? subset->labels : (struct labels){NULL, 0};
-    compiled_add(out, name, endpoints_of(v->arena, name, s, port_at, labels));
+    struct locality_plan plan = locality_plan_of(v, &policy);
+    compiled_add(out, name, endpoints_of(v->arena, name, s, port_at, labels, &plan));
 }
 
 void compile_endpoints(struct view *v, struct compiled *out)

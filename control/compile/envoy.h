@@ -92,6 +92,8 @@ EMIT(regex_substitute, MATCHER(RegexMatchAndSubstitute), envoy__type__matcher__v
 EMIT_CLUSTER(cluster, Cluster, cluster)
 EMIT_CLUSTER(eds_config, Cluster__EdsClusterConfig, cluster__eds_cluster_config)
 EMIT_CLUSTER(common_lb, Cluster__CommonLbConfig, cluster__common_lb_config)
+EMIT_CLUSTER(locality_weighted, Cluster__CommonLbConfig__LocalityWeightedLbConfig,
+             cluster__common_lb_config__locality_weighted_lb_config)
 EMIT_CLUSTER(ring_hash, Cluster__RingHashLbConfig, cluster__ring_hash_lb_config)
 EMIT_CLUSTER(maglev, Cluster__MaglevLbConfig, cluster__maglev_lb_config)
 EMIT_CLUSTER(least_request, Cluster__LeastRequestLbConfig, cluster__least_request_lb_config)

@@ -2,6 +2,7 @@
 #include "control/compile/view.h"
 
 #include "control/compile/emit.h"
+#include "control/compile/locality.h"
 #include "control/model/delegate.h"
 #include "control/model/host.h"
 #include "sidecar/base/die.h"
@@ -275,6 +276,8 @@ const struct host_policy *view_policy(struct view *v, struct str host, struct st
 
 bool view_needs_labels(const struct registry *r)
 {
+    if (locality_needs_labels(r))
+        return true;
     for (unsigned i = 0; i < r->destination_rule_count; i++) {
         const ISTIO(DestinationRule) *rule = (const ISTIO(DestinationRule) *)r->destination_rules[i]->body;
         if (rule->workload_selector && rule->workload_selector->n_match_labels > 0)

@@ -8,6 +8,7 @@
 struct client {
     struct str ns;
     struct labels labels;
+    struct str locality; /* "region/zone/subzone"; "": not told */
     bool is_grpc; /* a gRPC library with xds:///, not a sidecar */
 };
 
