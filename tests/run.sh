@@ -6,7 +6,7 @@
 # nothing failed.
 set -u
 cd "$(dirname "$0")/.."
-all_stages="lint unit clang asan tsan fuzz interop scenario netns demo"
+all_stages="lint unit clang asan tsan fuzz interop scenario netns demo demo-envoy chaos"
 quick_stages="lint unit"
 stages=$all_stages
 if [ "${1:-}" = quick ]; then
@@ -133,6 +133,8 @@ for stage in $stages; do
         ;;
     netns) pytests netns tests/netns ;;
     demo) one demo deploy/demo.sh --check ;;
+    demo-envoy) one demo-envoy deploy/demo.sh --check --sidecar envoy ;;
+    chaos) one chaos tests/chaos/run.sh --faults crash,black-hole --policies demo ;; # all of it takes ten minutes
     esac
 done
 say "$passed passed, $failed failed, $skipped skipped"
