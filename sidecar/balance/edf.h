@@ -7,7 +7,9 @@
 #include <stdint.h>
 
 struct edf_item {
-    double deadline;
+    double deadline; /* base + turns / weight: by one division, so that equal turns come out equal */
+    double base, weight;
+    uint64_t turns;
     uint64_t sequence; /* equal deadlines: first in, first out */
     uint32_t item;
 };
@@ -18,6 +20,7 @@ struct edf {
     uint32_t count, cap;
     uint64_t sequence;
     double now;
+    struct edf_item taken; /* the last one */
 };
 
 void edf_fini(struct edf *e);

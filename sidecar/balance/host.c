@@ -26,7 +26,6 @@ void host_init(struct host *h, const struct addr *addr, void (*unref)(struct hos
     memset(h, 0, sizeof(*h));
     h->addr = *addr;
     addr_format(addr, h->text, sizeof(h->text));
-    h->hash_key = h->text;
     h->hostname = "";
     atomic_init(&h->refs, 1);
     h->unref = unref;

@@ -122,37 +122,42 @@ static void priorities_fill(struct host_view *view, struct seen *seen)
     }
 }
 
-static void shares_of_list(const struct host_list *list, double part, struct host_share *shares,
-                           unsigned *count)
+static const char *table_key(const struct host_view *view, const struct host *h)
+{
+    if (h->hash_key)
+        return h->hash_key;
+    return view->set->options.use_hostname ? h->hostname : h->text;
+}
+
+static void shares_of_list(const struct host_view *view, struct host_priority *p,
+                           const struct host_list *list, double part)
 {
     double sum = 0;
     for (unsigned i = 0; i < list->count; i++)
         sum += list->v[i]->weight;
     for (unsigned i = 0; i < list->count; i++)
-        shares[(*count)++] = (struct host_share){list->v[i]->host, part * list->v[i]->weight / sum};
+        p->shares[p->share_count++] =
+            (struct host_share){list->v[i]->host, table_key(view, list->v[i]->host),
+                                list->v[i]->weight * part / sum};
 }
 
 /* The hosts that a table is made of: all in panic, else the healthy ones; by locality weight where
- * that counts. */
-static unsigned shares_of_priority(const struct host_view *view, const struct host_priority *p,
-                                   struct host_share *shares)
+ * that counts. The weight of a locality without such hosts is lost, as in Envoy. */
+static void shares_fill(const struct host_view *view, struct host_priority *p)
 {
-    unsigned count = 0;
+    p->shares = ARENA_ARRAY(view->arena, struct host_share, p->all.count + 1);
+    if (p->locality_count == 0) {
+        shares_of_list(view, p, p->panic ? &p->all : &p->healthy, 1.0);
+        return;
+    }
     double sum = 0;
-    for (unsigned i = 0; i < p->locality_count; i++) {
-        const struct host_locality *l = &p->localities[i];
-        sum += (p->panic ? l->all.count : l->healthy.count) ? l->weight : 0;
-    }
-    if (!view->set->options.locality_weighted || sum == 0) {
-        shares_of_list(p->panic ? &p->all : &p->healthy, 1.0, shares, &count);
-        return count;
-    }
+    for (unsigned i = 0; i < p->locality_count; i++)
+        sum += p->localities[i].weight;
     for (unsigned i = 0; i < p->locality_count; i++) {
         const struct host_locality *l = &p->localities[i];
         if (l->weight)
-            shares_of_list(p->panic ? &l->all : &l->healthy, l->weight / sum, shares, &count);
+            shares_of_list(view, p, p->panic ? &l->all : &l->healthy, l->weight / sum);
     }
-    return count;
 }
 
 static void tables_make(struct host_view *view)
@@ -160,16 +165,14 @@ static void tables_make(struct host_view *view)
     const struct hostset_options *o = &view->set->options;
     if (o->policy != BALANCE_RING_HASH && o->policy != BALANCE_MAGLEV)
         return;
-    struct host_share *shares = xcalloc(view->count + 1, sizeof(*shares));
     for (unsigned i = 0; i < view->priority_count; i++) {
         struct host_priority *p = &view->priorities[i];
-        unsigned count = shares_of_priority(view, p, shares);
+        shares_fill(view, p);
         if (o->policy == BALANCE_RING_HASH)
-            p->ring = ring_new(view->arena, shares, count, o->ring_min, o->ring_max);
+            p->ring = ring_new(view->arena, p->shares, p->share_count, o->ring_min, o->ring_max);
         else
-            p->maglev = maglev_new(view->arena, shares, count, o->maglev_table_size);
+            p->maglev = maglev_new(view->arena, p->shares, p->share_count, o->maglev_table_size);
     }
-    free(shares);
 }
 
 struct host_view *host_view_new(const struct hostset *s)

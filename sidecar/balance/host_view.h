@@ -32,6 +32,8 @@ struct host_priority {
     bool panic;
     struct ring *ring;     /* ring hash: over the hosts in use */
     struct maglev *maglev; /* maglev: likewise */
+    struct host_share *shares; /* the hosts in use with their parts of the table */
+    unsigned share_count;
 };
 
 struct host_view {

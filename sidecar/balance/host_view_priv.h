@@ -8,9 +8,10 @@
 /* priority.c: fills loads and panic of all priorities from their lists. */
 void priority_spread(struct host_view *view);
 
-/* A host with its share of a table; the shares of one table sum to 1. */
+/* A host with its share of a table; the shares of one table sum to at most 1. */
 struct host_share {
     struct host *host;
+    const char *key; /* what it is placed by */
     double share;
 };
 

@@ -25,12 +25,22 @@ enum balance_policy {
 struct hostset_options {
     enum balance_policy policy;
     uint32_t overprovisioning_factor; /* percent: 140 by default */
-    double panic_threshold;        /* percent of healthy hosts below which all are used; 0: never */
+    uint32_t panic_threshold;      /* percent of healthy hosts below which all are used; 0: never */
     bool locality_weighted;        /* localities share a priority's load by their weights */
     bool weighted_priority_health; /* health of a priority counts weights instead of hosts */
+    bool fail_on_panic;            /* in panic nobody is picked, instead of all */
     uint32_t choice_count;         /* least request: samples, 2 by default */
+    bool full_scan;                /* least request: all hosts are looked at */
+    double active_request_bias;    /* least request by weight: weight / (active + 1) ^ bias */
     uint64_t ring_min, ring_max;
-    uint64_t maglev_table_size; /* a prime */
+    uint64_t maglev_table_size;   /* a prime */
+    bool use_hostname;            /* tables place hosts by hostname */
+    uint32_t hash_balance_factor; /* tables: percent of the mean load that a host takes; 0: no bound */
+    struct {
+        uint64_t window_ms;     /* 0: off */
+        double aggression;      /* 1: linear */
+        double min_weight_part; /* 0.1 by default: what a host begins with, at least */
+    } slow_start;               /* round robin and least request */
 };
 
 struct hostset_member {

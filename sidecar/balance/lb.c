@@ -7,7 +7,6 @@
  * the view changes, the queues are made anew. */
 #include "sidecar/balance/lb.h"
 
-#include "sidecar/balance/host_view_priv.h"
 #include "sidecar/balance/lb_priv.h"
 
 #include <stdlib.h>
@@ -49,6 +48,8 @@ static void view_use(struct lb *lb, const struct host_view *view)
 {
     lb->view = view;
     queues_drop(lb);
+    lb->is_placed = false;
+    lb->latest_added_ms = lb_slow_start_latest(view);
     if (view->list_count <= lb->place_count)
         return;
     lb->places = xrealloc(lb->places, view->list_count * sizeof(*lb->places));
@@ -147,11 +148,12 @@ static const struct host_locality *locality_choose(struct lb *lb, const struct h
     return &p->localities[at];
 }
 
+/* NULL: in panic, and that is to fail. */
 static const struct host_list *list_choose(struct lb *lb, const struct host_priority *p,
                                            bool degraded)
 {
     if (p->panic)
-        return &p->all;
+        return lb->set->options.fail_on_panic ? NULL : &p->all;
     const struct host_locality *l = locality_choose(lb, p, degraded);
     if (l)
         return degraded ? &l->degraded : &l->healthy;
@@ -160,7 +162,7 @@ static const struct host_list *list_choose(struct lb *lb, const struct host_prio
 
 static struct host *policy_pick(struct lb *lb, const struct host_list *list)
 {
-    if (list->count == 0)
+    if (!list || list->count == 0)
         return NULL;
     switch (lb->set->options.policy) {
     case BALANCE_ROUND_ROBIN:
@@ -190,9 +192,12 @@ static struct host *pick_by_table(struct lb *lb, const struct lb_ctx *ctx, unsig
     bool degraded;
     const struct host_priority *p = priority_choose(lb->view, hash, &degraded);
     *panic_picks += p->panic;
+    uint32_t factor = lb->set->options.hash_balance_factor;
     struct host *h = NULL;
     for (unsigned i = 0; i < ctx->max_picks || i == 0; i++) {
         h = p->ring ? ring_pick(p->ring, hash, i) : maglev_pick(p->maglev, hash, i);
+        if (h && factor)
+            h = lb_bounded_pick(p, h, hash, ctx, factor);
         if (!h || !was_tried(ctx, h))
             break;
     }
@@ -221,6 +226,10 @@ struct host *lb_pick(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_pi
     if (lb->set) {
         if (!host_view_is_current(lb->view))
             view_renew(lb);
+        lb->now_ms = ctx->now_ms;
+        if (!lb->is_placed)
+            lb->by_queue = lb_slow_start_is_on(lb);
+        lb->is_placed = true;
         enum balance_policy policy = lb->set->options.policy;
         bool by_table = policy == BALANCE_RING_HASH || policy == BALANCE_MAGLEV;
         h = by_table ? pick_by_table(lb, ctx, &panic_picks) : pick_by_list(lb, ctx, &panic_picks);

@@ -18,6 +18,8 @@ void lb_update(struct lb *lb, struct hostset *set);
 struct hostset *lb_set(const struct lb *lb); /* NULL: none yet */
 
 struct lb_ctx {
+    uint64_t now_ms;          /* monotonic: slow start */
+    uint64_t active_requests; /* of the whole cluster: hash_balance_factor */
     bool has_hash; /* else ring and maglev draw */
     uint64_t hash;
     struct host *const *tried; /* a pick among these is drawn again, */

@@ -2,7 +2,8 @@
  *
  * Made with its host set, immutable afterwards. Each host walks its own permutation of the places
  * (offset and skip from two hashes of its key) and takes the next free one when it is its turn; a
- * host of half the greatest weight has every second turn. */
+ * host of half the greatest weight has every second turn. The turns go by key, so that the order in which
+ * hosts are given does not matter. */
 #include "sidecar/balance/host_view_priv.h"
 #include "sidecar/base/hash.h"
 
@@ -16,9 +17,18 @@ struct maglev {
 
 struct walker {
     struct host *host;
+    const char *key;
+    unsigned given; /* its place among those given */
     uint64_t offset, skip, next;
     double share, due; /* takes part in the turns at which turn * share has reached due */
 };
+
+static int by_key(const void *a, const void *b)
+{
+    const struct walker *x = a, *y = b;
+    int order = strcmp(x->key, y->key);
+    return order ? order : x->given < y->given ? -1 : x->given > y->given;
+}
 
 static void walker_take(struct maglev *m, struct walker *w)
 {
@@ -56,13 +66,16 @@ struct maglev *maglev_new(struct arena *a, const struct host_share *hosts, unsig
     struct walker *walkers = xcalloc(count, sizeof(*walkers));
     double greatest = 0;
     for (unsigned i = 0; i < count; i++) {
-        const char *key = hosts[i].host->hash_key;
+        const char *key = hosts[i].key;
         walkers[i].host = hosts[i].host;
+        walkers[i].key = key;
+        walkers[i].given = i;
         walkers[i].offset = hash_xx64(key, strlen(key), 0) % table_size;
         walkers[i].skip = hash_xx64(key, strlen(key), 1) % (table_size - 1) + 1;
         walkers[i].share = hosts[i].share;
         greatest = hosts[i].share > greatest ? hosts[i].share : greatest;
     }
+    qsort(walkers, count, sizeof(*walkers), by_key);
     places_fill(m, walkers, count, greatest);
     free(walkers);
     return m;

@@ -3,7 +3,7 @@
 #define OUTRIGGER_BALANCE_LB_PRIV_H
 
 #include "sidecar/balance/edf.h"
-#include "sidecar/balance/host_view.h"
+#include "sidecar/balance/host_view_priv.h"
 #include "sidecar/balance/lb.h"
 
 /* The position in one host list, or in one split over localities. */
@@ -19,6 +19,10 @@ struct lb {
     struct lb_place *places; /* by list id */
     unsigned place_count;
     uint64_t seed; /* where round robin starts */
+    uint64_t now_ms;          /* of the pick under way */
+    uint64_t latest_added_ms; /* slow start: when the last healthy host of the view joined */
+    bool is_placed;           /* a pick was made in the view */
+    bool by_queue;            /* equal weights too go by queue: the view was placed in slow start */
     lb_random_fn *random;
     void *random_ctx;
 };
@@ -27,6 +31,21 @@ struct lb {
 struct host *lb_rr_pick(struct lb *lb, const struct host_list *list);
 struct host *lb_least_pick(struct lb *lb, const struct host_list *list);
 struct host *lb_random_pick(struct lb *lb, const struct host_list *list);
+
+/* lb_bounded.c: the table's pick first, or another one if it has too much to do already. */
+struct host *lb_bounded_pick(const struct host_priority *p, struct host *first, uint64_t hash,
+                             const struct lb_ctx *ctx, uint32_t factor);
+
+/* lb_slow_start.c */
+uint64_t lb_slow_start_latest(const struct host_view *view);
+bool lb_slow_start_is_on(const struct lb *lb);
+double lb_slow_start_weight(const struct lb *lb, const struct hostset_member *m, double weight);
+
+/* Whether a list goes by queue. */
+static inline bool lb_has_queue(const struct lb *lb, const struct host_list *list)
+{
+    return !list->equal_weights || lb->by_queue;
+}
 
 /* Weight of a member for the queue: its own, or least request's. */
 double lb_rr_weight(const struct lb *lb, const struct hostset_member *m);

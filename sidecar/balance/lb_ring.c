@@ -67,7 +67,7 @@ struct ring *ring_new(struct arena *a, const struct host_share *hosts, unsigned 
         for (unsigned at = 0; (double)r->count < wanted; at++) {
             assert(r->count < cap);
             r->points[r->count++] =
-                (struct point){point_hash(hosts[i].host->hash_key, at), hosts[i].host};
+                (struct point){point_hash(hosts[i].key, at), hosts[i].host};
         }
     }
     qsort(r->points, r->count, sizeof(*r->points), by_hash);

@@ -4,13 +4,12 @@
 
 double lb_rr_weight(const struct lb *lb, const struct hostset_member *m)
 {
-    (void)lb;
-    return m->weight;
+    return lb_slow_start_weight(lb, m, m->weight);
 }
 
 struct host *lb_rr_pick(struct lb *lb, const struct host_list *list)
 {
-    if (!list->equal_weights)
+    if (lb_has_queue(lb, list))
         return lb_queue_pick(lb, list, lb_rr_weight)->host;
     return list->v[lb->places[list->id].index++ % list->count]->host;
 }

@@ -1,5 +1,6 @@
 /* Envoy's Cluster, checked and turned into a cluster_cfg. Main thread. Defaults are Envoy's, set by cluster_cfg_new; only
  * what the message says is changed here. */
+#include "sidecar/config/build_balance.h"
 #include "sidecar/config/build_value.h"
 #include "sidecar/config/supported.h"
 
@@ -11,7 +12,6 @@
 #define DISCOVERY(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_##x
 #define TYPE(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__##x
 #define LB_CONFIG(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_##x
-#define LB(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__##x
 
 static bool build_type(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
 {
@@ -54,77 +54,6 @@ static bool build_eds(const Envoy__Config__Cluster__V3__Cluster *m, struct clust
     c->eds_fetch_timeout_ms = codec_duration_ms(eds->eds_config->initial_fetch_timeout, 15000);
     if (eds->service_name[0])
         c->eds_name = arena_str(c->arena, str_of(eds->service_name));
-    return true;
-}
-
-static bool build_lb(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
-{
-    switch (m->lb_policy) {
-    case LB(ROUND_ROBIN):
-        c->lb = LB_ROUND_ROBIN;
-        break;
-    case LB(LEAST_REQUEST):
-        c->lb = LB_LEAST_REQUEST;
-        break;
-    case LB(RING_HASH):
-        c->lb = LB_RING_HASH;
-        break;
-    case LB(RANDOM):
-        c->lb = LB_RANDOM;
-        break;
-    case LB(MAGLEV):
-        c->lb = LB_MAGLEV;
-        break;
-    case LB(CLUSTER_PROVIDED):
-        c->lb = LB_CLUSTER_PROVIDED;
-        break;
-    default:
-        return err_set(err, "lb_policy: not supported, got %d; ROUND_ROBIN, LEAST_REQUEST, RING_HASH, RANDOM, MAGLEV or "
-                            "CLUSTER_PROVIDED", (int)m->lb_policy);
-    }
-    if ((c->lb == LB_CLUSTER_PROVIDED) != (c->type == CLUSTER_ORIGINAL_DST))
-        return err_set(err, "lb_policy: CLUSTER_PROVIDED goes with type ORIGINAL_DST and only with it");
-    if (m->lb_config_case == LB_CONFIG(LEAST_REQUEST_LB_CONFIG)) {
-        c->lb_options.choice_count = value_u32(m->least_request_lb_config->choice_count, 2);
-        if (c->lb_options.choice_count < 2)
-            return err_set(err, "least_request_lb_config.choice_count: must be at least 2, got %u",
-                           c->lb_options.choice_count);
-    }
-    if (m->lb_config_case == LB_CONFIG(RING_HASH_LB_CONFIG)) {
-        c->lb_options.ring_min = value_u64(m->ring_hash_lb_config->minimum_ring_size, 1024);
-        c->lb_options.ring_max = value_u64(m->ring_hash_lb_config->maximum_ring_size, 8388608);
-        if (c->lb_options.ring_max > 8388608 || c->lb_options.ring_min > c->lb_options.ring_max)
-            return err_set(err, "ring_hash_lb_config: minimum_ring_size %llu and maximum_ring_size %llu; at most 8388608, "
-                                "the minimum not above the maximum", (unsigned long long)c->lb_options.ring_min,
-                           (unsigned long long)c->lb_options.ring_max);
-    }
-    if (m->lb_config_case == LB_CONFIG(MAGLEV_LB_CONFIG)) {
-        uint64_t size = value_u64(m->maglev_lb_config->table_size, 65537);
-        c->lb_options.maglev_table_size = size;
-        bool prime = size >= 2 && size <= 5000011;
-        for (uint64_t i = 2; prime && i * i <= size; i++)
-            prime = size % i != 0;
-        if (!prime)
-            return err_set(err, "maglev_lb_config.table_size: must be a prime of at most 5000011, got %llu",
-                           (unsigned long long)size);
-    }
-    return true;
-}
-
-static bool build_common_lb(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
-{
-    const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *lb = m->common_lb_config;
-    if (!lb)
-        return true;
-    if (lb->healthy_panic_threshold) {
-        c->panic_threshold = lb->healthy_panic_threshold->value;
-        if (c->panic_threshold < 0 || c->panic_threshold > 100)
-            return err_set(err, "common_lb_config.healthy_panic_threshold: a percentage, got %g", c->panic_threshold);
-    }
-    c->locality_weighted = lb->locality_config_specifier_case ==
-                           ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_LOCALITY_WEIGHTED_LB_CONFIG;
-    c->close_connections_on_host_removal = lb->close_connections_on_host_set_change;
-    c->ignore_new_hosts_until_first_hc = lb->ignore_new_hosts_until_first_hc;
     return true;
 }
 
@@ -366,6 +295,13 @@ static bool build_connection(const Envoy__Config__Cluster__V3__Cluster *m, struc
         if (c->type != CLUSTER_ORIGINAL_DST)
             return err_set(err, "original_dst_lb_config: belongs to type ORIGINAL_DST");
         c->use_http_header = m->original_dst_lb_config->use_http_header;
+        if (m->original_dst_lb_config->http_header_name[0]) {
+            char *name = arena_strdup(c->arena, m->original_dst_lb_config->http_header_name);
+            if (!c->use_http_header)
+                return err_set(err, "original_dst_lb_config.http_header_name: \"%s\" needs use_http_header", name);
+            c->http_header_name = str_of(name);
+            ascii_lower_n(name, c->http_header_name.n);
+        }
         c->upstream_port_override = value_u32(m->original_dst_lb_config->upstream_port_override, 0);
         if (c->upstream_port_override > 65535)
             return err_set(err, "original_dst_lb_config.upstream_port_override: at most 65535, got %u",
@@ -386,6 +322,18 @@ static bool build_dns(const Envoy__Config__Cluster__V3__Cluster *m, struct clust
     return true;
 }
 
+/* As in Envoy, an address counts as a name that resolves to itself. */
+static void name_addresses(struct endpoints_cfg *e)
+{
+    for (unsigned i = 0; i < e->count; i++)
+        for (unsigned j = 0; j < e->localities[i].count; j++) {
+            struct endpoint *to = &e->localities[i].endpoints[j];
+            char text[ADDR_TEXT_CAP];
+            if (to->addr.len > 0 && to->hostname.n == 0)
+                to->hostname = arena_str(e->arena, str_of(addr_format_ip(&to->addr, text, sizeof(text))));
+        }
+}
+
 static bool build_load_assignment(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
 {
     bool inline_type = c->type != CLUSTER_EDS && c->type != CLUSTER_ORIGINAL_DST;
@@ -400,6 +348,8 @@ static bool build_load_assignment(const Envoy__Config__Cluster__V3__Cluster *m, 
     if (!c->load_assignment)
         return err_prefix(err, "load_assignment");
     unsigned endpoints = 0;
+    if (c->type == CLUSTER_STRICT_DNS)
+        name_addresses(c->load_assignment);
     for (unsigned i = 0; i < c->load_assignment->count; i++) {
         const struct locality_endpoints *l = &c->load_assignment->localities[i];
         endpoints += l->count;
@@ -422,7 +372,7 @@ struct cluster_cfg *build_cluster(const Envoy__Config__Cluster__V3__Cluster *m, 
         c->stat_name = arena_str(c->arena, str_of(m->alt_stat_name));
     build_metadata(m->metadata, c->arena, &c->metadata, &c->metadata_count);
     bool ok = m->name[0] ? supported_check(&m->base, err) : err_set(err, "name: is required");
-    ok = ok && build_type(m, c, err) && build_eds(m, c, err) && build_lb(m, c, err) && build_common_lb(m, c, err) &&
+    ok = ok && build_type(m, c, err) && build_eds(m, c, err) && build_balance(m, c, err) &&
          build_thresholds(m, c, err) && build_outlier(m, c, err) && build_protocol_options(m, c, scratch, err) &&
          build_transport_matches(m, c, err) && build_connection(m, c, err) && build_dns(m, c, err) &&
          build_load_assignment(m, c, err);

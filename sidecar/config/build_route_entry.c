@@ -363,17 +363,28 @@ static void build_timeouts(const Envoy__Config__Route__V3__RouteAction *m, struc
 
 #define HASH(x) ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_##x
 
-static bool build_hash_policy(const Envoy__Config__Route__V3__RouteAction__HashPolicy *m, struct arena *a,
+static struct str cookie_attributes(const Envoy__Config__Route__V3__RouteAction__HashPolicy__Cookie *m, struct arena *a)
+{
+    struct str text = STR_NONE;
+    for (size_t i = 0; i < m->n_attributes; i++)
+        text = arena_printf(a, "%.*s; %s%s%s", STR_FMT(text), m->attributes[i]->name,
+                            m->attributes[i]->value[0] ? "=" : "", m->attributes[i]->value);
+    return text;
+}
+
+static bool build_hash_policy(struct route_builder *b, const Envoy__Config__Route__V3__RouteAction__HashPolicy *m,
                               struct hash_policy *h, struct err *err)
 {
+    struct arena *a = b->table->arena;
     const char *name = "";
     h->terminal = m->terminal;
     h->cookie_ttl_s = -1;
     switch (m->policy_specifier_case) {
     case HASH(HEADER): {
         h->kind = HASH_HEADER;
-        if (m->header->regex_rewrite)
-            return err_set(err, "header.regex_rewrite: not supported");
+        if (m->header->regex_rewrite &&
+            !build_substitution(b, m->header->regex_rewrite, &h->regex, &h->substitution, err))
+            return err_prefix(err, "header.regex_rewrite");
         name = m->header->header_name;
         break;
     }
@@ -381,8 +392,7 @@ static bool build_hash_policy(const Envoy__Config__Route__V3__RouteAction__HashP
         h->kind = HASH_COOKIE;
         name = m->cookie->name;
         h->cookie_path = arena_str(a, str_of(m->cookie->path));
-        if (m->cookie->n_attributes > 0)
-            return err_set(err, "cookie.attributes: not supported");
+        h->cookie_attributes = cookie_attributes(m->cookie, a);
         if (m->cookie->ttl)
             h->cookie_ttl_s = m->cookie->ttl->seconds;
         break;
@@ -439,7 +449,7 @@ static bool build_forward(struct route_builder *b, const Envoy__Config__Route__V
     f->hash_count = (unsigned)m->n_hash_policy;
     f->hash = ARENA_ARRAY(a, struct hash_policy, f->hash_count);
     for (unsigned i = 0; i < f->hash_count; i++)
-        if (!build_hash_policy(m->hash_policy[i], a, &f->hash[i], err))
+        if (!build_hash_policy(b, m->hash_policy[i], &f->hash[i], err))
             return err_prefix(err, "hash_policy[%u]", i);
     build_metadata(m->metadata_match, a, &pairs, &pair_count);
     f->metadata_keys = ARENA_ARRAY(a, struct str, pair_count);

@@ -151,6 +151,7 @@ void build_struct_pairs(const Google__Protobuf__Struct *m, struct str filter, st
             continue;
         p->filter = arena_str(a, filter);
         p->key = arena_str(a, str_of(m->fields[i]->key));
+        p->is_string = m->fields[i]->value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
         (*count_r)++;
     }
 }

@@ -20,7 +20,7 @@ static const struct {
     {"envoy.config.cluster.v3.Cluster",
      "name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy "
      "circuit_breakers dns_refresh_rate dns_lookup_family respect_dns_ttl outlier_detection cleanup_interval "
-     "upstream_bind_config ring_hash_lb_config maglev_lb_config least_request_lb_config original_dst_lb_config "
+     "upstream_bind_config round_robin_lb_config ring_hash_lb_config maglev_lb_config least_request_lb_config original_dst_lb_config "
      "transport_socket transport_socket_matches metadata common_lb_config alt_stat_name upstream_connection_options "
      "load_assignment typed_extension_protocol_options"},
     {"envoy.config.cluster.v3.Cluster.CustomClusterType", "name typed_config"},
@@ -28,11 +28,15 @@ static const struct {
     {"envoy.config.cluster.v3.Cluster.TransportSocketMatch", "name match transport_socket"},
     {"envoy.config.cluster.v3.Cluster.RingHashLbConfig", "minimum_ring_size maximum_ring_size"},
     {"envoy.config.cluster.v3.Cluster.MaglevLbConfig", "table_size"},
-    {"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", "choice_count"},
-    {"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", "use_http_header upstream_port_override"},
+    {"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", "*"},
+    {"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", "*"},
+    {"envoy.config.cluster.v3.Cluster.SlowStartConfig", "*"},
+    {"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", "use_http_header http_header_name upstream_port_override"},
     {"envoy.config.cluster.v3.Cluster.CommonLbConfig",
      "healthy_panic_threshold locality_weighted_lb_config close_connections_on_host_set_change "
-     "ignore_new_hosts_until_first_hc"},
+     "ignore_new_hosts_until_first_hc zone_aware_lb_config consistent_hashing_lb_config"},
+    {"envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig", "fail_traffic_on_panic"},
+    {"envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig", "*"},
     {"envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig", "*"},
     {"envoy.config.cluster.v3.CircuitBreakers", "thresholds per_host_thresholds"},
     {"envoy.config.cluster.v3.CircuitBreakers.Thresholds",
@@ -79,6 +83,7 @@ static const struct {
     {"envoy.config.core.v3.HeaderValue", "key value"},
     {"envoy.config.core.v3.RuntimeFractionalPercent", "*"},
     {"envoy.config.core.v3.RuntimeFeatureFlag", "*"},
+    {"envoy.config.core.v3.RuntimeDouble", "default_value"},
     {"envoy.config.core.v3.DataSource", "inline_bytes inline_string"},
     {"envoy.config.core.v3.SubstitutionFormatString", "text_format json_format text_format_source"},
 
@@ -201,7 +206,7 @@ static const struct {
     {"envoy.config.bootstrap.v3.Bootstrap.StaticResources", "listeners clusters"},
     {"envoy.config.bootstrap.v3.Bootstrap.DynamicResources", "*"},
     {"envoy.config.bootstrap.v3.Admin", "address"},
-    {"envoy.config.bootstrap.v3.ClusterManager", "local_cluster_name outlier_detection"},
+    {"envoy.config.bootstrap.v3.ClusterManager", "outlier_detection"},
     {"envoy.config.bootstrap.v3.ClusterManager.OutlierDetection", "event_log_path"},
     {"envoy.config.core.v3.Node", "id cluster metadata locality user_agent_name user_agent_version"},
     {"envoy.config.core.v3.ApiConfigSource",
@@ -239,6 +244,7 @@ static const struct {
     {"envoy.config.cluster.v3.Cluster.wait_for_warm_on_init", "warming always waits"},
     {"envoy.config.cluster.v3.Cluster.dns_failure_refresh_rate", "it only paces retries of DNS queries"},
     {"envoy.config.cluster.v3.Cluster.CommonLbConfig.update_merge_window", "health takes effect at the next pick"},
+    {"envoy.config.core.v3.RuntimeDouble.runtime_key", "there is no runtime"},
     {"envoy.config.core.v3.SocketAddress.ipv4_compat", "IPv4 listeners are not mapped"},
     {"envoy.config.core.v3.Http2ProtocolOptions.hpack_table_size", "the default table is used"},
     {"envoy.config.core.v3.Http2ProtocolOptions.allow_connect", "upgrade_configs decide on upgrades"},

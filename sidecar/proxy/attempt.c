@@ -586,7 +586,7 @@ static struct host *pick(struct exchange *x)
         .hash = x->hash,
         .original_dst = x->d->is_restored ? conn_destination(x->d->conn) : NULL,
         .original_dst_header = cluster_config(x->cluster)->use_http_header
-                                   ? headers_find(&x->request->headers, STR("x-envoy-original-dst-host"))
+                                   ? headers_find(&x->request->headers, cluster_config(x->cluster)->http_header_name)
                                    : STR_NONE,
         .tried = x->tried,
         .tried_count = x->tried_count,

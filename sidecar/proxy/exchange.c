@@ -149,9 +149,9 @@ static void exchange_start(struct exchange *x)
     stats_inc(x->d->stats->http, x->row, HTTP_RQ_TOTAL);
     if (!wants_upstream(x) || !has_cluster(x))
         return;
-    if (cluster_drops(x->cluster)) {
-        stream_info_flag(&x->info, FLAG_DO);
-        report_local_reply(x, 503, STR("drop overload"), "drop_overload");
+    enum cluster_drop drop = cluster_drops(x->cluster);
+    if (drop != CLUSTER_DROP_NONE) {
+        report_drop_overload(x, drop == CLUSTER_DROP_ALL);
         return;
     }
     choose_hash(x);

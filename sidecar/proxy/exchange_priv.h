@@ -128,6 +128,8 @@ void report_local_reply(struct exchange *x, unsigned status, struct str body, co
 void report_filter_reply(struct exchange *x, const struct filter_reply *reply);
 /* The reply for an attempt that ended without a response head. */
 void report_failure(struct exchange *x, enum stream_reset reason, const char *transport_failure);
+/* drop_overloads of the endpoints: 503 DO, or UDO where all requests are dropped. */
+void report_drop_overload(struct exchange *x, bool is_unconditional);
 /* An attempt's answer: counted for the cluster. replaced: a retry follows. */
 void report_upstream_code(struct exchange *x, unsigned status, bool replaced);
 /* "WHAT{REASON|TRANSPORT}" with underscores, in the arena. */

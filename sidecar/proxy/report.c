@@ -121,6 +121,19 @@ void report_failure(struct exchange *x, enum stream_reset reason, const char *tr
     report_reply_send(x, r, body, details.p);
 }
 
+void report_drop_overload(struct exchange *x, bool is_unconditional)
+{
+    struct str body = is_unconditional ? STR("unconditional drop overload") : STR("drop overload");
+    stream_info_flag(&x->info, is_unconditional ? FLAG_UDO : FLAG_DO);
+    struct http_response *r = report_reply_new(x, 503, -1, body);
+    if (!x->hcm->suppress_envoy_headers)
+        headers_add(&r->headers,
+                    is_unconditional ? STR("x-envoy-unconditional-drop-overload") : STR("x-envoy-drop-overload"),
+                    STR("true"));
+    report_upstream_code(x, 503, false);
+    report_reply_send(x, r, body, is_unconditional ? "unconditional_drop_overload" : "drop_overload");
+}
+
 void report_upstream_code(struct exchange *x, unsigned status, bool replaced)
 {
     stats_code(replaced ? cluster_retry_stats(x->cluster) : cluster_stats(x->cluster), x->row, status);

@@ -2,6 +2,7 @@
 #include "sidecar/route/match.h"
 
 #include "sidecar/base/hash.h"
+#include "sidecar/match/regex.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* Several values of one header hash in sorted order, each seeding the next, as in Envoy. */
-static bool hash_header(const struct hash_policy *p, const struct http_request *request, uint64_t *hash_r)
+static bool hash_header(const struct hash_policy *p, const struct http_request *request, struct arena *a, uint64_t *hash_r)
 {
     struct str values[HASHED_VALUES_MAX];
     unsigned count = 0;
@@ -28,6 +29,8 @@ static bool hash_header(const struct hash_policy *p, const struct http_request *
     }
     if (count == 0)
         return false;
+    for (unsigned i = 0; p->regex && i < count; i++)
+        values[i] = regex_replace_all(p->regex, a, values[i], p->substitution);
     qsort(values, count, sizeof(*values), compare);
     uint64_t hash = 0;
     for (unsigned i = 0; i < count; i++)
@@ -65,8 +68,8 @@ static bool hash_cookie(const struct hash_policy *p, const struct http_request *
         value = arena_printf(a, "%016" PRIx64, random);
         struct str age = p->cookie_ttl_s > 0 ? arena_printf(a, "; Max-Age=%lld", (long long)p->cookie_ttl_s) : STR("");
         struct str path = p->cookie_path.n > 0 ? arena_printf(a, "; Path=%.*s", STR_FMT(p->cookie_path)) : STR("");
-        *set_cookie_r = arena_printf(a, "%.*s=\"%.*s\"%.*s%.*s; HttpOnly", STR_FMT(p->name), STR_FMT(value),
-                                     STR_FMT(age), STR_FMT(path));
+        *set_cookie_r = arena_printf(a, "%.*s=\"%.*s\"%.*s%.*s%.*s; HttpOnly", STR_FMT(p->name), STR_FMT(value),
+                                     STR_FMT(age), STR_FMT(path), STR_FMT(p->cookie_attributes));
     }
     if (value.n == 0)
         return false;
@@ -80,7 +83,7 @@ static bool hash_one(const struct hash_policy *p, const struct http_request *req
     struct str value;
     switch (p->kind) {
     case HASH_HEADER:
-        return hash_header(p, request, hash_r);
+        return hash_header(p, request, a, hash_r);
     case HASH_COOKIE:
         return hash_cookie(p, request, a, random, hash_r, set_cookie_r);
     case HASH_SOURCE_IP:

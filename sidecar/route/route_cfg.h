@@ -77,13 +77,16 @@ struct route_match {
 
 /* ---- Actions. ---- */
 
-enum hash_policy_kind { HASH_HEADER, HASH_COOKIE, HASH_SOURCE_IP, HASH_QUERY, HASH_FILTER_STATE };
+enum hash_policy_kind { HASH_HEADER, HASH_COOKIE, HASH_SOURCE_IP, HASH_QUERY };
 
 struct hash_policy {
     enum hash_policy_kind kind;
     struct str name;
     struct str cookie_path;
+    struct str cookie_attributes; /* "; SameSite=Lax", as they stand in Set-Cookie */
     int64_t cookie_ttl_s; /* -1: never generate; 0: session cookie */
+    struct regex *regex; /* HASH_HEADER: values are rewritten first; NULL: not */
+    struct str substitution;
     bool terminal;
 };
 

@@ -118,7 +118,10 @@ struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx)
     if (c->cfg->type == CLUSTER_ORIGINAL_DST) {
         h = original_dst_pick(c, ctx);
     } else {
-        struct lb_ctx lb_ctx = {.has_hash = ctx->has_hash,
+        struct lb_ctx lb_ctx = {.now_ms = loop_now_ms(c->up->loop),
+                                .active_requests = breaker_active(&c->life->breakers[0], BREAKER_RQ) +
+                                                   breaker_active(&c->life->breakers[1], BREAKER_RQ),
+                                .has_hash = ctx->has_hash,
                                 .hash = ctx->hash,
                                 .tried = ctx->tried,
                                 .tried_count = ctx->tried_count,
@@ -133,9 +136,14 @@ struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx)
     return h;
 }
 
-bool cluster_drops(struct cluster *c)
+enum cluster_drop cluster_drops(struct cluster *c)
 {
-    return c->drop_denominator && rng_below(&c->up->rng, c->drop_denominator) < c->drop_numerator;
+    if (c->drop_denominator == 0 || c->drop_numerator == 0)
+        return CLUSTER_DROP_NONE;
+    if (c->drop_numerator >= c->drop_denominator)
+        return CLUSTER_DROP_ALL;
+    return rng_below(&c->up->rng, c->drop_denominator) < c->drop_numerator ? CLUSTER_DROP_DRAWN
+                                                                           : CLUSTER_DROP_NONE;
 }
 
 const struct cluster_cfg *cluster_config(const struct cluster *c)

@@ -35,12 +35,14 @@ struct cluster_cfg *cluster_cfg_new(struct str name)
     cfg->stat_name = cfg->name;
     cfg->eds_name = cfg->name;
     cfg->lb_options.choice_count = 2;
+    cfg->lb_options.active_request_bias = 1;
     cfg->lb_options.ring_min = 1024;
     cfg->lb_options.ring_max = 8u << 20;
     cfg->lb_options.maglev_table_size = 65537;
     cfg->lb_options.slow_start_aggression = 1.0;
     cfg->lb_options.slow_start_min_percent = 10;
     cfg->panic_threshold = 50;
+    cfg->http_header_name = STR("x-envoy-original-dst-host");
     cfg->connect_timeout_ms = 5000;
     cfg->buffer_limit_bytes = 1u << 20;
     cfg->cleanup_interval_ms = 5000;

@@ -44,6 +44,7 @@ enum endpoint_health {
 struct metadata_pair {
     struct str filter;     /* "envoy.lb", "envoy.transport_socket_match", "istio" */
     struct str key, value; /* scalars only, as text */
+    bool is_string;
 };
 
 struct endpoint {
@@ -112,18 +113,24 @@ struct cluster_cfg {
         uint32_t choice_count;       /* least request: 2 */
         uint64_t ring_min, ring_max; /* 1024, 8 Mi */
         uint64_t maglev_table_size;  /* 65537 */
-        uint64_t slow_start_window_ms;
-        double slow_start_aggression, slow_start_min_percent;
+        bool full_scan;              /* least request */
+        double active_request_bias;  /* least request: 1 */
+        bool use_hostname_for_hashing;
+        uint32_t hash_balance_factor;                         /* percent; 0: none */
+        uint64_t slow_start_window_ms;                        /* 0: none */
+        double slow_start_aggression, slow_start_min_percent; /* 1, 10 */
     } lb_options;
-    double panic_threshold; /* percent; 50 by default */
-    bool locality_weighted, zone_aware;
+    uint32_t panic_threshold; /* percent; 50 by default */
+    bool fail_traffic_on_panic;
+    bool locality_weighted;
     bool close_connections_on_host_removal;
     bool ignore_new_hosts_until_first_hc;
 
     uint64_t connect_timeout_ms;     /* 5000 */
     uint32_t buffer_limit_bytes;     /* 1 MiB */
     uint64_t cleanup_interval_ms;    /* ORIGINAL_DST: 5000 */
-    bool use_http_header;            /* ORIGINAL_DST: x-envoy-original-dst-host */
+    bool use_http_header;            /* ORIGINAL_DST: a header names the destination */
+    struct str http_header_name;     /* lower case; x-envoy-original-dst-host by default */
     uint32_t upstream_port_override; /* ORIGINAL_DST; 0: none */
     struct addr bind_source;         /* upstream_bind_config; len 0: none */
     bool bind_freebind;

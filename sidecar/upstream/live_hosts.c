@@ -62,7 +62,7 @@ static void send_set_home(struct shared *shared)
 static struct str configured_hash_key(const struct endpoint *e)
 {
     for (unsigned i = 0; i < e->metadata_count; i++)
-        if (str_eq(e->metadata[i].filter, STR("envoy.lb")) &&
+        if (e->metadata[i].is_string && str_eq(e->metadata[i].filter, STR("envoy.lb")) &&
             str_eq(e->metadata[i].key, STR("hash_key")))
             return e->metadata[i].value;
     return STR_NONE;
@@ -94,14 +94,18 @@ static bool is_same(const struct live_host *lh, const struct endpoint *e)
 }
 
 /* With a reference for the caller. */
-static struct live_host *live_host_get(struct life *life, const struct endpoint *e)
+static struct live_host *live_host_get(struct live_cluster *lc, const struct endpoint *e)
 {
     char text[ADDR_TEXT_CAP];
     struct live_host *lh =
-        table_get(&life->hosts, str_of(addr_format(&e->addr, text, sizeof(text))));
-    if (!lh || !is_same(lh, e))
-        return live_host_new(life, e);
-    host_ref(&lh->host);
+        table_get(&lc->life->hosts, str_of(addr_format(&e->addr, text, sizeof(text))));
+    if (lh && is_same(lh, e))
+        host_ref(&lh->host);
+    else
+        lh = live_host_new(lc->life, e);
+    /* One that joins, be it again, is in slow start. */
+    if (lh->seen_in == 0 || (lh->seen_in != lc->build && lh->seen_in != lc->live->builds))
+        lh->host.added_ms = loop_now_ns(lc->live->options.loop) / 1000000;
     return lh;
 }
 
@@ -148,7 +152,15 @@ static struct hostset_options options_of(const struct cluster_cfg *cfg,
         .panic_threshold = cfg->panic_threshold,
         .locality_weighted = cfg->locality_weighted,
         .weighted_priority_health = e->weighted_priority_health,
+        .fail_on_panic = cfg->fail_traffic_on_panic,
         .choice_count = cfg->lb_options.choice_count,
+        .full_scan = cfg->lb_options.full_scan,
+        .active_request_bias = cfg->lb_options.active_request_bias,
+        .use_hostname = cfg->lb_options.use_hostname_for_hashing,
+        .hash_balance_factor = cfg->lb_options.hash_balance_factor,
+        .slow_start.window_ms = cfg->lb_options.slow_start_window_ms,
+        .slow_start.aggression = cfg->lb_options.slow_start_aggression,
+        .slow_start.min_weight_part = cfg->lb_options.slow_start_min_percent / 100,
         .ring_min = cfg->lb_options.ring_min,
         .ring_max = cfg->lb_options.ring_max,
         .maglev_table_size = cfg->lb_options.maglev_table_size,
@@ -171,7 +183,7 @@ static void add_member(struct live_cluster *lc, struct members *m, const struct 
         return;
     }
     struct live *l = lc->live;
-    struct live_host *lh = live_host_get(lc->life, e);
+    struct live_host *lh = live_host_get(lc, e);
     if (lh->seen_in == l->builds) { /* an address given twice counts once */
         host_unref(&lh->host);
         return;
@@ -219,5 +231,6 @@ struct hostset *live_hosts_build(struct live_cluster *lc, const struct endpoints
     free(m.v);
     free(weights);
     *changed_r = is_changed(lc, set);
+    lc->build = lc->live->builds;
     return set;
 }

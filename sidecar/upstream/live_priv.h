@@ -37,6 +37,7 @@ struct live_cluster {
     struct hostset *set;             /* counted; NULL: none known */
     struct live_dns *dns;            /* NULL: not by DNS */
     struct live_outlier *outlier;    /* NULL: no outlier detection */
+    uint64_t build;                  /* of set: the stamp of its hosts */
     bool is_ready;
     struct list waiters; /* live_when_ready */
 };

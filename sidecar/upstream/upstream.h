@@ -64,8 +64,13 @@ struct upstream_ctx {
  * reference. NULL: no
  * healthy upstream, and upstream_cx_none_healthy was counted. */
 struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx);
-/* drop_overloads of the endpoints: whether this request is one to drop (503 UDO). */
-bool cluster_drops(struct cluster *c);
+/* drop_overloads of the endpoints: whether this request is one to drop (503). */
+enum cluster_drop {
+    CLUSTER_DROP_NONE,
+    CLUSTER_DROP_DRAWN, /* some are, and this one is among them: DO */
+    CLUSTER_DROP_ALL,   /* all are: UDO */
+};
+enum cluster_drop cluster_drops(struct cluster *c);
 
 /* ---- What became of an attempt, for outlier detection. ---- */
 

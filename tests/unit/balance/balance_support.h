@@ -58,6 +58,7 @@ static inline struct hostset_options options_of(enum balance_policy policy)
                                     .overprovisioning_factor = 140,
                                     .panic_threshold = 50,
                                     .choice_count = 2,
+                                    .active_request_bias = 1,
                                     .ring_min = 1024,
                                     .ring_max = 8u << 20,
                                     .maglev_table_size = 65537};

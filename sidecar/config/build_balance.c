@@ -1,0 +1,150 @@
+/* How a cluster balances, checked and turned into its lb options. Main thread. Defaults are Envoy's, set by
+ * cluster_cfg_new; only what the message says is changed here. */
+#include "sidecar/config/build_balance.h"
+
+#define LB(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__##x
+#define LB_CONFIG(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_##x
+#define LOCALITY(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_##x
+
+static bool set_slow_start(struct cluster_cfg *c, const Google__Protobuf__Duration *window,
+                           const Envoy__Config__Core__V3__RuntimeDouble *aggression,
+                           const Envoy__Type__V3__Percent *min_weight_percent, struct err *err)
+{
+    c->lb_options.slow_start_window_ms = codec_duration_ms(window, 0);
+    /* As in Envoy, what makes no sense counts as 1. */
+    if (aggression && aggression->default_value > 0)
+        c->lb_options.slow_start_aggression = aggression->default_value;
+    if (min_weight_percent)
+        c->lb_options.slow_start_min_percent = min_weight_percent->value;
+    double percent = c->lb_options.slow_start_min_percent;
+    return (percent >= 0 && percent <= 100) ||
+           err_set(err, "slow_start_config.min_weight_percent: a percentage, got %g", percent);
+}
+
+static bool set_least_request(struct cluster_cfg *c, const Google__Protobuf__UInt32Value *choice_count,
+                              const Envoy__Config__Core__V3__RuntimeDouble *bias, struct err *err)
+{
+    c->lb_options.choice_count = value_u32(choice_count, 2);
+    if (bias && bias->default_value >= 0)
+        c->lb_options.active_request_bias = bias->default_value;
+    return c->lb_options.choice_count >= 2 ||
+           err_set(err, "choice_count: must be at least 2, got %u", c->lb_options.choice_count);
+}
+
+static bool set_ring(struct cluster_cfg *c, const Google__Protobuf__UInt64Value *min,
+                     const Google__Protobuf__UInt64Value *max, struct err *err)
+{
+    c->lb_options.ring_min = value_u64(min, 1024);
+    c->lb_options.ring_max = value_u64(max, 8388608);
+    return (c->lb_options.ring_max <= 8388608 && c->lb_options.ring_min <= c->lb_options.ring_max) ||
+           err_set(err, "minimum_ring_size %llu and maximum_ring_size %llu: at most 8388608, the minimum not above the "
+                        "maximum", (unsigned long long)c->lb_options.ring_min,
+                   (unsigned long long)c->lb_options.ring_max);
+}
+
+static bool set_maglev(struct cluster_cfg *c, const Google__Protobuf__UInt64Value *table_size, struct err *err)
+{
+    uint64_t size = value_u64(table_size, 65537);
+    c->lb_options.maglev_table_size = size;
+    bool is_prime = size >= 2 && size <= 5000011;
+    for (uint64_t i = 2; is_prime && i * i <= size; i++)
+        is_prime = size % i != 0;
+    return is_prime || err_set(err, "table_size: must be a prime of at most 5000011, got %llu", (unsigned long long)size);
+}
+
+static bool set_hashing(struct cluster_cfg *c, bool use_hostname, const Google__Protobuf__UInt32Value *factor,
+                        struct err *err)
+{
+    if (use_hostname && c->type != CLUSTER_STRICT_DNS)
+        return err_set(err, "use_hostname_for_hashing: goes with type STRICT_DNS");
+    c->lb_options.use_hostname_for_hashing = use_hostname;
+    c->lb_options.hash_balance_factor = value_u32(factor, 0);
+    return !factor || factor->value >= 100 ||
+           err_set(err, "hash_balance_factor: a percentage of at least 100, got %u", factor->value);
+}
+
+/* ---- lb_policy with its lb_config. ---- */
+
+static bool build_lb_policy(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    static const struct {
+        int from;
+        enum lb_policy to;
+    } policies[] = {{LB(ROUND_ROBIN), LB_ROUND_ROBIN}, {LB(LEAST_REQUEST), LB_LEAST_REQUEST},
+                    {LB(RING_HASH), LB_RING_HASH},     {LB(RANDOM), LB_RANDOM},
+                    {LB(MAGLEV), LB_MAGLEV},           {LB(CLUSTER_PROVIDED), LB_CLUSTER_PROVIDED}};
+    size_t i = 0;
+    while (i < ARRAY_LEN(policies) && policies[i].from != (int)m->lb_policy)
+        i++;
+    if (i == ARRAY_LEN(policies))
+        return err_set(err, "lb_policy: not supported, got %d; ROUND_ROBIN, LEAST_REQUEST, RING_HASH, RANDOM, MAGLEV or "
+                            "CLUSTER_PROVIDED", (int)m->lb_policy);
+    c->lb = policies[i].to;
+    return (c->lb == LB_CLUSTER_PROVIDED) == (c->type == CLUSTER_ORIGINAL_DST) ||
+           err_set(err, "lb_policy: CLUSTER_PROVIDED goes with type ORIGINAL_DST and only with it");
+}
+
+static bool build_round_robin(const Envoy__Config__Cluster__V3__Cluster__RoundRobinLbConfig *m, struct cluster_cfg *c,
+                              struct err *err)
+{
+    const Envoy__Config__Cluster__V3__Cluster__SlowStartConfig *slow = m->slow_start_config;
+    return !slow || set_slow_start(c, slow->slow_start_window, slow->aggression, slow->min_weight_percent, err);
+}
+
+static bool build_least_request(const Envoy__Config__Cluster__V3__Cluster__LeastRequestLbConfig *m,
+                                struct cluster_cfg *c, struct err *err)
+{
+    const Envoy__Config__Cluster__V3__Cluster__SlowStartConfig *slow = m->slow_start_config;
+    return set_least_request(c, m->choice_count, m->active_request_bias, err) &&
+           (!slow || set_slow_start(c, slow->slow_start_window, slow->aggression, slow->min_weight_percent, err));
+}
+
+/* As in Envoy, only the configuration of the policy in force counts. */
+static bool build_lb_config(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    if (c->lb == LB_ROUND_ROBIN && m->lb_config_case == LB_CONFIG(ROUND_ROBIN_LB_CONFIG))
+        return build_round_robin(m->round_robin_lb_config, c, err) || err_prefix(err, "round_robin_lb_config");
+    if (c->lb == LB_LEAST_REQUEST && m->lb_config_case == LB_CONFIG(LEAST_REQUEST_LB_CONFIG))
+        return build_least_request(m->least_request_lb_config, c, err) || err_prefix(err, "least_request_lb_config");
+    if (c->lb == LB_RING_HASH && m->lb_config_case == LB_CONFIG(RING_HASH_LB_CONFIG))
+        return set_ring(c, m->ring_hash_lb_config->minimum_ring_size, m->ring_hash_lb_config->maximum_ring_size, err) ||
+               err_prefix(err, "ring_hash_lb_config");
+    if (c->lb == LB_MAGLEV && m->lb_config_case == LB_CONFIG(MAGLEV_LB_CONFIG))
+        return set_maglev(c, m->maglev_lb_config->table_size, err) || err_prefix(err, "maglev_lb_config");
+    return true;
+}
+
+/* ---- common_lb_config. ---- */
+
+static bool build_panic(const Envoy__Type__V3__Percent *threshold, struct cluster_cfg *c, struct err *err)
+{
+    if (!threshold)
+        return true;
+    if (!(threshold->value >= 0 && threshold->value <= 100))
+        return err_set(err, "healthy_panic_threshold: a percentage, got %g", threshold->value);
+    c->panic_threshold = (uint32_t)(100 * (threshold->value / 100)); /* whole percents, as in Envoy */
+    return true;
+}
+
+static bool build_common_lb(const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *m, struct cluster_cfg *c,
+                            struct err *err)
+{
+    if (!m)
+        return true;
+    c->locality_weighted = m->locality_config_specifier_case == LOCALITY(LOCALITY_WEIGHTED_LB_CONFIG);
+    if (m->locality_config_specifier_case == LOCALITY(ZONE_AWARE_LB_CONFIG))
+        c->fail_traffic_on_panic = m->zone_aware_lb_config->fail_traffic_on_panic;
+    c->close_connections_on_host_removal = m->close_connections_on_host_set_change;
+    c->ignore_new_hosts_until_first_hc = m->ignore_new_hosts_until_first_hc;
+    const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig__ConsistentHashingLbConfig *hashing =
+        m->consistent_hashing_lb_config;
+    return build_panic(m->healthy_panic_threshold, c, err) &&
+           (!hashing || set_hashing(c, hashing->use_hostname_for_hashing, hashing->hash_balance_factor, err) ||
+            err_prefix(err, "consistent_hashing_lb_config"));
+}
+
+bool build_balance(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+{
+    return build_lb_policy(m, c, err) && build_lb_config(m, c, err) &&
+           (build_common_lb(m->common_lb_config, c, err) || err_prefix(err, "common_lb_config"));
+}

@@ -1,0 +1,389 @@
+"""Which host a request goes to: the real Envoy and us on one configuration.
+
+Tables of consistent hashing and weighted turns must be the same request by request, draws the same in the long run. Each
+cluster of the configuration is reached by a path of its name.
+"""
+import collections
+import http.client
+import json
+import socket
+import threading
+import time
+import urllib.request
+
+import pytest
+
+from envoy_pair import HCM, ROUTER, Proxy, address, free_port, read_body, read_head
+
+PROXIES = ["envoy", "outrigger"]
+HOSTS = 12
+DRAWS = 1000
+SLACK = 0.08  # of DRAWS: over 3.5 sigma of the difference of two counts
+
+
+class Backends:
+    """Hosts 0 to HOSTS - 1, each of which says its number; /hold waits until it is let go."""
+
+    def __init__(self):
+        self.listeners = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(HOSTS)]
+        # Envoy sorts some tables by address: numbers follow addresses, so that a case reads well.
+        self.listeners.sort(key=lambda s: str(s.getsockname()[1]))
+        self.ports = [s.getsockname()[1] for s in self.listeners]
+        self.go = threading.Event()
+        self.held = 0
+        for i in range(HOSTS):
+            threading.Thread(target=self.accept, args=(i,), daemon=True).start()
+
+    def accept(self, number):
+        while True:
+            c, _ = self.listeners[number].accept()
+            threading.Thread(target=self.serve, args=(number, c), daemon=True).start()
+
+    def serve(self, number, c):
+        f = c.makefile("rb")
+        try:
+            while (head := read_head(f)):
+                read_body(f, dict(head[1]))
+                path = head[0].split(" ")[1]
+                if "/hold" in path:
+                    self.held += 1
+                    self.go.wait(10)
+                code = "503 No" if "/fail" in path or f"/fail{number}." in path else "200 OK"
+                c.sendall(f"HTTP/1.1 {code}\r\ncontent-length: 0\r\nx-host: {number}\r\n\r\n".encode())
+        except OSError:
+            pass
+        finally:
+            f.close()
+            c.close()
+
+
+def configuration(backends):
+    def endpoint(number, weight=None, health=None, hostname=None, **metadata):
+        e = {"endpoint": {"address": address(backends.ports[number])}}
+        if weight:
+            e["load_balancing_weight"] = weight
+        if health:
+            e["health_status"] = health
+        if hostname:
+            e["endpoint"]["hostname"] = hostname
+        if metadata:
+            e["metadata"] = {"filter_metadata": {"envoy.lb": metadata}}
+        return e
+
+    def group(numbers, priority=0, weight=None, zone=None, each=None):
+        """Endpoints of one locality; "2u" is host 2, unhealthy; each: host -> its other arguments."""
+        health = {"u": "UNHEALTHY", "d": "DEGRADED", "r": "DRAINING", "t": "TIMEOUT", "h": "HEALTHY"}
+        g = {"lb_endpoints": [endpoint(int(str(n).rstrip("udrth")), health=health.get(str(n)[-1]), **(each or {}).get(n, {}))
+                              for n in numbers]}
+        if priority:
+            g["priority"] = priority
+        if weight is not None:
+            g["load_balancing_weight"] = weight
+        if zone:
+            g["locality"] = {"region": "r", "zone": zone}
+        return g
+
+    def cluster(lb, groups, policy=None, **fields):
+        c = {"connect_timeout": "1s", "type": "STATIC", "lb_policy": lb,
+             "load_assignment": {"endpoints": groups}}
+        if policy:
+            c["load_assignment"]["policy"] = policy
+        return dict(c, **fields)
+
+    def weights(*values):
+        return group(range(len(values)), each={i: {"weight": w} for i, w in enumerate(values)})
+
+    three, zones = [group([0, 1, 2])], {"locality_weighted_lb_config": {}}
+    hostnames = {"consistent_hashing_lb_config": {"use_hostname_for_hashing": True}}
+    ring, maglev = {"ring_hash_lb_config": {"minimum_ring_size": 64}}, {"maglev_lb_config": {"table_size": 251}}
+    clusters = {
+        "rr": cluster("ROUND_ROBIN", three),
+        "rrweights": cluster("ROUND_ROBIN", [weights(1, 2, 3)]),
+        "lr": cluster("LEAST_REQUEST", three),
+        "lrchoices": cluster("LEAST_REQUEST", three, least_request_lb_config={"choice_count": 12}),
+        "lrweights": cluster("LEAST_REQUEST", [weights(1, 2, 3)]),
+        "lrbias": cluster("LEAST_REQUEST", [weights(1, 2, 3)], least_request_lb_config={
+            "active_request_bias": {"default_value": 0, "runtime_key": "b"}}),
+        "random": cluster("RANDOM", [weights(1, 2, 9)]),
+        "ring": cluster("RING_HASH", three),
+        "ringsmall": cluster("RING_HASH", [group([2, 0, 1, 4])], **ring),
+        "ringmax": cluster("RING_HASH", three, ring_hash_lb_config={"minimum_ring_size": 2, "maximum_ring_size": 5}),
+        "ringweights": cluster("RING_HASH", [weights(1, 5, 2)]),
+        "ringill": cluster("RING_HASH", [group([0, "1u", 2, 3])]),
+        "ringpanic": cluster("RING_HASH", [group(["0u", "1u", 2])]),
+        "ringzones": cluster("RING_HASH", [group([0, 1], zone="a", weight=1), group([2], zone="b", weight=3),
+                                           group(["3u"], zone="c", weight=4)], common_lb_config=zones),
+        "ringpriorities": cluster("RING_HASH", [group([0, "1u"]), group([2, 3], 1)]),
+        "maglev": cluster("MAGLEV", three),
+        "maglevmixed": cluster("MAGLEV", [group([3, 0, 7, 1])], **maglev),
+        "maglevweights": cluster("MAGLEV", [weights(1, 5, 2)], **maglev),
+        "maglevill": cluster("MAGLEV", [group([0, "1u", 2, 3])], **maglev),
+        "maglevzones": cluster("MAGLEV", [group([2], zone="b", weight=3), group([0, 1], zone="a", weight=1)],
+                               common_lb_config=zones, **maglev),
+        "ringhostname": cluster("RING_HASH", [group([0, 1, 2], each={i: {"hostname": f"h{9 - i}"} for i in range(3)})],
+                                type="STRICT_DNS", common_lb_config=hostnames),
+        "maglevhostname": cluster("MAGLEV", [group([0, 1, 2], each={0: {"hostname": "b"}, 1: {"hostname": "a"}})],
+                                  type="STRICT_DNS", common_lb_config=hostnames),
+        "hashkey": cluster("RING_HASH", [group([0, 1, 2], each={
+            0: {"hash_key": "zero"}, 1: {"hash_key": "one"}, 2: {"hash_key": 2}})]),
+        "maglevhashkey": cluster("MAGLEV", [group([0, 1, 2], each={0: {"hash_key": "z"}, 1: {"hash_key": "a"}})]),
+        "bounded": cluster("RING_HASH", [group([0, 1, 2, 3, 4])], common_lb_config={
+            "consistent_hashing_lb_config": {"hash_balance_factor": 100}}),
+        "maglevbounded": cluster("MAGLEV", [weights(1, 2, 3, 4, 5)], common_lb_config={
+            "consistent_hashing_lb_config": {"hash_balance_factor": 150}}),
+        "panicrounded": cluster("ROUND_ROBIN", [group([0, 1, "2u", "3u", "4u"])],
+                                common_lb_config={"healthy_panic_threshold": {"value": 40.9}}),
+        "panicoff": cluster("ROUND_ROBIN", [group(["0u", "1u"])], common_lb_config={"healthy_panic_threshold": {"value": 0}}),
+        "panicfails": cluster("ROUND_ROBIN", [group([0, "1u", "2u"])],
+                              common_lb_config={"zone_aware_lb_config": {"fail_traffic_on_panic": True}}),
+        "half": cluster("ROUND_ROBIN", [group([0, "1u"])]),
+        "belowhalf": cluster("ROUND_ROBIN", [group([0, "1u", "2u"])]),
+        "ill": cluster("ROUND_ROBIN", [group([0, "1u", "2r", "3t", 4, "5h"])]),
+        "degraded": cluster("ROUND_ROBIN", [group([0, 1, 2, "3d"])]),
+        "degradedmost": cluster("ROUND_ROBIN", [group([0, "1d", "2d", "3d"])]),
+        "degradednext": cluster("ROUND_ROBIN", [group([0, "1d", "2d"]), group([3, "4u", "5u", "6u"], 1)]),
+        "degradedring": cluster("RING_HASH", [group([0, "1d", "2d"])]),
+        "overprovisioned": cluster("ROUND_ROBIN", [group([0, "1u"]), group([2], 1)],
+                                   policy={"overprovisioning_factor": 100}),
+        "weightedhealth": cluster("ROUND_ROBIN", [
+            group([0, "1u"], each={0: {"weight": 1}, "1u": {"weight": 3}}), group([2], 1)],
+            policy={"weighted_priority_health": True}),
+        "zones": cluster("ROUND_ROBIN", [group([0, 1], zone="a", weight=1), group([2, "3u"], zone="b", weight=1),
+                                         group([4], zone="c")], common_lb_config=zones),
+        "zonesunweighted": cluster("ROUND_ROBIN", [group([0, 1], zone="a"), group([2], zone="b")], common_lb_config=zones),
+        "zonesdegraded": cluster("ROUND_ROBIN", [group(["0d", "1u"], zone="a", weight=2), group(["2d", "3u"], zone="b", weight=1)],
+                                 common_lb_config=zones),
+        "drop": cluster("ROUND_ROBIN", three, policy={"drop_overloads": [
+            {"category": "c", "drop_percentage": {"numerator": 40, "denominator": "HUNDRED"}}]}),
+        "dropall": cluster("ROUND_ROBIN", three, policy={"drop_overloads": [
+            {"category": "c", "drop_percentage": {"numerator": 100, "denominator": "HUNDRED"}}]}),
+        "mirrored": cluster("RING_HASH", three),
+    }
+    healthy = {i: [0, 1, 2, 3] for i in range(5)}
+    for ill in range(5):
+        for name, second in (("p", [4]), ("pill", [4, "5u"])):
+            clusters[f"{name}{ill}"] = cluster("ROUND_ROBIN", [
+                group([f"{n}u" if n < ill else n for n in healthy[ill]]), group(second, 1)])
+    # Istio's locality failover: three priorities, the hosts of the first two fall ill one by one.
+    for ill in range(7):
+        clusters[f"failover{ill}"] = cluster("ROUND_ROBIN", [
+            group([f"{n}u" if n < ill else n for n in range(3)], 0, 1, "near"),
+            group([f"{n}u" if n < ill else n for n in range(3, 6)], 1, 1, "region"),
+            group([6, 7], 2, 1, "far")], common_lb_config=dict(zones, healthy_panic_threshold={"value": 0}))
+
+    by_key = {"hash_policy": [{"header": {"header_name": "x-key"}}]}
+    routes = {name: by_key if c["lb_policy"] in ("RING_HASH", "MAGLEV") else {} for name, c in clusters.items()}
+    policies = {
+        "cookie": [{"cookie": {"name": "sticky"}}],
+        "madecookie": [{"cookie": {"name": "sticky", "ttl": "60s", "path": "/p", "attributes": [
+            {"name": "SameSite", "value": "Strict"}, {"name": "Secure"}]}}],
+        "sessioncookie": [{"cookie": {"name": "sticky", "ttl": "0s"}}],
+        "sourceip": [{"connection_properties": {"source_ip": True}}],
+        "query": [{"query_parameter": {"name": "q"}}],
+        "terminal": [{"header": {"header_name": "x-key"}, "terminal": True}, {"query_parameter": {"name": "q"}}],
+        "combined": [{"header": {"header_name": "x-key"}}, {"query_parameter": {"name": "q"}}],
+        "rewritten": [{"header": {"header_name": "x-key", "regex_rewrite": {
+            "pattern": {"regex": "^(.).*"}, "substitution": "\\1"}}}],
+        "host": [{"header": {"header_name": ":path"}}],
+    }
+    for name, policy in policies.items():
+        clusters[f"by{name}"] = dict(clusters["ring"])
+        routes[f"by{name}"] = {"hash_policy": policy}
+
+    def config(ports, log):
+        for name, c in clusters.items():
+            c["name"] = c["load_assignment"]["cluster_name"] = name
+        table = [{"match": {"prefix": f"/{name}/"}, "route": dict({"cluster": name}, **routes[name])} for name in clusters]
+        manager = {"@type": HCM, "stat_prefix": "h", "http_filters": [ROUTER], "route_config": {
+            "name": "t", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": table}]}}
+        return {"node": {"id": "n", "cluster": "c"}, "admin": {"address": address(ports["admin"])}, "static_resources": {
+            "listeners": [{"name": "l", "address": address(ports["l"]),
+                           "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}],
+            "clusters": list(clusters.values())}}
+    return config
+
+
+class Asked:
+    """One of the two proxies, with what may be asked of it."""
+
+    def __init__(self, proxy, backends):
+        self.proxy, self.backends = proxy, backends
+        self.connection = http.client.HTTPConnection("127.0.0.1", proxy.ports["l"], timeout=10)
+
+    def answer(self, path, **headers):
+        self.connection.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        r = self.connection.getresponse()
+        return r, r.read().decode()
+
+    def host(self, path, **headers):
+        """The number of the host that answered; the status of a local reply."""
+        r, _ = self.answer(path, **headers)
+        number = r.getheader("x-host")
+        return int(number) if number is not None else str(r.status)
+
+    def hosts(self, path, n, **headers):
+        return [self.host(path, **headers) for _ in range(n)]
+
+    def keyed(self, cluster, n=60):
+        return [self.host(f"/{cluster}/", x_key=f"key{i}") for i in range(n)]
+
+    def stat(self, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.proxy.ports['admin']}/stats?filter=^{name}$") as r:
+            text = r.read().decode()
+        return int(text.split(":")[1]) if text else None
+
+    def hold(self, path, **headers):
+        """A request that its host has, and answers only when the backends let go; its connection."""
+        c = http.client.HTTPConnection("127.0.0.1", self.proxy.ports["l"], timeout=20)
+        before = self.backends.held
+        c.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        deadline = time.time() + 5
+        while self.backends.held == before:
+            assert time.time() < deadline
+            time.sleep(0.002)
+        return c
+
+
+@pytest.fixture(scope="module")
+def both(envoy, build, tmp_path_factory):
+    where = tmp_path_factory.mktemp("balance")
+    backends = Backends()
+    config = configuration(backends)
+
+    def ports():
+        return {"l": free_port(), "admin": free_port()}
+    commands = {
+        "envoy": [str(envoy), "-l", "error", "--base-id", str(free_port())],
+        "outrigger": [str(build / "sidecar" / "outrigger-sidecar"), "-l", "warning"],
+    }
+    proxies = [Proxy(name, commands[name], config, ports(), where) for name in PROXIES]
+    yield [Asked(p, backends) for p in proxies]
+    for p in proxies:
+        p.stop()
+
+
+def turned(cycle):
+    """The same for all rotations of a cycle."""
+    return min(cycle[i:] + cycle[:i] for i in range(len(cycle)))
+
+
+# ---- The same, request by request. ----
+
+@pytest.mark.parametrize("name", [
+    "ring", "ringsmall", "ringmax", "ringweights", "ringill", "ringpanic", "ringzones", "ringpriorities", "maglev",
+    "maglevmixed", "maglevweights", "maglevill", "maglevzones", "ringhostname", "maglevhostname", "hashkey", "maglevhashkey",
+    "degradedring", "bounded", "maglevbounded"])
+def test_tables_give_the_same_host_for_the_same_key(both, name):
+    envoy, ours = (p.keyed(name) for p in both)
+    assert envoy == ours
+    assert len(set(envoy)) > 1 or name == "degradedring"  # tables know the healthy alone
+
+
+@pytest.mark.parametrize("name, ask", [
+    ("bycookie", lambda p, i: p.host("/bycookie/", cookie=f"a=b; sticky=v{i}; c=d")),
+    ("bymadecookie", lambda p, i: p.host("/bymadecookie/", cookie=f'sticky="v{i}"')),
+    ("byquery", lambda p, i: p.host(f"/byquery/?a=1&q=k%20{i}&q=other")),
+    ("byterminal", lambda p, i: p.host(f"/byterminal/?q={i}", x_key=f"key{i % 3}")),
+    ("byterminal without its header", lambda p, i: p.host(f"/byterminal/?q={i}")),
+    ("bycombined", lambda p, i: p.host(f"/bycombined/?q={i}", x_key=f"key{i % 7}")),
+    ("byrewritten", lambda p, i: p.host("/byrewritten/", x_key=f"{chr(97 + i)}{i}")),
+    ("byhost", lambda p, i: p.host(f"/byhost/{i}")),
+    ("bysourceip", lambda p, i: p.host("/bysourceip/")),
+])
+def test_hash_policies_give_the_same_host(both, name, ask):
+    envoy, ours = ([ask(p, i) for i in range(25)] for p in both)
+    assert envoy == ours
+    assert len(set(envoy)) > 1 or name == "bysourceip"
+
+
+@pytest.mark.parametrize("path", ["/bymadecookie/", "/bysessioncookie/", "/bycookie/"])
+def test_a_cookie_is_made_with_its_attributes_and_found_again(both, path):
+    made = []
+    for p in both:
+        r, _ = p.answer(path)
+        cookie, number = r.getheader("set-cookie"), r.getheader("x-host")
+        if cookie:
+            value = cookie.split('"')[1]
+            assert len(value) == 16 and int(value, 16) >= 0
+            assert [str(p.host(path, cookie=f"sticky={value}")) for _ in range(5)] == [number] * 5
+            cookie = cookie.replace(value, "<value>")
+        made.append(cookie)
+    assert made[0] == made[1]
+    assert bool(made[0]) == (path != "/bycookie/")
+
+
+@pytest.mark.parametrize("name, cycle", [("rr", 3), ("rrweights", 6), ("ill", 3), ("half", 1), ("belowhalf", 3),
+                                         ("panicrounded", 2), ("lrbias", 6)])
+def test_turns_are_taken_in_the_same_order(both, name, cycle):
+    envoy, ours = (p.hosts(f"/{name}/", 4 * cycle) for p in both)
+    assert ours == ours[:cycle] * 4
+    # Envoy's sums of weights' quotients round differently in every run: most of its cycles are whole.
+    cycles = collections.Counter(tuple(turned(envoy[i:i + cycle])) for i in range(3 * cycle))
+    assert cycles.most_common(1)[0][0] == tuple(turned(ours[:cycle]))
+
+
+# ---- The same in the long run. ----
+
+@pytest.mark.parametrize("name", [
+    "random", "lr", "lrweights", "zones", "zonesunweighted", "zonesdegraded", "degraded", "degradedmost", "degradednext",
+    "overprovisioned", "weightedhealth", "drop", *[f"p{i}" for i in range(5)], *[f"pill{i}" for i in range(5)],
+    *[f"failover{i}" for i in range(7)]])
+def test_hosts_get_the_same_share(both, name):
+    envoy, ours = (collections.Counter(p.hosts(f"/{name}/", DRAWS)) for p in both)
+    for host in set(envoy) | set(ours):
+        assert abs(envoy[host] - ours[host]) < SLACK * DRAWS, (dict(envoy), dict(ours))
+
+
+@pytest.mark.parametrize("name", ["panicoff", "panicfails", "dropall"])
+def test_nobody_is_picked_and_said_so(both, name):
+    got = []
+    for p in both:
+        r, body = p.answer(f"/{name}/")
+        got.append((r.status, body, sorted((k, v) for k, v in r.getheaders() if k.lower() != "date")))
+    assert got[0] == got[1]
+    assert got[0][0] == 503
+
+
+def test_picks_in_panic_are_counted(both):
+    counted = []
+    for p in both:
+        before = p.stat("cluster.belowhalf.lb_healthy_panic") or 0
+        p.hosts("/belowhalf/", 10)
+        counted.append(p.stat("cluster.belowhalf.lb_healthy_panic") - before)
+    assert counted == [10, 10]
+
+
+@pytest.mark.parametrize("name", ["bounded", "maglevbounded"])
+def test_a_host_with_more_than_its_share_is_passed_over(both, name):
+    """Requests under one key that stay open: where each of them goes."""
+    got = []
+    for p in both:
+        p.backends.go.clear()
+        open_ones = [p.hold(f"/{name}/hold", x_key="hot") for _ in range(12)]
+        probes = p.keyed(name, 30)
+        p.backends.go.set()
+        went = [int(c.getresponse().getheader("x-host")) for c in open_ones]
+        for c in open_ones:
+            c.close()
+        got.append((went, probes))
+    assert got[0] == got[1]
+    assert len(set(got[0][0])) > 1
+
+
+@pytest.mark.parametrize("name, idle_share", [("lrchoices", 0.9), ("lr", 0.4)])
+def test_least_request_avoids_the_busy(both, name, idle_share):
+    """Two hosts that are busy: the third gets most of twelve choices, and five ninths of two."""
+    shares = []
+    for p in both:
+        p.backends.go.clear()
+        open_ones = [p.hold(f"/{name}/hold") for _ in range(2)]
+        counted = collections.Counter(p.hosts(f"/{name}/", 600))
+        p.backends.go.set()
+        busy = {int(c.getresponse().getheader("x-host")) for c in open_ones}
+        for c in open_ones:
+            c.close()
+        idle = [h for h in range(3) if h not in busy]
+        shares.append((len(busy), sum(counted[h] for h in idle) / 600))
+        assert shares[-1][1] > idle_share
+    if shares[0][0] == shares[1][0]:
+        assert abs(shares[0][1] - shares[1][1]) < 0.12, shares
