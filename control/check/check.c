@@ -12,7 +12,6 @@ struct reading {
     const char *file;
     struct arena *arena;
     struct findings *findings;
-    uint64_t text_hash;
     struct object **v;
     unsigned count, cap;
 };
@@ -131,6 +130,21 @@ static bool check_meaning(struct reading *r, const struct object *o)
     return c.errors == 0;
 }
 
+/* What it says, wherever it stands: a text that moves within its file is no change. */
+static void number(struct object *o)
+{
+    static uint64_t count;
+    struct buf said = {0};
+    buf_printf(&said, "%.*s\n%llu %d\n", STR_FMT(o->id), (unsigned long long)o->created_us, o->is_deleted);
+    labels_write(o->labels, &said);
+    buf_append_c(&said, "\n");
+    labels_write(o->annotations, &said);
+    codec_pack(o->body, &said);
+    o->digest = hash_xx64(buf_head(&said), buf_len(&said), 0);
+    o->serial = ++count;
+    buf_fini(&said);
+}
+
 static void read_object(struct reading *r, const struct node *doc, enum kind kind, unsigned at, bool is_item)
 {
     const struct kind_info *info = kind_info(kind);
@@ -140,9 +154,10 @@ static void read_object(struct reading *r, const struct node *doc, enum kind kin
     o->document_at = at;
     o->is_item = is_item;
     o->file = str_of(r->file);
-    o->digest = r->text_hash + at;
-    if (read_names(r, doc, info, o) && read_body(r, doc, info, o) && check_meaning(r, o))
-        keep(r, o);
+    if (!read_names(r, doc, info, o) || !read_body(r, doc, info, o) || !check_meaning(r, o))
+        return;
+    number(o);
+    keep(r, o);
 }
 
 static void read_document(struct reading *r, const struct node *doc, unsigned at, bool is_item);
@@ -194,7 +209,6 @@ struct check_objects check_text(struct str text, const char *file, struct arena 
         .file = arena_strdup(arena, file),
         .arena = arena,
         .findings = findings,
-        .text_hash = hash_xx64(text.p, text.n, 0) ^ hash_xx64(file, strlen(file), 1),
     };
     struct node **docs = NULL;
     unsigned count = node_parse(text, r.file, arena, findings, &docs);

@@ -46,17 +46,13 @@ static unsigned add_ports_of(const struct service *s, const struct endpoint *e, 
 /* Sorted by the application's port. All services count, visible to the pod's own namespace or not. */
 static struct inbound_port *ports_of(struct view *v, const struct pod *pod, unsigned *count_r)
 {
-    const struct registry *r = v->registry;
     unsigned cap = 1, n = 0;
-    for (unsigned i = 0; i < r->service_count; i++)
-        cap += r->services[i]->port_count;
+    for (const struct served *at = pod ? pod->served : NULL; at; at = at->next)
+        cap += at->service->port_count;
     struct inbound_port *ports = ARENA_ARRAY(v->arena, struct inbound_port, cap);
-    for (unsigned i = 0; pod && i < r->service_count; i++) {
-        const struct service *s = r->services[i];
-        for (unsigned e = 0; e < s->endpoint_count && str_eq(s->ns, pod->ns); e++) {
-            if (s->endpoints[e].pod == pod)
-                n = add_ports_of(s, &s->endpoints[e], ports, n);
-        }
+    for (const struct served *at = pod ? pod->served : NULL; at; at = at->next) {
+        if (str_eq(at->service->ns, pod->ns))
+            n = add_ports_of(at->service, at->endpoint, ports, n);
     }
     qsort(ports, n, sizeof(*ports), compare_ports);
     *count_r = n;

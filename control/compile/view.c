@@ -137,24 +137,34 @@ static void select_rules(struct view *v)
     }
 }
 
-const struct traffic_rule *view_rule(const struct view *v, struct str host)
+/* Of two rules for one host the earlier wins. */
+static void index_rules(struct view *v)
 {
-    const struct traffic_rule *best = NULL;
-    size_t longest = 0;
+    unsigned n = 1;
+    for (unsigned i = 0; i < v->rule_count; i++)
+        n += (unsigned)v->rules[i].spec->n_hosts;
+    v->rule_patterns = ARENA_ARRAY(v->arena, struct rule_pattern, n);
     for (unsigned i = 0; i < v->rule_count; i++) {
-        const struct traffic_rule *rule = &v->rules[i];
+        struct traffic_rule *rule = &v->rules[i];
         for (size_t h = 0; h < rule->spec->n_hosts; h++) {
-            struct str pattern = rule->hosts[h];
-            if (!host_covers(pattern, host))
-                continue;
-            size_t weight = host_is_wildcard(pattern) ? pattern.n : SIZE_MAX;
-            if (weight > longest) {
-                longest = weight;
-                best = rule;
-            }
+            if (host_is_wildcard(rule->hosts[h]))
+                v->rule_patterns[v->rule_pattern_count++] = (struct rule_pattern){rule->hosts[h], rule};
+            else if (!table_get(&v->rule_by_host, rule->hosts[h]))
+                table_put(&v->rule_by_host, rule->hosts[h], rule);
         }
     }
-    return best;
+}
+
+const struct traffic_rule *view_rule(const struct view *v, struct str host)
+{
+    const struct traffic_rule *best = table_get(&v->rule_by_host, host);
+    const struct rule_pattern *closest = NULL;
+    for (unsigned i = 0; !best && i < v->rule_pattern_count; i++) {
+        const struct rule_pattern *p = &v->rule_patterns[i];
+        if ((!closest || p->host.n > closest->host.n) && host_covers(p->host, host))
+            closest = p;
+    }
+    return closest ? closest->rule : best;
 }
 
 /* ---- DestinationRules. ---- */
@@ -181,24 +191,47 @@ static void add_source(struct view *v, const struct object *o)
     };
 }
 
+static struct str source_key(struct view *v, struct str ns, struct str host)
+{
+    return arena_printf(v->arena, "%.*s/%.*s", STR_FMT(ns), STR_FMT(host));
+}
+
+static void index_source(struct view *v, struct policy_source *s)
+{
+    s->next = table_put(&v->sources_by_host, source_key(v, s->object->ns, s->host), s);
+    if (host_is_wildcard(s->host))
+        v->source_patterns[v->source_pattern_count++] = s;
+}
+
 static void select_sources(struct view *v)
 {
     const struct registry *r = v->registry;
     v->sources = ARENA_ARRAY(v->arena, struct policy_source, r->destination_rule_count + 1);
+    v->source_patterns = ARENA_ARRAY(v->arena, struct policy_source *, r->destination_rule_count + 1);
     for (unsigned i = 0; i < r->destination_rule_count; i++)
         add_source(v, r->destination_rules[i]);
+    for (unsigned i = v->source_count; i-- > 0;)
+        index_source(v, &v->sources[i]);
+}
+
+static struct policy_source *sources_of(struct view *v, struct str ns, struct str host)
+{
+    return table_get(&v->sources_by_host, source_key(v, ns, host));
 }
 
 /* The most specific host that the rules of a namespace name for `host`; STR_NONE: they do not. */
-static struct str closest_host(const struct view *v, struct str host, struct str ns, bool is_own)
+static struct str closest_host(struct view *v, struct str host, struct str ns, bool is_own)
 {
     struct str best = STR_NONE;
-    for (unsigned i = 0; i < v->source_count; i++) {
-        const struct policy_source *s = &v->sources[i];
+    for (const struct policy_source *s = sources_of(v, ns, host); s; s = s->next) {
+        if (is_own || s->is_exported)
+            return host;
+    }
+    for (unsigned i = 0; i < v->source_pattern_count; i++) {
+        const struct policy_source *s = v->source_patterns[i];
         if (!str_eq(s->object->ns, ns) || (!is_own && !s->is_exported) || !host_covers(s->host, host))
             continue;
-        bool is_closer = !best.p || (host_is_wildcard(best) && (!host_is_wildcard(s->host) || s->host.n > best.n));
-        if (is_closer)
+        if (!best.p || s->host.n > best.n)
             best = s->host;
     }
     return best;
@@ -233,9 +266,8 @@ static void add_subsets(struct view *v, struct host_policy *p, const struct obje
 
 static void merge_sources(struct view *v, struct host_policy *p, struct str pattern, struct str ns, bool with_selector)
 {
-    for (unsigned i = 0; i < v->source_count; i++) {
-        const struct policy_source *s = &v->sources[i];
-        if (s->has_selector != with_selector || !str_eq(s->object->ns, ns) || !str_eq(s->host, pattern))
+    for (const struct policy_source *s = sources_of(v, ns, pattern); s; s = s->next) {
+        if (s->has_selector != with_selector)
             continue;
         if (!p->object)
             p->object = s->object;
@@ -322,6 +354,7 @@ struct view *view_new(const struct registry *registry, const struct client *clie
     v->client = *client;
     select_services(v);
     select_rules(v);
+    index_rules(v);
     select_sources(v);
     return v;
 }
@@ -334,6 +367,8 @@ void view_free(struct view **view)
     *view = NULL;
     table_fini(&v->by_host);
     table_fini(&v->policies);
+    table_fini(&v->rule_by_host);
+    table_fini(&v->sources_by_host);
     struct arena *arena = v->arena;
     arena_free(&arena);
 }

@@ -19,11 +19,18 @@ struct traffic_rule {
     struct str *hosts;
 };
 
+/* One wildcard of a rule. */
+struct rule_pattern {
+    struct str host;
+    const struct traffic_rule *rule;
+};
+
 /* A DestinationRule that is meant for the client. */
 struct policy_source {
     const struct object *object;
     const ISTIO(DestinationRule) *spec;
     struct str host;   /* in full */
+    struct policy_source *next; /* of the same namespace and host */
     bool is_exported;  /* to the client's namespace */
     bool has_selector; /* selects the client by its labels: stands before the others, and alone */
 };
@@ -53,6 +60,13 @@ struct view {
     struct policy_source *sources; /* oldest first */
     unsigned source_count;
     struct table policies; /* host -> struct host_policy, made when asked for */
+    /* By what they are looked for: exact hosts in tables, wildcards in lists. */
+    struct table rule_by_host;
+    struct rule_pattern *rule_patterns;
+    unsigned rule_pattern_count;
+    struct table sources_by_host; /* "NS/HOST" -> the first of them */
+    struct policy_source **source_patterns;
+    unsigned source_pattern_count;
 };
 
 struct view *view_new(const struct registry *registry, const struct client *client);

@@ -20,7 +20,8 @@ struct object {
     struct str file;
     unsigned document_at; /* which document of the file, from 0 */
     bool is_item;         /* one of a List: it has no document of its own */
-    uint64_t digest;      /* of the file's text and the place in it */
+    uint64_t digest;      /* of what it says: equal digests, equal objects */
+    uint64_t serial;      /* no two objects that were ever read in this process share one */
 };
 
 /* Older first: creation time where both have one, else the order of files. For qsort over struct object *. */

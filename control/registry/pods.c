@@ -96,6 +96,7 @@ void pods_build(struct registry *r, const struct sorted *sorted)
         if (!is_running(sorted->v[KIND_POD][i]))
             continue;
         struct pod *pod = pod_of(r->arena, sorted->v[KIND_POD][i]);
+        pod->at = r->pod_count;
         r->pods[r->pod_count++] = pod;
         /* An address may still be held by a pod that is going while a new one has it: the new one is meant. */
         struct pod *other = table_get(&r->pods_by_ip, pod->ip);

@@ -1,5 +1,6 @@
-/* What there is to call: services with their ports and endpoints, pods, and the rules about them. Built anew from all objects at
- * each change, immutable once built. */
+/* What there is to call: services with their ports and endpoints, pods, and the rules about them. Built from all objects, immutable
+ * once built; but where nothing except rules changed, only these are replaced. Digests tell whether a thing is what it was in the
+ * registry before. */
 #ifndef OUTRIGGER_CONTROL_REGISTRY_REGISTRY_H
 #define OUTRIGGER_CONTROL_REGISTRY_REGISTRY_H
 
@@ -25,6 +26,16 @@ struct pod {
     struct str locality;  /* "region/zone/subzone", or empty */
     bool is_ready, is_terminating;
     const struct object *object;
+    unsigned at;     /* in the registry's pods */
+    uint64_t digest; /* of what its endpoints say of it */
+    const struct served *served; /* NULL: no service leads to it */
+};
+
+/* A service that leads to a pod, in the order of services. */
+struct served {
+    const struct service *service;
+    const struct endpoint *endpoint;
+    const struct served *next;
 };
 
 enum endpoint_health { ENDPOINT_HEALTHY, ENDPOINT_UNHEALTHY, ENDPOINT_DRAINING };
@@ -67,6 +78,8 @@ struct service {
     struct export_to export_to;
     struct endpoint *endpoints;
     unsigned endpoint_count;
+    uint64_t digest;           /* of all above but the endpoints */
+    uint64_t endpoints_digest;
 };
 
 /* -1: no such port. */
@@ -82,7 +95,7 @@ struct registry_options {
 };
 
 struct registry {
-    struct arena *arena;
+    struct arena *arena, *rules_arena;
     struct str domain, root_namespace;
     struct service **services; /* oldest first */
     unsigned service_count;
@@ -92,9 +105,14 @@ struct registry {
     const struct object **virtual_services, **destination_rules; /* oldest first */
     unsigned virtual_service_count, destination_rule_count;
     const ISTIO_MESH(MeshConfig) *mesh; /* never NULL */
+    uint64_t settings; /* digest of the objects that are neither services, nor endpoints, nor rules */
 };
 
 struct registry *registry_build(struct object *const *objects, unsigned count, const struct registry_options *options);
+/* The objects other than rules are those that the registry was built from. */
+void registry_set_rules(struct registry *registry, struct object *const *objects, unsigned count);
+/* Whether an object is one of the rules. */
+bool registry_is_rule(enum kind kind);
 void registry_free(struct registry **registry);
 /* Of a rule: its exportTo, or the mesh's default, with "." resolved. */
 struct export_to registry_export(struct arena *arena, size_t count, char *const *export_to, size_t default_count,
