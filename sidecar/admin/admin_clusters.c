@@ -8,13 +8,34 @@
 #include "sidecar/match/regex.h"
 #include "sidecar/upstream/live.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-static const char *health_flags(enum host_health h)
+static void text_health(struct buf *out, const struct live_host_view *v)
 {
-    return h == HOST_HEALTHY    ? "healthy"
-           : h == HOST_DEGRADED ? "/degraded_eds_health"
-                                : "/failed_eds_health";
+    buf_append_c(out, v->is_ejected ? "/failed_outlier_check" : "");
+    buf_append_c(out, v->health == HOST_DEGRADED    ? "/degraded_eds_health"
+                      : v->health == HOST_UNHEALTHY ? "/failed_eds_health"
+                      : v->is_ejected               ? ""
+                                                    : "healthy");
+}
+
+/* As short as gives the same number back, as Envoy prints it. */
+static void add_number(struct buf *out, double value)
+{
+    char text[32];
+    int digits = 15;
+    do {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+    } while (++digits <= 17 && strtod(text, NULL) != value);
+    buf_append_c(out, text);
+}
+
+static void text_rate(struct buf *out, struct str cluster, const char *middle, const char *name, double value)
+{
+    buf_printf(out, "%.*s::%s::%s::", STR_FMT(cluster), middle, name);
+    add_number(out, value);
+    buf_append_byte(out, '\n');
 }
 
 static void text_thresholds(struct buf *out, const struct cluster_cfg *c, unsigned priority)
@@ -48,28 +69,39 @@ static void text_host(struct buf *out, const struct cluster_cfg *c, const struct
                    (unsigned long long)host_value(h, order[i]));
     buf_printf(out, "%.*s::%s::hostname::%s\n", STR_FMT(c->name), h->text,
                h->hostname ? h->hostname : "");
-    buf_printf(out, "%.*s::%s::health_flags::%s\n", STR_FMT(c->name), h->text,
-               health_flags(v->health));
+    buf_printf(out, "%.*s::%s::health_flags::", STR_FMT(c->name), h->text);
+    text_health(out, v);
+    buf_append_byte(out, '\n');
     buf_printf(out, "%.*s::%s::weight::%u\n", STR_FMT(c->name), h->text, v->weight);
     buf_printf(out, "%.*s::%s::region::%.*s\n", STR_FMT(c->name), h->text, STR_FMT(v->region));
     buf_printf(out, "%.*s::%s::zone::%.*s\n", STR_FMT(c->name), h->text, STR_FMT(v->zone));
     buf_printf(out, "%.*s::%s::sub_zone::%.*s\n", STR_FMT(c->name), h->text, STR_FMT(v->sub_zone));
     buf_printf(out, "%.*s::%s::canary::false\n", STR_FMT(c->name), h->text);
     buf_printf(out, "%.*s::%s::priority::%u\n", STR_FMT(c->name), h->text, v->priority);
-    buf_printf(out, "%.*s::%s::success_rate::-1\n", STR_FMT(c->name), h->text);
-    buf_printf(out, "%.*s::%s::local_origin_success_rate::-1\n", STR_FMT(c->name), h->text);
+    text_rate(out, c->name, h->text, "success_rate", v->success_rate[OUTLIER_EXTERNAL]);
+    text_rate(out, c->name, h->text, "local_origin_success_rate", v->success_rate[OUTLIER_LOCAL]);
 }
 
-static void text_cluster(struct admin_request *rq, const struct cluster_cfg *c)
+static void text_rates(struct buf *out, const struct live_cluster_view *v)
 {
+    static const char *const prefixes[OUTLIER_ORIGIN_COUNT] = {"", "local_origin_"};
+    for (unsigned i = 0; i < OUTLIER_ORIGIN_COUNT; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "%ssuccess_rate_average", prefixes[i]);
+        text_rate(out, v->cfg->name, "outlier", name, v->rates[i].average);
+        snprintf(name, sizeof(name), "%ssuccess_rate_ejection_threshold", prefixes[i]);
+        text_rate(out, v->cfg->name, "outlier", name, v->rates[i].threshold);
+    }
+}
+
+static void text_cluster(struct admin_request *rq, const struct live_cluster_view *v)
+{
+    const struct cluster_cfg *c = v->cfg;
     struct live_host_view host;
-    static const char *const outlier[] = {"success_rate_average", "success_rate_ejection_threshold",
-                                          "local_origin_success_rate_average",
-                                          "local_origin_success_rate_ejection_threshold"};
     buf_printf(&rq->out, "%.*s::observability_name::%.*s\n", STR_FMT(c->name),
                STR_FMT(c->stat_name));
-    for (unsigned i = 0; c->outlier.on && i < ARRAY_LEN(outlier); i++)
-        buf_printf(&rq->out, "%.*s::outlier::%s::-1\n", STR_FMT(c->name), outlier[i]);
+    if (c->outlier.on)
+        text_rates(&rq->out, v);
     text_thresholds(&rq->out, c, 0);
     text_thresholds(&rq->out, c, 1);
     buf_printf(&rq->out, "%.*s::added_via_api::%s\n", STR_FMT(c->name),
@@ -95,6 +127,19 @@ static void json_number(struct buf *out, const char *name, uint32_t value)
 {
     if (value > 0)
         buf_printf(out, ",\"%s\":%u", name, value);
+}
+
+/* A Percent, where there is one; one of nought is an empty object. */
+static void json_percent(struct buf *out, const char *name, bool is_known, double percent)
+{
+    if (!is_known)
+        return;
+    buf_printf(out, ",\"%s\":{", name);
+    if (percent > 0) {
+        buf_append_c(out, "\"value\":");
+        add_number(out, percent);
+    }
+    buf_append_byte(out, '}');
 }
 
 static void json_address(struct buf *out, const struct addr *a)
@@ -153,10 +198,14 @@ static void json_host(struct buf *out, const struct live_host_view *v)
     json_address(out, &v->host->addr);
     buf_append_c(out, ",\"stats\":[");
     json_host_stats(out, v->host);
-    buf_printf(out, "],\"health_status\":{\"eds_health_status\":\"%s\"}", health);
+    buf_printf(out, "],\"health_status\":{%s\"eds_health_status\":\"%s\"}",
+               v->is_ejected ? "\"failed_outlier_check\":true," : "", health);
+    double rate = v->success_rate[OUTLIER_EXTERNAL], local_rate = v->success_rate[OUTLIER_LOCAL];
+    json_percent(out, "success_rate", rate >= 0, rate);
     json_number(out, "weight", v->weight);
     json_text(out, "hostname", str_of(v->host->hostname));
     json_number(out, "priority", v->priority);
+    json_percent(out, "local_origin_success_rate", local_rate >= 0, local_rate);
     json_locality(out, v);
     buf_append_byte(out, '}');
 }
@@ -181,8 +230,10 @@ static void json_thresholds(struct buf *out, const struct cluster_cfg *c)
     buf_append_c(out, "]}");
 }
 
-static void json_cluster(struct admin_request *rq, const struct cluster_cfg *c)
+static void json_cluster(struct admin_request *rq, const struct live_cluster_view *v)
 {
+    const struct cluster_cfg *c = v->cfg;
+    const struct ejector_rates *rates = v->rates;
     struct live_host_view host;
     struct buf *out = &rq->out;
     unsigned count = 0;
@@ -190,12 +241,16 @@ static void json_cluster(struct admin_request *rq, const struct cluster_cfg *c)
     admin_json_string(out, c->name);
     if (c->from_xds)
         buf_append_c(out, ",\"added_via_api\":true");
+    json_percent(out, "success_rate_ejection_threshold", rates[OUTLIER_EXTERNAL].threshold > 0,
+                 rates[OUTLIER_EXTERNAL].threshold);
     for (size_t i = 0; live_next_host(rq->admin->ops.live, c->name, &i, &host); count++) {
         buf_append_c(out, count > 0 ? "," : ",\"host_statuses\":[");
         json_host(out, &host);
     }
     if (count > 0)
         buf_append_byte(out, ']');
+    json_percent(out, "local_origin_success_rate_ejection_threshold", rates[OUTLIER_LOCAL].threshold > 0,
+                 rates[OUTLIER_LOCAL].threshold);
     json_thresholds(out, c);
     json_text(out, "observability_name", c->stat_name);
     if (c->type == CLUSTER_EDS)
@@ -207,22 +262,22 @@ static void json_cluster(struct admin_request *rq, const struct cluster_cfg *c)
 
 static int by_name(const void *a, const void *b)
 {
-    return str_cmp((*(const struct cluster_cfg *const *)a)->name,
-                   (*(const struct cluster_cfg *const *)b)->name);
+    return str_cmp(((const struct live_cluster_view *)a)->cfg->name,
+                   ((const struct live_cluster_view *)b)->cfg->name);
 }
 
 /* Those that match, by name; the caller frees the list. */
 static size_t collect_clusters(const struct live *live, const struct regex *filter,
-                               const struct cluster_cfg ***sorted_r)
+                               struct live_cluster_view **sorted_r)
 {
-    const struct cluster_cfg **sorted = NULL;
+    struct live_cluster_view *sorted = NULL;
     struct live_cluster_view view;
     size_t count = 0;
     for (size_t i = 0; live_next_cluster(live, &i, &view);) {
         if (filter && regex_match_partial(filter, view.cfg->name) != REGEX_YES)
             continue;
         sorted = xrealloc(sorted, (count + 1) * sizeof(*sorted));
-        sorted[count++] = view.cfg;
+        sorted[count++] = view;
     }
     if (count > 0)
         qsort(sorted, count, sizeof(*sorted), by_name);
@@ -232,7 +287,7 @@ static size_t collect_clusters(const struct live *live, const struct regex *filt
 
 void admin_clusters(struct admin_request *rq)
 {
-    const struct cluster_cfg **sorted;
+    struct live_cluster_view *sorted;
     bool bad, json = str_eq(admin_query(rq, "format"), STR("json"));
     struct regex *filter = admin_query_regex(rq, "filter", "Invalid re2 regex: ", &bad);
     if (bad)
@@ -247,9 +302,9 @@ void admin_clusters(struct admin_request *rq)
         if (json && i > 0)
             buf_append_byte(&rq->out, ',');
         if (json)
-            json_cluster(rq, sorted[i]);
+            json_cluster(rq, &sorted[i]);
         else
-            text_cluster(rq, sorted[i]);
+            text_cluster(rq, &sorted[i]);
     }
     if (json)
         buf_append_c(&rq->out, "]}");
