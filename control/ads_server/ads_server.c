@@ -12,6 +12,7 @@
 struct ads_server {
     struct loop *loop;
     struct cache *cache;
+    struct agents *agents;
     struct grpc_server *grpc;
     struct list streams;
 };
@@ -30,17 +31,46 @@ static void on_whole(void *ctx, struct grpc_call *call, const struct http_reques
     ads_stream_new(server->loop, server->cache, call, false, &server->streams);
 }
 
+/* ---- The agents' sessions: of who speaks ADS on the same connection. ---- */
+
+static const struct ads_stream *find_stream(const struct ads_server *server, const struct conn *conn)
+{
+    LIST_FOREACH(&server->streams, node) {
+        const struct ads_stream *s = CONTAINER_OF(node, struct ads_stream, link);
+        if (s->client && !s->is_finished && grpc_call_conn(s->call) == conn)
+            return s;
+    }
+    return NULL;
+}
+
+static void on_session(void *ctx, struct grpc_call *call, const struct http_request *head)
+{
+    struct ads_server *server = ctx;
+    const struct ads_stream *s = find_stream(server, grpc_call_conn(call));
+    (void)head;
+    if (!server->agents)
+        grpc_finish(call, GRPC_UNIMPLEMENTED, STR("agents are not served here"));
+    else if (!s)
+        grpc_finish(call, GRPC_FAILED_PRECONDITION, STR("the session belongs on the connection of an ADS stream that said its node"));
+    else if (!str_has_prefix(str_of(s->user_agent), STR("outrigger ")))
+        grpc_finish(call, GRPC_PERMISSION_DENIED, STR("the session is for nodes with user_agent_name outrigger"));
+    else
+        agents_accept(server->agents, call, &(struct agents_peer){s->identity.pod, s->identity.ns, s->node_id});
+}
+
 static const struct grpc_method methods[] = {
     {SERVICE "DeltaAggregatedResources", on_delta},
     {SERVICE "StreamAggregatedResources", on_whole},
+    {AGENTS_METHOD, on_session},
 };
 
-struct ads_server *ads_server_new(struct loop *loop, struct cache *cache, const struct addr *at, int *error_r)
+struct ads_server *ads_server_new(struct loop *loop, struct cache *cache, struct agents *agents, const struct addr *at, int *error_r)
 {
     struct ads_server *server = NEW(struct ads_server);
     struct grpc_server_options options = {.max_streams = 10};
     server->loop = loop;
     server->cache = cache;
+    server->agents = agents;
     list_init(&server->streams);
     server->grpc = grpc_server_new(loop, &options, methods, ARRAY_LEN(methods), server);
     *error_r = grpc_server_listen(server->grpc, at);

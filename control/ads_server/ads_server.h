@@ -3,12 +3,14 @@
 #define OUTRIGGER_CONTROL_ADS_SERVER_ADS_SERVER_H
 
 #include "control/ads_server/subscription.h"
+#include "control/agent/agents.h"
 #include "sidecar/grpc/grpc.h"
 
 struct ads_server;
 
-/* Listens at `at`. NULL with -errno in *error_r. The cache must outlive it. */
-struct ads_server *ads_server_new(struct loop *loop, struct cache *cache, const struct addr *at, int *error_r);
+/* Listens at `at`. NULL with -errno in *error_r. The cache and agents must outlive it; agents takes the sessions of our own sidecars,
+ * NULL: there are none. */
+struct ads_server *ads_server_new(struct loop *loop, struct cache *cache, struct agents *agents, const struct addr *at, int *error_r);
 void ads_server_free(struct ads_server **server);
 uint16_t ads_server_port(const struct ads_server *server);
 /* The cache changed: every client is sent what changed for it. */

@@ -328,6 +328,7 @@ static bool meet(struct ads_stream *s, const CORE(Node) *node, struct err *err)
         .pod = arena_str(s->arena, identity.pod),
         .ip = arena_str(s->arena, identity.ip),
     };
+    s->node_id = arena_str(s->arena, str_of(node->id));
     s->user_agent = xasprintf("%.100s %.100s", node->user_agent_name,
                               node->user_agent_version_type_case == ENVOY__CONFIG__CORE__V3__NODE__USER_AGENT_VERSION_TYPE_USER_AGENT_VERSION
                                   ? node->user_agent_version

@@ -15,6 +15,7 @@ struct ads_stream {
     bool is_finished;
     struct arena *arena; /* of who it is */
     struct client_identity identity;
+    struct str node_id;
     char *user_agent;
     struct cache_client *client; /* NULL: no request yet */
     struct subscription types[RESOURCE_TYPE_COUNT];

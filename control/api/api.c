@@ -97,23 +97,31 @@ static void dump_unconnected(struct asked *asked, struct str pod, struct str ns,
     buf_fini(&json);
 }
 
-static void get_proxy(struct asked *asked)
+bool api_split_proxy(struct str who, struct str *pod_r, struct str *ns_r)
 {
-    struct str who = asked->path[3];
     size_t dot = who.n;
-    enum resource_type type;
     while (dot > 0 && who.p[dot - 1] != '.')
         dot--;
-    if (dot < 2 || dot == who.n) {
-        reply_error(asked, 404, "a proxy is named POD.NAMESPACE, got \"%.*s\"", STR_FMT(who));
+    if (dot < 2 || dot == who.n)
+        return false;
+    *pod_r = str_sub(who, 0, dot - 1);
+    *ns_r = str_sub(who, dot, who.n);
+    return true;
+}
+
+static void get_proxy(struct asked *asked)
+{
+    struct str pod, ns;
+    enum resource_type type;
+    if (!api_split_proxy(asked->path[3], &pod, &ns)) {
+        reply_error(asked, 404, "a proxy is named POD.NAMESPACE, got \"%.*s\"", STR_FMT(asked->path[3]));
         return;
     }
     if (!parse_what(asked->path[4], &type)) {
-        reply_error(asked, 404, "of a proxy there are clusters, endpoints, listeners and routes, got \"%.*s\"",
+        reply_error(asked, 404, "of a proxy there are clusters, endpoints, listeners, routes and admin, got \"%.*s\"",
                     STR_FMT(asked->path[4]));
         return;
     }
-    struct str pod = str_sub(who, 0, dot - 1), ns = str_sub(who, dot, who.n);
     const struct cache_client *client = asked->api->plane.find_client(asked->api->plane.ctx, pod, ns);
     if (!client) {
         dump_unconnected(asked, pod, ns, type);
@@ -152,9 +160,15 @@ static void route_get(struct asked *asked)
         {"services", api_get_services},
         {"objects", api_get_objects},
         {"findings", get_findings},
+        {"breakers", api_get_breakers},
+        {"events", api_get_events},
     };
     if (!is_method(asked, "GET")) {
         reply_error(asked, 405, "this takes GET");
+        return;
+    }
+    if (asked->path_count >= 5 && str_eq_c(asked->path[2], "proxies") && str_eq_c(asked->path[4], "admin")) {
+        api_get_admin(asked);
         return;
     }
     if (asked->path_count == 5 && str_eq_c(asked->path[2], "proxies")) {
@@ -167,10 +181,7 @@ static void route_get(struct asked *asked)
             return;
         }
     }
-    if (str_eq_c(asked->path[2], "breakers") || str_eq_c(asked->path[2], "events"))
-        reply_error(asked, 501, "live state of sidecars is not gathered yet; ask a sidecar's admin port");
-    else
-        reply_error(asked, 404, "there is nothing at %.*s", STR_FMT(asked->head->path));
+    reply_error(asked, 404, "there is nothing at %.*s", STR_FMT(asked->head->path));
 }
 
 static void route_request(struct asked *asked)
@@ -232,6 +243,7 @@ static struct api *api_new(const char *token, const struct api_plane *plane)
     struct api *api = NEW(struct api);
     api->token = token ? xstrdup(token) : NULL;
     api->plane = *plane;
+    list_init(&api->pending);
     return api;
 }
 
@@ -260,6 +272,7 @@ void api_stop(struct api **api)
     if (!a)
         return;
     *api = NULL;
+    api_end_pending(a);
     if (a->serve)
         serve_stop(&a->serve);
     free(a->token);

@@ -3,6 +3,9 @@
  *   GET    /readyz                                        200, or 503 until the first configuration is in force
  *   GET    /api/v1/proxies                                connected sidecars and the state of each type
  *   GET    /api/v1/proxies/POD.NS/{clusters,endpoints,listeners,routes}   what a sidecar shall have
+ *   GET    /api/v1/proxies/POD.NS/admin/PATH[?QUERY]      what the sidecar's administration endpoint answers to GET /PATH
+ *   GET    /api/v1/breakers[?proxy=POD.NS&pods=1]         breakers and hosts as the sidecars see them; pods: with the hosts' pods
+ *   GET    /api/v1/events[?proxy=POD.NS&since=SEQ&limit=N&wait=SECONDS]   ejections, overflows, refusals; wait: until there is one
  *   GET    /api/v1/services                               services with ports and endpoints
  *   GET    /api/v1/objects[?kind=K&namespace=N&name=M]    objects in force, with their files
  *   GET    /api/v1/findings                               what is wrong, over all files
@@ -12,6 +15,7 @@
 #ifndef OUTRIGGER_CONTROL_API_API_H
 #define OUTRIGGER_CONTROL_API_API_H
 
+#include "control/agent/agents.h"
 #include "control/cache/cache.h"
 #include "control/sources/files.h"
 #include "proto/findings.h"
@@ -21,6 +25,7 @@
 struct api_plane {
     struct files *files;
     struct cache *cache;
+    struct agents *agents;
     const char *const *configs; /* the directories of intent: the first takes new objects */
     unsigned config_count;
     const char *domain;

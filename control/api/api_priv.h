@@ -3,11 +3,13 @@
 #define OUTRIGGER_CONTROL_API_PRIV_H
 
 #include "control/api/api.h"
+#include "sidecar/base/list.h"
 
 struct api {
     struct serve *serve;
     char *token;
     struct api_plane plane;
+    struct list pending; /* live.c: requests that are answered later */
 };
 
 /* One request while it is answered. */
@@ -25,6 +27,14 @@ void reply_json(struct asked *asked, unsigned status, struct str json);
 /* {"error": "..."} */
 void reply_error(struct asked *asked, unsigned status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* "POD.NAMESPACE" into its parts; false: it is not that. */
+bool api_split_proxy(struct str who, struct str *pod_r, struct str *ns_r);
+
+void api_get_breakers(struct asked *asked);
+void api_get_events(struct asked *asked);
+void api_get_admin(struct asked *asked);
+/* Answers what waits: the end is near. */
+void api_end_pending(struct api *api);
 void api_get_services(struct asked *asked);
 void api_get_objects(struct asked *asked);
 void api_put_object(struct asked *asked);

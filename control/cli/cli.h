@@ -16,6 +16,8 @@ struct cli {
     const char *socket; /* --socket, else $OUTRIGGER_RUN/control.sock */
     const char *domain, *root_namespace;
     bool json; /* -o json */
+    bool watch; /* -w */
+    const char *proxy; /* --proxy: POD or POD.NAMESPACE; NULL: not given */
     char **words; /* what follows the command */
     int word_count;
 };
@@ -26,6 +28,13 @@ int cli_status(const struct cli *cli);
 int cli_get(const struct cli *cli);
 int cli_apply(const struct cli *cli);
 int cli_delete(const struct cli *cli);
+int cli_breakers(const struct cli *cli);
+int cli_events(const struct cli *cli);
+
+/* "POD.NAMESPACE", or "POD" with -n. */
+void cli_split_pod(const struct cli *cli, const char *word, struct str *pod_r, struct str *ns_r);
+/* The path of a question to the API, of --proxy alone where that is given: for the caller to free. */
+char *cli_proxy_query(const struct cli *cli, const char *path);
 
 /* "outrigger: ..." on stderr; returns CLI_FAILED or CLI_USAGE. */
 int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -33,8 +33,7 @@ static bool parse_what(const char *word, enum resource_type *type_r)
     return false;
 }
 
-/* "POD.NAMESPACE", or "POD" with -n. */
-static void split_pod(const struct cli *cli, const char *word, struct str *pod_r, struct str *ns_r)
+void cli_split_pod(const struct cli *cli, const char *word, struct str *pod_r, struct str *ns_r)
 {
     const char *dot = strrchr(word, '.');
     *pod_r = dot ? str_n(word, (size_t)(dot - word)) : str_of(word);
@@ -44,7 +43,7 @@ static void split_pod(const struct cli *cli, const char *word, struct str *pod_r
 static int dump(const struct cli *cli, struct cache *cache, enum resource_type type, const char *word, struct buf *out)
 {
     struct client_identity identity = {.ip = STR("")};
-    split_pod(cli, word, &identity.pod, &identity.ns);
+    cli_split_pod(cli, word, &identity.pod, &identity.ns);
     struct cache_client *client = cache_client_new(cache, &identity);
     int code = CLI_OK;
     if (!cache_client_pod(client))
@@ -79,7 +78,7 @@ static int ask_plane(const struct cli *cli, enum resource_type type, const char 
 {
     struct client_answer answer;
     struct str pod, ns;
-    split_pod(cli, word, &pod, &ns);
+    cli_split_pod(cli, word, &pod, &ns);
     char *path = xasprintf("/api/v1/proxies/%.*s.%.*s/%s", STR_FMT(pod), STR_FMT(ns), words[type]);
     int code = CLI_FAILED;
     if (client_ask(cli, "GET", path, STR_NONE, &answer)) {
@@ -97,12 +96,36 @@ static int ask_plane(const struct cli *cli, enum resource_type type, const char 
     return code;
 }
 
+/* What the sidecar's own administration endpoint says, by way of its session with the control plane. */
+static int ask_admin(const struct cli *cli, const char *word, const char *path)
+{
+    struct client_answer answer;
+    struct str pod, ns;
+    int code = CLI_FAILED;
+    cli_split_pod(cli, word, &pod, &ns);
+    char *whole = xasprintf("/api/v1/proxies/%.*s.%.*s/admin%s%s", STR_FMT(pod), STR_FMT(ns), path[0] == '/' ? "" : "/", path);
+    if (client_ask(cli, "GET", whole, STR_NONE, &answer)) {
+        char *error = answer.status == 200 ? NULL : client_error(&answer);
+        if (error)
+            cli_fail("%s: %u: %s", path, answer.status, error);
+        else
+            cli_print(buf_str(&answer.body));
+        code = error ? CLI_FAILED : CLI_OK;
+        free(error);
+    }
+    buf_fini(&answer.body);
+    free(whole);
+    return code;
+}
+
 int cli_proxy(const struct cli *cli)
 {
     enum resource_type type;
     struct buf json = {0};
+    if (cli->word_count == 3 && strcmp(cli->words[0], "admin") == 0)
+        return ask_admin(cli, cli->words[1], cli->words[2]);
     if (cli->word_count != 2 || !parse_what(cli->words[0], &type))
-        return cli_usage("proxy takes clusters, endpoints, listeners or routes, and a pod");
+        return cli_usage("proxy takes clusters, endpoints, listeners or routes, and a pod; or admin, a pod and a path");
     for (unsigned i = 0; i < cli->file_count; i++) {
         if (access(cli->files[i], R_OK) != 0)
             return cli_fail("%s: cannot be read: %s", cli->files[i], strerror(errno));

@@ -30,6 +30,7 @@ struct plane {
     struct vips *vips;
     struct files *files;
     struct cache *cache;
+    struct agents *agents;
     struct ads_server *ads;
     struct api *socket_api, *http_api;
     struct signal_watch *sigterm, *sigint;
@@ -208,6 +209,7 @@ static struct api_plane api_view(struct plane *p)
     return (struct api_plane){
         .files = p->files,
         .cache = p->cache,
+        .agents = p->agents,
         .configs = p->options->configs,
         .config_count = p->options->config_count,
         .domain = p->options->domain,
@@ -244,6 +246,7 @@ static bool open_sources(struct plane *p, struct err *err)
     free(dirs);
     struct registry_options options = {str_of(o->domain), str_of(o->root_namespace), p->vips};
     p->cache = cache_new(&options);
+    p->agents = agents_new(p->loop, p->cache);
     return true;
 }
 
@@ -259,7 +262,7 @@ static bool serve_ads(struct plane *p, struct err *err)
     char text[ADDR_TEXT_CAP];
     int error = 0;
     struct addr at = p->options->xds;
-    p->ads = ads_server_new(p->loop, p->cache, &at, &error);
+    p->ads = ads_server_new(p->loop, p->cache, p->agents, &at, &error);
     if (!p->ads)
         return err_set(err, "--xds %s: cannot listen: %s", addr_format(&at, text, sizeof(text)), strerror(-error));
     addr_set_port(&at, ads_server_port(p->ads));
@@ -329,6 +332,7 @@ static void stop(struct plane *p)
     api_stop(&p->socket_api);
     api_stop(&p->http_api);
     ads_server_free(&p->ads);
+    agents_free(&p->agents);
     files_free(&p->files);
     if (p->cache)
         cache_free(&p->cache);

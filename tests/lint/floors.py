@@ -36,7 +36,7 @@ CONTROL_MAY = {"proto", "sidecar/base", "sidecar/observe", "sidecar/net", "sidec
                "sidecar/grpc", "sidecar/match"}
 CLI_MAY = CONTROL_MAY | {"sidecar/route", "sidecar/config", "sidecar/balance", "sidecar/upstream", "sidecar/filter"}
 CONTROL_FLOORS = [["model"], ["check"], ["store", "sources", "registry", "inject"], ["compile"], ["cache"],
-                  ["ads_server", "ca", "api", "dashboard", "agent"], ["main"], ["cli"]]
+                  ["agent"], ["ads_server", "ca", "api", "dashboard"], ["main"], ["cli"]]
 CONTROL_FLOOR_OF = {room: floor for floor, rooms in enumerate(CONTROL_FLOORS) for room in rooms}
 DEMO_MAY = {"sidecar/base", "sidecar/net", "sidecar/http"}
 

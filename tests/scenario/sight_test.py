@@ -1,0 +1,500 @@
+"""What an operator sees of breakers, hosts and refusals: real control plane, real sidecars, backends that hang and fail.
+
+Everything is on loopback: pods are addresses 127.1.0.x, each sidecar has a listener of its own at a free port and takes its
+clusters and endpoints from the control plane.
+"""
+import http.client
+import http.server
+import json
+import os
+import queue
+import re
+import socket
+import subprocess
+import threading
+import time
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from support import ads_client
+
+HOST = "reviews.shop.svc.cluster.local"
+CLUSTER = f"outbound|80||{HOST}"
+SESSION = "/outrigger.agent.v1.Agent/Session"
+KEYS = ["proxy", "cluster", "host", "state", "until", "reason", "active", "limit", "overflow"]
+KINDS = ["cx", "pending", "rq", "retry"]
+
+
+def free_port(ip="127.0.0.1"):
+    with socket.socket() as s:
+        s.bind((ip, 0))
+        return s.getsockname()[1]
+
+
+def until(probe, what, limit=10):
+    end = time.monotonic() + limit
+    while not (found := probe()):
+        assert time.monotonic() < end, f"not within {limit} s: {what() if callable(what) else what}"
+        time.sleep(0.05)
+    return found
+
+
+class Backend(http.server.ThreadingHTTPServer):
+    """Answers with .status; while .gate is cleared it does not answer at all."""
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, ip, port):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self.server.gate.wait(30)
+                self.send_response(self.server.status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__((ip, port), Handler)
+        self.gate, self.status = threading.Event(), 200
+        self.gate.set()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.gate.set()
+        self.shutdown()
+        self.server_close()
+
+
+def pod(name, ip, **labels):
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop", "labels": labels},
+            "status": {"podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]}}
+
+
+def kind(name, spec, what="reviews", group="networking.istio.io/v1"):
+    return {"apiVersion": group, "kind": name, "metadata": {"name": what, "namespace": "shop"}, "spec": spec}
+
+
+def duration(seconds):
+    return f"{seconds}s"
+
+
+class Sidecar:
+    def __init__(self, mesh, name, number, routes=(), admin=False, chain=None, workers=1):
+        self.mesh, self.name, self.port, self.workers = mesh, name, free_port(), workers
+        self.admin = free_port() if admin else None
+        self.access_log, self.log = mesh.where / f"{name}.access.log", mesh.where / f"{name}.log"
+        self.node = f"sidecar~127.2.0.{number}~{name}.shop~shop.svc.cluster.local"
+        self.path = mesh.where / f"{name}.json"
+        self.path.write_text(json.dumps(self.bootstrap(list(routes), chain)))
+        self.start()
+
+    def bootstrap(self, routes, chain):
+        routes.append({"match": {"prefix": "/"}, "route": {"cluster": CLUSTER, "timeout": "20s"}})
+        log = {"name": "file", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": str(self.access_log),
+            "log_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %REQ(:PATH)%\n"}}}}
+        hcm = {"name": "hcm", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "out", "access_log": [log],
+            "route_config": {"name": "r", "validate_clusters": False, "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}]},
+            "http_filters": [
+                {"name": "fault", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"}},
+                {"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}}
+        listeners = [{"name": "out", "address": at("127.0.0.1", self.port), "filter_chains": [{"filters": [hcm]}]}]
+        if chain:
+            listeners.append({"name": "tcp", "address": at("127.0.0.1", chain[0]), "filter_chains": [{"filters": [
+                {"name": "tcp", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                                                 "stat_prefix": "tcp", "cluster": chain[1]}}]}]})
+        ads = {"resource_api_version": "V3", "ads": {}}
+        bootstrap = {
+            "node": {"id": self.node, "cluster": f"{self.name}.shop"},
+            "static_resources": {"listeners": listeners, "clusters": [
+                {"name": "xds-grpc", "type": "STATIC", "connect_timeout": "1s",
+                 "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                     "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                     "explicit_http_config": {"http2_protocol_options": {}}}},
+                 "load_assignment": {"cluster_name": "xds-grpc", "endpoints": [{"lb_endpoints": [
+                     {"endpoint": {"address": at("127.0.0.1", self.mesh.xds)}}]}]}}]},
+            "dynamic_resources": {"cds_config": ads, "ads_config": {
+                "api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]}}}
+        if self.admin:
+            bootstrap["admin"] = {"address": at("127.0.0.1", self.admin)}
+        return bootstrap
+
+    def start(self):
+        self.process = subprocess.Popen([self.mesh.build / "sidecar" / "outrigger-sidecar", "-c", self.path, "--concurrency",
+                                         str(self.workers)],
+                                        stderr=open(self.log, "a"))
+
+    def stop(self, kill=False):
+        (self.process.kill if kill else self.process.terminate)()
+        code = self.process.wait(timeout=20)
+        assert kill or code == 0, self.log.read_text()
+
+    def get(self, path="/", timeout=30, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            response.read()
+            return response.status
+        finally:
+            connection.close()
+
+    def flood(self, n, path="/"):
+        """n requests at once, in the background; join() gives their statuses."""
+        statuses = []
+
+        def one():
+            try:
+                statuses.append(self.get(path))
+            except (OSError, http.client.HTTPException):
+                statuses.append(0)
+        threads = [threading.Thread(target=one, daemon=True) for _ in range(n)]
+        for t in threads:
+            t.start()
+
+        def join():
+            for t in threads:
+                t.join(30)
+            return statuses
+        return join
+
+
+def at(ip, port):
+    return {"socket_address": {"address": ip, "port_value": port}}
+
+
+class Mesh:
+    def __init__(self, build, where):
+        self.build, self.where, self.xds = build, where, free_port()
+        self.config, self.state, self.run = where / "config", where / "state", where / "run"
+        self.config.mkdir()
+        self.state.mkdir()
+        self.sidecars, self.backends = [], {}
+        self.port = free_port("127.1.0.1")
+        self.put("service", kind("Service", {"selector": {"app": "reviews"}, "ports": [
+            {"name": "http", "port": 80, "targetPort": self.port}]}, group="v1"))
+        self.limits(http1MaxPendingRequests=1, maxRetries=1)
+        self.start_control()
+
+    def put(self, name, document):
+        (self.config / f"{name}.json").write_text(json.dumps(document))
+
+    def limits(self, outlier=None, connections=1, **http_limits):
+        policy = {"connectionPool": {"tcp": {"maxConnections": connections}, "http": http_limits}}
+        if outlier:
+            policy["outlierDetection"] = outlier
+        self.put("rule", kind("DestinationRule", {"host": "reviews", "trafficPolicy": policy}))
+
+    def backend(self, name, ip):
+        self.backends[name] = Backend(ip, self.port)
+        (self.state / f"{name}.json").write_text(json.dumps(pod(name, ip, app="reviews")))
+        return self.backends[name]
+
+    def sidecar(self, name="web-1", **options):
+        number = len(self.sidecars) + 1
+        (self.state / f"{name}.json").write_text(json.dumps(pod(name, f"127.2.0.{number}", app=name)))
+        self.sidecars.append(Sidecar(self, name, number, **options))
+        return self.sidecars[-1]
+
+    def start_control(self):
+        self.log = self.where / "control.log"
+        self.control = subprocess.Popen(
+            [self.build / "control" / "outrigger-control", "--config", self.config, "--state", self.state, "--xds",
+             f"127.0.0.1:{self.xds}"], env={**os.environ, "OUTRIGGER_RUN": str(self.run)}, stderr=open(self.log, "a"))
+        until(lambda: self.api("/readyz")[0] == 200, lambda: self.log.read_text(), 20)
+
+    def stop_control(self, kill=False):
+        (self.control.kill if kill else self.control.terminate)()
+        code = self.control.wait(timeout=20)
+        assert kill or code == 0, self.log.read_text()
+
+    def close(self):
+        for b in self.backends.values():
+            b.close()
+        for s in self.sidecars:
+            if s.process.poll() is None:
+                s.stop()
+        self.stop_control()
+
+    def api(self, path, timeout=20):
+        connection = http.client.HTTPConnection("control", timeout=timeout)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(timeout)
+        try:
+            connection.sock.connect(str(self.run / "control.sock"))
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
+
+    def outrigger(self, *argv, code=0):
+        done = subprocess.run([self.build / "control" / "outrigger", *argv], capture_output=True, text=True, timeout=30,
+                              env={**os.environ, "OUTRIGGER_RUN": str(self.run)})
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        return done.stdout if code == 0 else done.stderr
+
+    def rows(self, *more):
+        return json.loads(self.outrigger("breakers", "-o", "json", *more))
+
+    def row(self, proxy="web-1.shop", host=None):
+        for r in self.rows():
+            if r["proxy"] == proxy and r["cluster"] == CLUSTER and (host is None or r["host"].startswith(host + ":")):
+                return r
+        return None
+
+    def events(self, kind_wanted=None, proxy=None):
+        found = json.loads(self.outrigger("events", "-o", "json"))
+        return [e for e in found if kind_wanted in (None, e["kind"]) and proxy in (None, e["proxy"])]
+
+    def ready(self, sidecar, hosts=1):
+        """The sidecar has its hosts, and the control plane knows so."""
+        def is_there():
+            return len([r for r in self.rows() if r["proxy"] == f"{sidecar.name}.shop" and r["cluster"] == CLUSTER and r["host"]]) == hosts
+        until(is_there, lambda: (self.rows(), sidecar.log.read_text()[-2000:], self.log.read_text()[-2000:]), 20)
+
+
+@pytest.fixture
+def mesh(build, tmp_path):
+    mesh = Mesh(build, tmp_path)
+    try:
+        yield mesh
+    finally:
+        mesh.close()
+
+
+def overflow(mesh, sidecar, backend, n=20):
+    """One request is served (slowly), one waits, the rest is refused. The time at which that was."""
+    backend.gate.clear()
+    join = sidecar.flood(n)
+    until(lambda: sidecar.access_log.exists() and sidecar.access_log.read_text().count("503 UO") == n - 2,
+          lambda: sidecar.access_log.read_text() if sidecar.access_log.exists() else "no log")
+    return join, time.monotonic()
+
+
+def test_overflow_is_seen_within_two_seconds(mesh):
+    backend = mesh.backend("reviews-1", "127.1.0.1")
+    web = mesh.sidecar()
+    mesh.ready(web)
+    row = mesh.row()
+    assert list(row) == KEYS and all(list(row[k]) == KINDS for k in ("active", "limit", "overflow"))
+    assert row["host"] == f"127.1.0.1:{mesh.port}" and (row["state"], row["until"], row["reason"]) == ("healthy", None, None)
+    assert row["limit"] == {"cx": 1, "pending": 1, "rq": 4294967295, "retry": 1}
+    join, since = overflow(mesh, web, backend)
+    row = until(lambda: (r := mesh.row())["overflow"]["pending"] == 18 and r["active"]["rq"] == 1 and r, mesh.row, 2)
+    assert row["active"] == {"cx": 1, "pending": 1, "rq": 1, "retry": 0} and row["overflow"]["cx"] > 0
+    refused = until(lambda: mesh.events("refused"), "the event of the refusals", 2)
+    began = until(lambda: [e for e in mesh.events("overflow-began") if e["reason"] == "max_pending_requests"], mesh.events, 2)
+    assert time.monotonic() - since < 2.5
+    assert began[0]["cluster"] == CLUSTER and began[0]["proxy"] == "web-1.shop" and began[0]["count"] >= 1
+    assert {(e["status"], e["flags"], e["reason"], e["cluster"]) for e in refused} == {
+        (503, "UO", "upstream_reset_before_response_started{overflow}", CLUSTER)}
+    until(lambda: sum(e["count"] for e in mesh.events("refused")) == 18, mesh.events, 3)
+    # Few events, not one a request; and the end is told when it is over.
+    assert len(mesh.events("refused")) <= 4
+    backend.gate.set()
+    assert sorted(join()) == [200] * 2 + [503] * 18
+    ended = until(lambda: [e for e in mesh.events("overflow-ended") if e["reason"] == "max_pending_requests"], mesh.events, 8)
+    assert ended[0]["count"] == 18
+    until(lambda: mesh.row()["active"] == {"cx": 1, "pending": 0, "rq": 0, "retry": 0}, mesh.row, 3)
+
+
+def test_tables_are_for_people(mesh):
+    backend = mesh.backend("reviews-1", "127.1.0.1")
+    web = mesh.sidecar()
+    mesh.ready(web)
+    join, _ = overflow(mesh, web, backend)
+    until(lambda: mesh.row()["overflow"]["pending"] == 18, mesh.row, 2)
+    lines = mesh.outrigger("breakers").splitlines()
+    heads = ["PROXY", "CLUSTER", "HOST", "STATE", "UNTIL", "WHY", "CX", "PENDING", "RQ", "RETRY", "OVERFLOW"]
+    assert re.split(r" {2,}", lines[0]) == heads
+    # Whoever is in trouble comes first.
+    cells = re.split(r" {2,}", lines[1])
+    assert cells[:10] == ["web-1.shop", CLUSTER, f"reviews-1 (127.1.0.1:{mesh.port})", "healthy", "-", "-", "1/1", "1/1", "1", "0/1"]
+    assert "pending 18" in cells[10]
+    assert mesh.rows("--proxy", "web-1.shop") == mesh.rows("--proxy", "web-1", "-n", "shop") != []
+    assert mesh.rows("--proxy", "nobody.shop") == []
+    until(lambda: "refused" in mesh.outrigger("events"), lambda: mesh.outrigger("events"), 3)
+    text = mesh.outrigger("events")
+    assert re.search(r"^\d\d:\d\d:\d\dZ  web-1\.shop +overflow-began  max_pending_requests of outbound\|80\|\|reviews\S+ is reached, \d+ refused so far$",
+                     text, re.M), text
+    assert re.search(r"web-1\.shop +refused +\d+ x 503 UO upstream_reset_before_response_started\{overflow\} for outbound", text)
+    assert mesh.outrigger("events", "--proxy", "nobody.shop") == "nothing happened\n"
+    for wrong in (["breakers", "x"], ["events", "x"]):
+        mesh.outrigger(*wrong, code=2)
+    backend.gate.set()
+    join()
+
+
+def test_watching_goes_on_over_a_restart_of_the_control_plane(mesh):
+    backend = mesh.backend("reviews-1", "127.1.0.1")
+    web = mesh.sidecar()
+    mesh.ready(web)
+    watcher = subprocess.Popen([mesh.build / "control" / "outrigger", "events", "-w", "-o", "json"], stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, text=True, env={**os.environ, "OUTRIGGER_RUN": str(mesh.run)})
+    lines = queue.Queue()
+    threading.Thread(target=lambda: [lines.put(json.loads(line)) for line in watcher.stdout], daemon=True).start()
+
+    def wait_for(kind_wanted):
+        while (event := lines.get(timeout=20))["kind"] != kind_wanted:
+            pass
+        return event
+    try:
+        first = wait_for("connected")
+        mesh.stop_control(kill=True)
+        mesh.start_control()
+        again = wait_for("connected")
+        assert again["proxy"] == "web-1.shop" and again["seq"] > first["seq"]
+        mesh.ready(web)
+        join, since = overflow(mesh, web, backend)
+        wait_for("overflow-began")
+        assert time.monotonic() - since < 2
+        backend.gate.set()
+        join()
+    finally:
+        watcher.terminate()
+        watcher.wait()
+    # What happens while there is no control plane is told afterwards.
+    seen = mesh.events()[-1]["seq"]
+    mesh.stop_control()
+    join, _ = overflow(mesh, Restarted(web), backend, 20)
+    backend.gate.set()
+    join()
+    mesh.start_control()
+    refused = until(lambda: [e for e in mesh.events("refused") if e["seq"] > seen], mesh.events, 15)
+    assert refused[0]["flags"] == "UO"
+
+
+class Restarted:
+    """A sidecar whose access log is read from here on."""
+
+    def __init__(self, sidecar):
+        self.sidecar, self.flood, self.access_log = sidecar, sidecar.flood, self
+        self.skip = len(sidecar.access_log.read_text())
+
+    def exists(self):
+        return True
+
+    def read_text(self):
+        return self.sidecar.access_log.read_text()[self.skip:]
+
+
+def test_a_restarted_sidecar_begins_anew(mesh):
+    backend = mesh.backend("reviews-1", "127.1.0.1")
+    web = mesh.sidecar()
+    mesh.ready(web)
+    join, _ = overflow(mesh, web, backend)
+    until(lambda: mesh.row()["overflow"]["pending"] == 18, mesh.row, 2)
+    web.stop(kill=True)
+    backend.gate.set()
+    join()
+    until(lambda: mesh.rows() == [] and mesh.events("left"), mesh.rows, 5)
+    web.start()
+    mesh.ready(web)
+    assert mesh.row()["overflow"] == {k: 0 for k in KINDS}
+    assert [e["kind"] for e in mesh.events() if e["kind"] in ("connected", "left")] == ["connected", "left", "connected"]
+
+
+def test_clusters_and_hosts_come_and_go(mesh):
+    mesh.backend("reviews-1", "127.1.0.1")
+    web = mesh.sidecar()
+    mesh.ready(web)
+    mesh.backend("reviews-2", "127.1.0.2")
+    mesh.ready(web, hosts=2)
+    (mesh.state / "reviews-1.json").unlink()
+    mesh.ready(web, hosts=1)
+    assert mesh.row()["host"] == f"127.1.0.2:{mesh.port}"
+    mesh.limits(http1MaxPendingRequests=7)
+    until(lambda: mesh.row()["limit"]["pending"] == 7, mesh.row, 5)
+    (mesh.config / "service.json").unlink()
+    (mesh.config / "rule.json").unlink()
+    until(lambda: mesh.row() is None, mesh.rows, 5)
+
+
+def test_the_administration_endpoint_is_reached_through_the_session(mesh):
+    mesh.backend("reviews-1", "127.1.0.1")
+    web = mesh.sidecar()  # without an admin address: there is no other way
+    mesh.ready(web)
+    web.get()
+    stats = mesh.outrigger("proxy", "admin", "web-1.shop", "/stats?filter=^cluster.outbound.*upstream_rq_total$")
+    assert stats == f"cluster.{CLUSTER}.upstream_rq_total: 1\n"
+    assert CLUSTER in mesh.outrigger("proxy", "admin", "web-1", "clusters", "-n", "shop")
+    status, dump = mesh.api("/api/v1/proxies/web-1.shop/admin/config_dump?include_eds")
+    assert status == 200 and len(json.loads(dump)["configs"]) >= 4
+    assert "upstream_rq_total" in mesh.api("/api/v1/proxies/web-1.shop/admin/stats/prometheus")[1]
+    assert mesh.api("/api/v1/proxies/web-1.shop/admin/nowhere")[0] == 404
+    assert mesh.api("/api/v1/proxies/web-1.shop/admin/quitquitquit")[0] == 405
+    assert mesh.api("/api/v1/proxies/nobody.shop/admin/stats")[0] == 404
+    assert mesh.api("/api/v1/proxies/nobody/admin/stats")[0] == 404
+    assert web.process.poll() is None
+    # Many questions at once: each is answered, or refused by name.
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(mesh.api("/api/v1/proxies/web-1.shop/admin/stats")[0])) for _ in range(30)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(answers) == 30 and set(answers) <= {200, 429, 503} and 200 in answers
+    assert mesh.api("/api/v1/proxies/web-1.shop/admin/stats")[0] == 200
+
+
+def test_events_can_be_waited_for(mesh):
+    mesh.backend("reviews-1", "127.1.0.1")
+    assert mesh.api("/api/v1/events?wait=x")[0] == 400 and mesh.api("/api/v1/events?wait=61")[0] == 400
+    begun = time.monotonic()
+    status, text = mesh.api("/api/v1/events?wait=1")
+    assert (status, json.loads(text)) == (200, []) and 0.9 < time.monotonic() - begun < 3
+    result = []
+    waiter = threading.Thread(target=lambda: result.append(mesh.api("/api/v1/events?wait=20")))
+    waiter.start()
+    time.sleep(0.2)
+    mesh.sidecar()
+    waiter.join(10)
+    events = json.loads(result[0][1])
+    assert [e["kind"] for e in events] == ["connected"]
+    assert json.loads(mesh.api(f"/api/v1/events?since={events[-1]['seq']}")[1]) == []
+    assert json.loads(mesh.api("/api/v1/events?proxy=other.shop")[1]) == []
+    # Who leaves while it waits costs nothing; who waits at the end is answered.
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(mesh.run / "control.sock"))
+        s.sendall(b"GET /api/v1/events?wait=60&since=9000000000000000 HTTP/1.1\r\nhost: x\r\n\r\n")
+        time.sleep(0.1)
+    late = threading.Thread(target=lambda: result.append(mesh.api("/api/v1/events?wait=60&since=9000000000000000")))
+    late.start()
+    time.sleep(0.2)
+    mesh.stop_control()
+    late.join(10)
+    assert result[1][0] in (0, 503)
+    mesh.start_control()
+
+
+def test_twenty_sidecars(mesh):
+    mesh.backend("reviews-1", "127.1.0.1")
+    mesh.backend("reviews-2", "127.1.0.2")
+    sidecars = [mesh.sidecar(f"web-{i}", workers=2) for i in range(20)]
+    for s in sidecars:
+        mesh.ready(s, hosts=2)
+    for b in mesh.backends.values():
+        b.gate.clear()
+    joins = [s.flood(8) for s in sidecars]
+
+    def all_refuse():
+        refusing = {r["proxy"] for r in mesh.rows() if r["cluster"] == CLUSTER and r["overflow"]["pending"] > 0}
+        return len(refusing) == 20
+    until(all_refuse, mesh.rows, 10)
+    until(lambda: len({e["proxy"] for e in mesh.events("overflow-began")}) == 20, mesh.events, 5)
+    for b in mesh.backends.values():
+        b.gate.set()
+    for join in joins:
+        assert set(join()) == {200, 503}
+    rows = mesh.rows()
+    assert [(r["proxy"], r["cluster"]) for r in rows] == sorted((r["proxy"], r["cluster"]) for r in rows)
