@@ -329,6 +329,7 @@ static void stop_all(struct server *s)
 {
     if (s->xds)
         xds_stop(&s->xds);
+    live_on_eject(s->live, NULL, NULL);
     agent_free(&s->agent);
     server_endpoints_stop(s);
     signal_stop(&s->sigterm);

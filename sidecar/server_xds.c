@@ -84,6 +84,12 @@ static void on_disconnected(void *ctx)
     agent_disconnected(s->agent);
 }
 
+static void on_eject(void *ctx, const struct live_eject_event *event)
+{
+    struct server *s = ctx;
+    agent_on_eject(s->agent, event);
+}
+
 static void start_agent(struct server *s)
 {
     const struct agent_ops ops = {
@@ -92,6 +98,7 @@ static void start_agent(struct server *s)
         .admin_get = server_admin_get,
     };
     s->agent = agent_new(s->loop, &ops, s);
+    live_on_eject(s->live, on_eject, s);
 }
 
 void server_xds_start(struct server *s)

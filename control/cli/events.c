@@ -43,6 +43,8 @@ static void print_ejected(const json_t *event)
     print_host(event);
     printf(": %s", text_of(event, "reason"));
     print_clock(", until ", text_of(event, "until"));
+    if (number_of(event, "count") > 1)
+        printf(", the host's ejection number %lld", (long long)number_of(event, "count"));
 }
 
 static void print_began(const json_t *event)

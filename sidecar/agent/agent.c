@@ -300,30 +300,34 @@ void agent_refused(struct agent *a, const struct refusals *refusals)
     tell_events(a);
 }
 
-static void push_host(struct agent *a, AGENT(Event__Kind) kind, struct str cluster, struct str host, struct str reason,
-                      uint64_t until_us)
+static void on_soon(struct timer *t)
 {
+    tell_all(CONTAINER_OF(t, struct agent, soon_timer));
+}
+
+/* Outliers that are left where they are show in the statistics alone: there may be one with each answer. */
+static bool is_told(enum eject_action action)
+{
+    return action == EJECT_OUT || action == EJECT_BACK || action == EJECT_FORGOTTEN;
+}
+
+void agent_on_eject(struct agent *a, const struct live_eject_event *e)
+{
+    if (!is_told(e->action))
+        return;
     struct arena *arena = arena_new(512);
     const struct event event = {
-        .kind = kind,
-        .cluster = agent_text(arena, cluster),
-        .host = agent_text(arena, host),
-        .reason = agent_text(arena, reason),
-        .until_us = until_us,
+        .kind = e->action == EJECT_OUT ? AGENT_EVENT(EJECTED) : AGENT_EVENT(RETURNED),
+        .cluster = agent_text(arena, e->cluster),
+        .host = e->host->text,
+        .reason = e->action == EJECT_FORGOTTEN ? "it is watched no more" : outlier_cause_name(e->cause),
+        .until_us = e->until_wall_ms * 1000,
+        .count = e->ejections,
     };
     events_push(&a->events, &event);
     arena_free(&arena);
-    tell_all(a); /* with the host's new state */
-}
-
-void agent_ejected(struct agent *a, struct str cluster, struct str host, struct str reason, uint64_t until_us)
-{
-    push_host(a, AGENT_EVENT(EJECTED), cluster, host, reason, until_us);
-}
-
-void agent_returned(struct agent *a, struct str cluster, struct str host)
-{
-    push_host(a, AGENT_EVENT(RETURNED), cluster, host, STR_NONE, 0);
+    if (!timer_is_armed(&a->soon_timer))
+        timer_arm(&a->soon_timer, 0); /* with the host's new state, and with all others of the same sweep */
 }
 
 /* ---- Life. ---- */
@@ -337,6 +341,7 @@ struct agent *agent_new(struct loop *loop, const struct agent_ops *ops, void *ct
     rng_seed_system(&a->rng);
     backoff_init(&a->backoff, RETRY_BASE_MS, RETRY_MAX_MS);
     timer_init(&a->tick_timer, loop, on_tick);
+    timer_init(&a->soon_timer, loop, on_soon);
     timer_init(&a->retry_timer, loop, on_retry);
     events_init(&a->events);
     list_init(&a->answers);
@@ -352,6 +357,7 @@ void agent_free(struct agent **agent)
     *agent = NULL;
     agent_disconnected(a);
     timer_disarm(&a->tick_timer);
+    timer_disarm(&a->soon_timer);
     answers_fini(a);
     events_fini(&a->events);
     told_fini(&a->told);

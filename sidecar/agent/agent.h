@@ -12,6 +12,7 @@
 
 struct agent;
 struct live;
+struct live_eject_event;
 
 /* What the server supplies; functions run on main, ctx is theirs. */
 struct agent_ops {
@@ -31,8 +32,7 @@ void agent_disconnected(struct agent *a);
 
 /* What a worker refused. */
 void agent_refused(struct agent *a, const struct refusals *refusals);
-/* Outlier detection took a host out, until a time by the wall clock (0: not known), or put it back. */
-void agent_ejected(struct agent *a, struct str cluster, struct str host, struct str reason, uint64_t until_us);
-void agent_returned(struct agent *a, struct str cluster, struct str host);
+/* What outlier detection decided about a host; may be called from inside live. */
+void agent_on_eject(struct agent *a, const struct live_eject_event *event);
 
 #endif

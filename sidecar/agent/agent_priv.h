@@ -39,8 +39,7 @@ extern const char *const told_kind_names[TOLD_KIND_COUNT]; /* "max_connections":
 /* A breaker of a cluster that refuses: from the first refusal until some seconds passed without one. */
 struct episode {
     bool is_on;
-    unsigned quiet_ticks;
-    uint64_t count;
+    uint64_t count, last_ms;
 };
 
 /* Compared as bytes: without gaps. */
@@ -145,7 +144,7 @@ struct agent {
     struct codec *codec;    /* NULL: not connected */
     struct grpc_call *call; /* OPENING and OPEN */
     bool is_first;          /* the next Report is the first of the session */
-    struct timer tick_timer, retry_timer;
+    struct timer tick_timer, soon_timer, retry_timer;
     struct backoff backoff;
     struct rng rng;
     struct told told;

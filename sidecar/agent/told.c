@@ -1,7 +1,7 @@
 /* Owns what the control plane was told of each cluster, and when a breaker of it began to refuse. Main thread.
  *
  * Each look compares the clusters as they are with what was told; so nothing is queued for a control plane that is slow, and it gets
- * only the newest. A breaker's overflow begins with the first refusal that a look finds and ends when QUIET_TICKS looks found none. */
+ * only the newest. A breaker's overflow begins with the first refusal that a look finds and ends after QUIET_MS without another. */
 #include "sidecar/agent/agent_priv.h"
 
 #include "sidecar/base/die.h"
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUIET_TICKS 3
+#define QUIET_MS 3000
 
 const char *const told_kind_names[TOLD_KIND_COUNT] = {"max_connections", "max_pending_requests", "max_requests", "max_retries"};
 
@@ -36,9 +36,15 @@ static struct told_now look_now(const struct live_cluster_view *view)
 
 static AGENT(Host__State) state_of(const struct live_host_view *h)
 {
-    return h->health == HOST_HEALTHY    ? AGENT_HOST(HEALTHY)
+    return h->is_ejected                ? AGENT_HOST(EJECTED)
+           : h->health == HOST_HEALTHY  ? AGENT_HOST(HEALTHY)
            : h->health == HOST_DEGRADED ? AGENT_HOST(DEGRADED)
                                         : AGENT_HOST(UNHEALTHY);
+}
+
+static uint64_t until_us(const struct live_host_view *h)
+{
+    return h->is_ejected ? h->eject_until_wall_ms * 1000 : 0;
 }
 
 static uint64_t hash_hosts(const struct agent *a, struct str cluster)
@@ -46,7 +52,7 @@ static uint64_t hash_hosts(const struct agent *a, struct str cluster)
     struct live_host_view h;
     uint64_t hash = 1;
     for (size_t i = 0; live_next_host(a->ops.live, cluster, &i, &h);) {
-        const uint64_t more[] = {(uint64_t)state_of(&h)};
+        const uint64_t more[] = {(uint64_t)state_of(&h), until_us(&h), (uint64_t)h.eject_cause};
         hash = hash_xx64(h.host->text, strlen(h.host->text), hash);
         hash = hash_xx64(more, sizeof(more), hash);
     }
@@ -77,11 +83,11 @@ static void follow_episode(struct agent *a, const struct live_cluster_view *view
     c->looked[kind] = overflow;
     if (more > 0) {
         e->count += more;
-        e->quiet_ticks = 0;
+        e->last_ms = loop_now_ms(a->loop);
         if (!e->is_on)
             push_episode(a, view, kind, true, more);
         e->is_on = true;
-    } else if (e->is_on && ++e->quiet_ticks == QUIET_TICKS) {
+    } else if (e->is_on && loop_now_ms(a->loop) - e->last_ms >= QUIET_MS) {
         push_episode(a, view, kind, false, e->count);
         *e = (struct episode){0};
     }
@@ -114,6 +120,9 @@ static AGENT(Host) *host_new(struct arena *arena, const struct live_host_view *h
     AGENT(Host) *host = (void *)codec_new(&outrigger__agent__v1__host__descriptor, arena);
     host->address = agent_text(arena, str_of(h->host->text));
     host->state = state_of(h);
+    host->until_us = until_us(h);
+    if (h->is_ejected)
+        host->reason = agent_text(arena, str_of(outlier_cause_name(h->eject_cause)));
     return host;
 }
 

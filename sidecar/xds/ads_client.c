@@ -80,8 +80,6 @@ static void heard(struct xds *x)
     if (x->ads.complained)
         log_info(LOG_XDS, "the control plane answers again");
     x->ads.complained = false;
-    if (x->options.on_connected)
-        x->options.on_connected(x->ctx, x->ads.codec);
 }
 
 static void on_headers(struct grpc_call *call, void *ctx, const struct headers *headers)
@@ -124,7 +122,7 @@ static void leave_stream(struct xds *x)
 {
     struct ads *a = &x->ads;
     struct codec *codec = a->codec;
-    if (a->connected && x->options.on_disconnected)
+    if (x->options.on_disconnected)
         x->options.on_disconnected(x->ctx);
     a->call = NULL;
     a->codec = NULL;
@@ -194,6 +192,8 @@ static void on_ready(struct conn *c, void *ctx)
     }
     log_debug(LOG_XDS, "connected to the control plane");
     request_stream_opened(x);
+    if (a->call && x->options.on_connected)
+        x->options.on_connected(x->ctx, a->codec);
 }
 
 static void on_connect_failed(struct conn *c, void *ctx, enum conn_end end, int error)

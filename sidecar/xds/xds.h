@@ -75,7 +75,8 @@ struct xds_options {
     void (*prepare)(void *ctx, struct conn *c);
     /* Adds request metadata (authorization). */
     void (*metadata)(void *ctx, struct headers *headers);
-    /* The server answers: other calls may be made on its connection, until on_disconnected, which detaches them. */
+    /* The stream is open and the node said: other calls may be made on its connection, until on_disconnected, which may come
+     * without the former. */
     void (*on_connected)(void *ctx, struct codec *codec);
     void (*on_disconnected)(void *ctx);
 };

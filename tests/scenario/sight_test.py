@@ -129,7 +129,8 @@ class Sidecar:
     def start(self):
         self.process = subprocess.Popen([self.mesh.build / "sidecar" / "outrigger-sidecar", "-c", self.path, "--concurrency",
                                          str(self.workers)],
-                                        stderr=open(self.log, "a"))
+                                        stderr=open(self.log, "a"),
+                                        env={**os.environ, "TERMINATION_DRAIN_DURATION_SECONDS": "0"})
 
     def stop(self, kill=False):
         (self.process.kill if kill else self.process.terminate)()
@@ -426,7 +427,7 @@ def test_the_administration_endpoint_is_reached_through_the_session(mesh):
     mesh.ready(web)
     web.get()
     stats = mesh.outrigger("proxy", "admin", "web-1.shop", "/stats?filter=^cluster.outbound.*upstream_rq_total$")
-    assert stats == f"cluster.{CLUSTER}.upstream_rq_total: 1\n"
+    assert re.fullmatch(r"cluster\.outbound\|80\|\|reviews.*upstream_rq_total: 1\n", stats)
     assert CLUSTER in mesh.outrigger("proxy", "admin", "web-1", "clusters", "-n", "shop")
     status, dump = mesh.api("/api/v1/proxies/web-1.shop/admin/config_dump?include_eds")
     assert status == 200 and len(json.loads(dump)["configs"]) >= 4
@@ -498,3 +499,44 @@ def test_twenty_sidecars(mesh):
         assert set(join()) == {200, 503}
     rows = mesh.rows()
     assert [(r["proxy"], r["cluster"]) for r in rows] == sorted((r["proxy"], r["cluster"]) for r in rows)
+
+
+def fail_until_ejected(mesh, sidecar, ip):
+    """Requests until the host is out."""
+    def is_out():
+        for _ in range(10):
+            sidecar.get()
+        return (row := mesh.row(host=ip))["state"] == "ejected" and row
+    return until(is_out, mesh.rows, 10)
+
+
+def test_an_ejection_and_the_return_are_seen(mesh):
+    mesh.limits(connections=100, outlier={"consecutive5xxErrors": 3, "interval": "1s", "baseEjectionTime": "4s", "maxEjectionPercent": 50})
+    bad = mesh.backend("reviews-1", "127.1.0.1")
+    mesh.backend("reviews-2", "127.1.0.2")
+    web = mesh.sidecar()
+    mesh.ready(web, hosts=2)
+    bad.status = 500
+    row = fail_until_ejected(mesh, web, "127.1.0.1")
+    assert row["reason"] == "CONSECUTIVE_5XX" and re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", row["until"])
+    assert mesh.row(host="127.1.0.2")["state"] == "healthy"
+    event = until(lambda: mesh.events("ejected"), "the event", 2)[0]
+    assert (event["proxy"], event["cluster"], event["host"], event["pod"]) == (
+        "web-1.shop", CLUSTER, f"127.1.0.1:{mesh.port}", "reviews-1")
+    assert event["reason"] == "CONSECUTIVE_5XX" and event["until"] == row["until"] > event["time"]
+    first = re.split(r" {2,}", mesh.outrigger("breakers").splitlines()[1])
+    assert first[2:4] == [f"reviews-1 (127.1.0.1:{mesh.port})", "ejected"] and first[5] == "CONSECUTIVE_5XX"
+    assert re.fullmatch(r"\ds \(\d\d:\d\d:\d\dZ\)", first[4])
+    assert re.search(r"ejected +reviews-1 \(127\.1\.0\.1:\d+\) of outbound\S+: CONSECUTIVE_5XX, until \d\d:\d\d:\d\dZ$",
+                     mesh.outrigger("events"), re.M)
+    bad.status = 200
+    until(lambda: mesh.row(host="127.1.0.1")["state"] == "healthy", mesh.rows, 10)
+    back = until(lambda: mesh.events("returned"), "the return", 2)[0]
+    assert back["host"] == event["host"] and back["pod"] == "reviews-1"
+    # A control plane that comes later sees who is out.
+    bad.status = 500
+    fail_until_ejected(mesh, web, "127.1.0.1")
+    mesh.stop_control()
+    mesh.start_control()
+    row = until(lambda: mesh.row(host="127.1.0.1"), mesh.rows, 15)
+    assert (row["state"], row["reason"]) == ("ejected", "CONSECUTIVE_5XX") and row["until"]
