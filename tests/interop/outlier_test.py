@@ -288,13 +288,15 @@ def back_line(host="<host0>", n=1, since=0):
 def five(r):
     """Three answers of 5xx in a row, then nobody is left."""
     got = [r.get("status/500") for _ in range(2)] + [r.get("ok")] + [r.get("status/501") for _ in range(4)]
-    return got, r.stats("upstream_cx_none_healthy"), r.events(1), r.flags()
+    connections = ("upstream_cx_active", "upstream_cx_total", "upstream_cx_destroy", "upstream_cx_destroy_local")
+    return got, r.stats("upstream_cx_none_healthy", *connections), r.events(1), r.flags()
 
 
 def check_five(got, stats, events, flags):
     assert got == [(500, "-"), (500, "-"), (200, "-"), (501, "-"), (501, "-"), (501, "-"), (503, "UH")]
     assert stats["active"] == stats["enforced_consecutive_5xx"] == stats["enforced_total"] == stats["total"] == 1
     assert stats["membership_healthy"] == 0
+    assert stats["upstream_cx_active"] == 0 and stats["upstream_cx_destroy_local"] == 1  # the idle one is closed
     assert events == [eject_line("CONSECUTIVE_5XX")] and flags == ["/failed_outlier_check"]
 
 
