@@ -47,7 +47,8 @@ def bootstrap(env, discovery, mark=None):
         "admin": {"address": address("127.0.0.1", 15000)},
         "dynamic_resources": {
             "ads_config": {"api_type": "DELTA_GRPC", "transport_api_version": "V3", "set_node_on_first_message_only": True,
-                           "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]},
+                           "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc", "retry_policy": {"retry_back_off": {
+                               "base_interval": "0.2s", "max_interval": "2s"}}}}]},  # 30 s by default
             "cds_config": source, "lds_config": source},
         "static_resources": {"clusters": [control_plane(discovery), cluster("admin", "127.0.0.1", 15000)],
                              "listeners": [health_listener()]}}
