@@ -14,9 +14,9 @@ import time
 
 import pytest
 
+from support.mesh import ADMIN, OUTBOUND, XDS, bootstrap
 from support.netspace import Netspace
 
-XDS, ADMIN, ENVOY_OUT = 15010, 15000, 15001
 DOMAIN = "shop.svc.cluster.local"
 
 SERVICES = """
@@ -115,7 +115,7 @@ class Mesh:
         net.spawn([sys.executable, "-c", APP, "reviews-v1=127.0.1.1", "reviews-v2=127.0.1.2", "ratings=127.0.1.3", "outside=127.0.2.1"])
         net.run(["ip", "address", "add", "10.77.0.1/32", "dev", "lo"])
         net.run(["ip", "route", "add", "10.96.0.0/16", "dev", "lo", "src", "10.77.0.1"])
-        net.run(["iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", "10.96.0.0/16", "-j", "REDIRECT", "--to-ports", ENVOY_OUT])
+        net.run(["iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", "10.96.0.0/16", "-j", "REDIRECT", "--to-ports", OUTBOUND])
         self.control = net.spawn([build / "control" / "outrigger-control", "--config", self.config, "--state", self.state,
                                   "--xds", f"127.0.0.1:{XDS}", "-l", "debug"],
                                  env={**os.environ, "OUTRIGGER_RUN": str(where / "run")}, stderr=open(where / "control.log", "w"))
@@ -167,26 +167,6 @@ class Mesh:
         while not condition():
             assert time.monotonic() < end, "did not come true"
             time.sleep(0.02)
-
-
-def bootstrap(variant):
-    def api(port):
-        return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    return {
-        "node": {"id": f"sidecar~127.0.0.9~client.shop~{DOMAIN}", "cluster": "client.shop"},
-        "admin": {"address": api(ADMIN)},
-        "dynamic_resources": {
-            "ads_config": {"api_type": variant, "transport_api_version": "V3",
-                           "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]},
-            "cds_config": {"ads": {}, "resource_api_version": "V3"},
-            "lds_config": {"ads": {}, "resource_api_version": "V3"}},
-        "static_resources": {"clusters": [{
-            "name": "xds", "type": "STATIC", "connect_timeout": "1s",
-            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http2_protocol_options": {}}}},
-            "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": api(XDS)}}]}]}}]},
-    }
 
 
 @pytest.fixture(scope="module", params=["DELTA_GRPC", "GRPC"], ids=["delta", "whole"])
