@@ -81,7 +81,7 @@ static double effective_weight(const struct host_view *view, const struct host_l
 static void locality_fill(struct host_view *view, struct host_locality *l, struct group g)
 {
     lists_fill(view, g, &l->all, &l->healthy, &l->degraded);
-    l->weight = view->set->locality_weights[g.v[0].m->locality];
+    l->weight = view->locality_weights[g.v[0].m->locality];
     l->healthy_weight = effective_weight(view, l, l->healthy.count);
     l->degraded_weight = effective_weight(view, l, l->degraded.count);
 }
@@ -107,7 +107,6 @@ static void localities_fill(struct host_view *view, struct host_priority *p, str
 
 static void priorities_fill(struct host_view *view, struct seen *seen)
 {
-    const struct hostset *s = view->set;
     view->priority_count = view->count ? seen[view->count - 1].m->priority + 1 : 1;
     view->priorities = ARENA_ARRAY(view->arena, struct host_priority, view->priority_count);
     unsigned i = 0;
@@ -117,7 +116,7 @@ static void priorities_fill(struct host_view *view, struct seen *seen)
         for (; i < view->count && seen[i].m->priority == at; i++)
             g.count++;
         lists_fill(view, g, &p->all, &p->healthy, &p->degraded);
-        if (s->options.locality_weighted && s->locality_weights)
+        if (view->set->options.locality_weighted && view->locality_weights)
             localities_fill(view, p, &seen[i - g.count], g.count);
     }
 }
@@ -175,20 +174,23 @@ static void tables_make(struct host_view *view)
     }
 }
 
-struct host_view *host_view_new(const struct hostset *s)
+struct host_view *host_view_new(const struct hostset *s, const struct subset *subset)
 {
     struct arena *arena = arena_new(1024);
     struct host_view *view = ARENA_NEW(arena, struct host_view);
     view->arena = arena;
     view->set = s;
-    view->count = s->count;
+    view->count = subset ? subset->count : s->count;
+    view->locality_weights = subset ? subset->locality_weights : s->locality_weights;
     /* Before the flags are read: one that changes meanwhile makes another view. */
     if (s->health_epoch)
         view->epoch = atomic_load_explicit(s->health_epoch, memory_order_acquire);
-    struct seen *seen = xcalloc(s->count + 1, sizeof(*seen));
-    for (unsigned i = 0; i < s->count; i++)
-        seen[i] = (struct seen){&s->members[i], hostset_member_health(&s->members[i])};
-    qsort(seen, s->count, sizeof(*seen), by_priority);
+    struct seen *seen = xcalloc(view->count + 1, sizeof(*seen));
+    for (unsigned i = 0; i < view->count; i++) {
+        const struct hostset_member *m = subset ? subset->members[i] : &s->members[i];
+        seen[i] = (struct seen){m, hostset_member_health(m)};
+    }
+    qsort(seen, view->count, sizeof(*seen), by_priority);
     priorities_fill(view, seen);
     free(seen);
     priority_spread(view);

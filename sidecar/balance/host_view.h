@@ -40,14 +40,15 @@ struct host_view {
     const struct hostset *set;
     uint64_t epoch; /* of the hosts' health */
     unsigned count; /* hosts */
+    const uint32_t *locality_weights; /* by index; NULL: localities do not count */
     struct host_priority *priorities;
     unsigned priority_count; /* at least 1 */
     unsigned list_count;     /* ids in use */
     struct arena *arena;
 };
 
-/* Of the set as health is now; good as long as the set. */
-struct host_view *host_view_new(const struct hostset *s);
+/* Of the set, or of one of its subsets, as health is now; good as long as the set. */
+struct host_view *host_view_new(const struct hostset *s, const struct subset *subset);
 void host_view_free(struct host_view **v);
 /* False: a host was ejected or returned since it was made. */
 static inline bool host_view_is_current(const struct host_view *v)

@@ -12,6 +12,8 @@
 void hostset_free(struct hostset *s)
 {
     host_view_free(&s->view);
+    if (s->subsets)
+        subsets_fini(s->subsets);
     for (unsigned i = 0; i < s->count; i++)
         host_unref(s->members[i].host);
     struct arena *arena = s->arena;
@@ -32,6 +34,8 @@ static void members_copy(struct hostset *s, const struct hostset_member *members
         assert(members[i].weight >= 1);
         assert(members[i].host->health_epoch == s->health_epoch); /* hosts of one cluster */
         s->members[i] = members[i];
+        s->members[i].labels = NULL;
+        s->members[i].label_count = 0;
         host_ref(members[i].host);
     }
 }
@@ -51,7 +55,10 @@ struct hostset *hostset_new(const struct hostset_options *options,
         s->locality_weights = ARENA_ARRAY(arena, uint32_t, locality_count);
         memcpy(s->locality_weights, locality_weights, locality_count * sizeof(*locality_weights));
     }
-    s->view = host_view_new(s);
+    if (options->subsets)
+        s->subsets = subsets_new(s, members, locality_count, arena);
+    else
+        s->view = host_view_new(s, NULL);
     return s;
 }
 

@@ -8,6 +8,7 @@
 #define OUTRIGGER_BALANCE_HOSTSET_H
 
 #include "sidecar/balance/host.h"
+#include "sidecar/balance/subset.h"
 #include "sidecar/base/shared.h"
 
 struct host_view;
@@ -41,6 +42,8 @@ struct hostset_options {
         double aggression;      /* 1: linear */
         double min_weight_part; /* 0.1 by default: what a host begins with, at least */
     } slow_start;               /* round robin and least request */
+    /* NULL: hosts are not picked by subsets. Lives as long as anybody picks from the set. */
+    const struct subset_policy *subsets;
 };
 
 struct hostset_member {
@@ -49,6 +52,9 @@ struct hostset_member {
     uint32_t priority; /* 0 is the best */
     uint32_t locality; /* index into the locality weights */
     enum host_health health; /* without ejection */
+    /* For subsets; read while the set is made. */
+    const struct subset_label *labels;
+    unsigned label_count;
 };
 
 /* What balancing makes of the member now: an ejected host is unhealthy. */
@@ -62,7 +68,8 @@ struct hostset {
     uint32_t *locality_weights; /* by index; NULL: no locality has one */
     /* The hosts' epoch of health; NULL: it never changes. */
     _Atomic uint64_t *health_epoch;
-    struct host_view *view; /* as of the set's making */
+    struct host_view *view;  /* as of the set's making; NULL: hosts are picked by subsets */
+    struct subsets *subsets; /* NULL: they are not */
     struct arena *arena;
     const void *maker; /* for the maker's shared.free */
 };

@@ -1,7 +1,7 @@
 /* The walk from a host set to a host: priority by load, then panic, locality or health, then the
  * policy.
  *
- * A struct lb belongs to one worker; it holds one reference to the set in force, and looks at it
+ * A struct lb belongs to one worker; it is of a whole set or of one subset, and holds one reference to the set in force, and looks at it
  * through the set's view, or through one of its own once a host was ejected or returned since the set
  * was made. Positions (round robin's index, EDF queues) are kept by list id: the index goes on when
  * the view changes, the queues are made anew. */
@@ -32,6 +32,7 @@ void lb_free(struct lb **lb)
     if (!was)
         return;
     *lb = NULL;
+    lb_subsets_free(was);
     queues_drop(was);
     free(was->places);
     host_view_free(&was->own_view);
@@ -58,20 +59,36 @@ static void view_use(struct lb *lb, const struct host_view *view)
     lb->place_count = view->list_count;
 }
 
-void lb_update(struct lb *lb, struct hostset *set)
+static void set_use(struct lb *lb, struct hostset *set)
 {
     hostset_ref(set);
     host_view_free(&lb->own_view);
     hostset_unref(&lb->set);
     lb->set = set;
-    view_use(lb, set->view);
+}
+
+void lb_update(struct lb *lb, struct hostset *set)
+{
+    set_use(lb, set);
+    if (set->subsets)
+        lb_subsets_update(lb);
+    else
+        view_use(lb, set->view);
+}
+
+void lb_use_subset(struct lb *lb, struct hostset *set, const struct subset *subset)
+{
+    set_use(lb, set);
+    lb->subset = subset;
+    lb->own_view = host_view_new(set, subset);
+    view_use(lb, lb->own_view);
 }
 
 /* Hosts were ejected or returned: this worker's view of the set follows before the next pick. */
 static void view_renew(struct lb *lb)
 {
     struct host_view *was = lb->own_view;
-    lb->own_view = host_view_new(lb->set);
+    lb->own_view = host_view_new(lb->set, lb->subset);
     view_use(lb, lb->own_view);
     host_view_free(&was);
 }
@@ -186,12 +203,12 @@ static bool was_tried(const struct lb_ctx *ctx, const struct host *h)
     return false;
 }
 
-static struct host *pick_by_table(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_picks)
+static struct host *pick_by_table(struct lb *lb, const struct lb_ctx *ctx, struct lb_counts *counts)
 {
     uint64_t hash = ctx->has_hash ? ctx->hash : lb->random(lb->random_ctx);
     bool degraded;
     const struct host_priority *p = priority_choose(lb->view, hash, &degraded);
-    *panic_picks += p->panic;
+    counts->panic_picks += p->panic;
     uint32_t factor = lb->set->options.hash_balance_factor;
     struct host *h = NULL;
     for (unsigned i = 0; i < ctx->max_picks || i == 0; i++) {
@@ -204,14 +221,14 @@ static struct host *pick_by_table(struct lb *lb, const struct lb_ctx *ctx, unsig
     return h;
 }
 
-static struct host *pick_by_list(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_picks)
+static struct host *pick_by_list(struct lb *lb, const struct lb_ctx *ctx, struct lb_counts *counts)
 {
     struct host *h = NULL;
     for (unsigned i = 0; i < ctx->max_picks || i == 0; i++) {
         bool degraded;
         const struct host_priority *p =
             priority_choose(lb->view, lb->random(lb->random_ctx), &degraded);
-        *panic_picks += p->panic;
+        counts->panic_picks += p->panic;
         h = policy_pick(lb, list_choose(lb, p, degraded));
         if (!h || !was_tried(ctx, h))
             break;
@@ -219,22 +236,26 @@ static struct host *pick_by_list(struct lb *lb, const struct lb_ctx *ctx, unsign
     return h;
 }
 
-struct host *lb_pick(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_picks_r)
+struct host *lb_walk(struct lb *lb, const struct lb_ctx *ctx, struct lb_counts *counts)
 {
-    unsigned panic_picks = 0;
+    if (!host_view_is_current(lb->view))
+        view_renew(lb);
+    lb->now_ms = ctx->now_ms;
+    if (!lb->is_placed)
+        lb->by_queue = lb_slow_start_is_on(lb);
+    lb->is_placed = true;
+    enum balance_policy policy = lb->set->options.policy;
+    bool by_table = policy == BALANCE_RING_HASH || policy == BALANCE_MAGLEV;
+    return by_table ? pick_by_table(lb, ctx, counts) : pick_by_list(lb, ctx, counts);
+}
+
+struct host *lb_pick(struct lb *lb, const struct lb_ctx *ctx, struct lb_counts *counts_r)
+{
+    struct lb_counts counts = {0};
     struct host *h = NULL;
-    if (lb->set) {
-        if (!host_view_is_current(lb->view))
-            view_renew(lb);
-        lb->now_ms = ctx->now_ms;
-        if (!lb->is_placed)
-            lb->by_queue = lb_slow_start_is_on(lb);
-        lb->is_placed = true;
-        enum balance_policy policy = lb->set->options.policy;
-        bool by_table = policy == BALANCE_RING_HASH || policy == BALANCE_MAGLEV;
-        h = by_table ? pick_by_table(lb, ctx, &panic_picks) : pick_by_list(lb, ctx, &panic_picks);
-    }
-    if (panic_picks_r)
-        *panic_picks_r = panic_picks;
+    if (lb->set)
+        h = lb->set->subsets ? lb_subset_pick(lb, ctx, &counts) : lb_walk(lb, ctx, &counts);
+    if (counts_r)
+        *counts_r = counts;
     return h;
 }

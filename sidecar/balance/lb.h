@@ -17,9 +17,16 @@ void lb_free(struct lb **lb);
 void lb_update(struct lb *lb, struct hostset *set);
 struct hostset *lb_set(const struct lb *lb); /* NULL: none yet */
 
+/* What a pick adds to the cluster's statistics. */
+struct lb_counts {
+    unsigned panic_picks; /* picks made in panic: lb_healthy_panic */
+    unsigned subset_selections, subset_fallbacks, subset_panics; /* lb_subsets_selected, ... */
+};
+
 struct lb_ctx {
     uint64_t now_ms;          /* monotonic: slow start */
     uint64_t active_requests; /* of the whole cluster: hash_balance_factor */
+    const struct subset_criteria *criteria; /* subsets: what the route wants; NULL: nothing */
     bool has_hash; /* else ring and maglev draw */
     uint64_t hash;
     struct host *const *tried; /* a pick among these is drawn again, */
@@ -27,8 +34,7 @@ struct lb_ctx {
     unsigned max_picks; /* up to so many picks in all; the last one counts in any case; 0 is 1 */
 };
 
-/* NULL: no host. Good while the set is in force. *panic_picks_r (may be NULL): how often a pick was
- * made in panic, which Envoy counts as lb_healthy_panic. */
-struct host *lb_pick(struct lb *lb, const struct lb_ctx *ctx, unsigned *panic_picks_r);
+/* NULL: no host. Good while the set is in force. counts_r may be NULL. */
+struct host *lb_pick(struct lb *lb, const struct lb_ctx *ctx, struct lb_counts *counts_r);
 
 #endif

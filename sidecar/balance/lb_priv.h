@@ -14,7 +14,9 @@ struct lb_place {
 
 struct lb {
     struct hostset *set;
-    const struct host_view *view; /* the set's, or own_view */
+    const struct subset *subset;  /* NULL: of the whole set */
+    struct table children;        /* a subset's key -> its struct lb */
+    const struct host_view *view; /* the set's, or own_view; NULL: the set has subsets */
     struct host_view *own_view;   /* NULL: the set's view is current */
     struct lb_place *places; /* by list id */
     unsigned place_count;
@@ -26,6 +28,15 @@ struct lb {
     lb_random_fn *random;
     void *random_ctx;
 };
+
+/* lb.c: the walk in lb's own view. */
+struct host *lb_walk(struct lb *lb, const struct lb_ctx *ctx, struct lb_counts *counts);
+void lb_use_subset(struct lb *lb, struct hostset *set, const struct subset *subset);
+
+/* lb_subset.c: the set has subsets. */
+struct host *lb_subset_pick(struct lb *lb, const struct lb_ctx *ctx, struct lb_counts *counts);
+void lb_subsets_update(struct lb *lb); /* another set is in force */
+void lb_subsets_free(struct lb *lb);
 
 /* Each picks from a list that is not empty. */
 struct host *lb_rr_pick(struct lb *lb, const struct host_list *list);

@@ -143,8 +143,75 @@ static bool build_common_lb(const Envoy__Config__Cluster__V3__Cluster__CommonLbC
             err_prefix(err, "consistent_hashing_lb_config"));
 }
 
+/* ---- lb_subset_config. ---- */
+
+static bool set_keys(char **from, size_t count, struct arena *a, struct str **keys_r, unsigned *count_r)
+{
+    *keys_r = ARENA_ARRAY(a, struct str, count);
+    for (size_t i = 0; i < count; i++)
+        (*keys_r)[i] = arena_str(a, str_of(from[i]));
+    subset_keys_sort(*keys_r, (unsigned)count);
+    *count_r = 0;
+    for (size_t i = 0; i < count; i++) /* each once */
+        if (*count_r == 0 || !str_eq((*keys_r)[*count_r - 1], (*keys_r)[i]))
+            (*keys_r)[(*count_r)++] = (*keys_r)[i];
+    return *count_r > 0;
+}
+
+static bool has_keys(const struct subset_selector *s)
+{
+    unsigned found = 0;
+    for (unsigned i = 0; i < s->fallback_key_count; i++)
+        for (unsigned k = 0; k < s->key_count; k++)
+            found += str_eq(s->fallback_keys[i], s->keys[k]);
+    return found == s->fallback_key_count;
+}
+
+static bool build_selector(const Envoy__Config__Cluster__V3__Cluster__LbSubsetConfig__LbSubsetSelector *m,
+                           struct arena *a, struct subset_selector *s, struct err *err)
+{
+    if (!set_keys(m->keys, m->n_keys, a, &s->keys, &s->key_count))
+        return err_set(err, "keys: at least one is required");
+    if ((unsigned)m->fallback_policy > SUBSET_KEYS)
+        return err_set(err, "fallback_policy: unknown, got %d", (int)m->fallback_policy);
+    s->fallback = (enum subset_fallback)m->fallback_policy;
+    bool has_fallback_keys =
+        set_keys(m->fallback_keys_subset, m->n_fallback_keys_subset, a, &s->fallback_keys, &s->fallback_key_count);
+    if (has_fallback_keys != (s->fallback == SUBSET_KEYS))
+        return err_set(err, "fallback_keys_subset: goes with fallback_policy KEYS_SUBSET, and that needs it");
+    if (!has_keys(s) || (has_fallback_keys && s->fallback_key_count == s->key_count))
+        return err_set(err, "fallback_keys_subset: some of keys, but not all of them");
+    return true;
+}
+
+static bool build_subsets(const Envoy__Config__Cluster__V3__Cluster__LbSubsetConfig *m, struct cluster_cfg *c,
+                          struct err *err)
+{
+    if (!m || m->n_subset_selectors == 0) /* as in Envoy: without selectors there are no subsets */
+        return true;
+    struct subset_policy *p = c->subsets = ARENA_NEW(c->arena, struct subset_policy);
+    if (c->lb == LB_CLUSTER_PROVIDED)
+        return err_set(err, "lb_subset_config: lb_policy CLUSTER_PROVIDED has no subsets");
+    if ((unsigned)m->fallback_policy > SUBSET_DEFAULT - SUBSET_NO_FALLBACK)
+        return err_set(err, "lb_subset_config.fallback_policy: unknown, got %d", (int)m->fallback_policy);
+    p->fallback = (enum subset_fallback)((unsigned)m->fallback_policy + SUBSET_NO_FALLBACK);
+    p->locality_weight_aware = m->locality_weight_aware;
+    p->scale_locality_weight = m->scale_locality_weight;
+    p->panic_any = m->panic_mode_any;
+    if (p->locality_weight_aware && !c->locality_weighted)
+        return err_set(err, "lb_subset_config.locality_weight_aware: needs common_lb_config.locality_weighted_lb_config");
+    build_labels(m->default_subset, c->arena, &p->default_labels, &p->default_count);
+    p->selector_count = (unsigned)m->n_subset_selectors;
+    p->selectors = ARENA_ARRAY(c->arena, struct subset_selector, p->selector_count);
+    for (unsigned i = 0; i < p->selector_count; i++)
+        if (!build_selector(m->subset_selectors[i], c->arena, &p->selectors[i], err))
+            return err_prefix(err, "lb_subset_config.subset_selectors[%u]", i);
+    return true;
+}
+
 bool build_balance(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
 {
     return build_lb_policy(m, c, err) && build_lb_config(m, c, err) &&
-           (build_common_lb(m->common_lb_config, c, err) || err_prefix(err, "common_lb_config"));
+           (build_common_lb(m->common_lb_config, c, err) || err_prefix(err, "common_lb_config")) &&
+           build_subsets(m->lb_subset_config, c, err);
 }

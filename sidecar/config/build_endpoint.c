@@ -18,6 +18,11 @@ static bool build_endpoint(const Envoy__Config__Endpoint__V3__LbEndpoint *m, str
     if (e->weight == 0)
         return err_set(err, "load_balancing_weight: must be at least 1");
     build_metadata(m->metadata, a, &e->metadata, &e->metadata_count);
+    const struct subset_criteria *own = build_criteria(m->metadata, a);
+    if (own) {
+        e->labels = own->v;
+        e->label_count = own->count;
+    }
     return true;
 }
 

@@ -242,6 +242,7 @@ static bool build_weighted(struct route_builder *b, const Envoy__Config__Route__
         to->cluster = arena_str(a, str_of(from->name));
         to->weight = value_u32(from->weight, 0);
         total += to->weight;
+        to->criteria = subset_criteria_merge(f->criteria, build_criteria(from->metadata_match, a), a);
         to->host_rewrite = from->host_rewrite_specifier_case ==
                                    ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__CLUSTER_WEIGHT__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL
                                ? arena_str(a, str_of(from->host_rewrite_literal))
@@ -433,8 +434,7 @@ static bool build_forward(struct route_builder *b, const Envoy__Config__Route__V
                           struct route_forward *f, struct err *err)
 {
     struct arena *a = b->table->arena;
-    struct metadata_pair *pairs;
-    unsigned pair_count;
+    f->criteria = build_criteria(m->metadata_match, a);
     if (!build_cluster_choice(b, m, f, err) || !build_rewrites(b, m, f, err) || !build_upgrades(m, f, err) ||
         !route_build_mirrors(b, m->request_mirror_policies, m->n_request_mirror_policies, &f->mirrors, &f->mirror_count,
                              err))
@@ -451,15 +451,6 @@ static bool build_forward(struct route_builder *b, const Envoy__Config__Route__V
     for (unsigned i = 0; i < f->hash_count; i++)
         if (!build_hash_policy(b, m->hash_policy[i], &f->hash[i], err))
             return err_prefix(err, "hash_policy[%u]", i);
-    build_metadata(m->metadata_match, a, &pairs, &pair_count);
-    f->metadata_keys = ARENA_ARRAY(a, struct str, pair_count);
-    f->metadata_values = ARENA_ARRAY(a, struct str, pair_count);
-    for (unsigned i = 0; i < pair_count; i++) {
-        if (!str_eq(pairs[i].filter, STR("envoy.lb")))
-            continue;
-        f->metadata_keys[f->metadata_count] = pairs[i].key;
-        f->metadata_values[f->metadata_count++] = pairs[i].value;
-    }
     return true;
 }
 

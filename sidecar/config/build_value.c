@@ -176,6 +176,28 @@ void build_metadata(const Envoy__Config__Core__V3__Metadata *m, struct arena *a,
     }
 }
 
+void build_labels(const Google__Protobuf__Struct *m, struct arena *a, struct subset_label **v_r, unsigned *count_r)
+{
+    struct metadata_pair *pairs;
+    build_struct_pairs(m, STR("envoy.lb"), a, &pairs, count_r);
+    *v_r = ARENA_ARRAY(a, struct subset_label, *count_r);
+    for (unsigned i = 0; i < *count_r; i++)
+        (*v_r)[i] = (struct subset_label){pairs[i].key, subset_value(a, pairs[i].value, pairs[i].is_string)};
+}
+
+struct subset_criteria *build_criteria(const Envoy__Config__Core__V3__Metadata *m, struct arena *a)
+{
+    for (size_t i = 0; m && i < m->n_filter_metadata; i++) {
+        if (strcmp(m->filter_metadata[i]->key, "envoy.lb") != 0)
+            continue;
+        struct subset_criteria *c = ARENA_NEW(a, struct subset_criteria);
+        build_labels(m->filter_metadata[i]->value, a, &c->v, &c->count);
+        subset_criteria_finish(c, a);
+        return c;
+    }
+    return NULL;
+}
+
 /* ---- Any. ---- */
 
 struct str build_type_of(const Google__Protobuf__Any *any)

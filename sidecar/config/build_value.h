@@ -43,6 +43,10 @@ void build_struct_pairs(const Google__Protobuf__Struct *m, struct str filter, st
                         struct metadata_pair **v_r, unsigned *count_r);
 void build_metadata(const Envoy__Config__Core__V3__Metadata *m, struct arena *a, struct metadata_pair **v_r,
                     unsigned *count_r);
+/* The labels of a struct, sorted as given; *count_r 0 for none. */
+void build_labels(const Google__Protobuf__Struct *m, struct arena *a, struct subset_label **v_r, unsigned *count_r);
+/* What metadata_match wants by its envoy.lb; NULL: nothing. */
+struct subset_criteria *build_criteria(const Envoy__Config__Core__V3__Metadata *m, struct arena *a);
 bool build_access_logs(Envoy__Config__Accesslog__V3__AccessLog **m, size_t count, struct arena *a,
                        struct access_log_cfg **v_r, unsigned *count_r, struct err *err);
 void access_logs_fini(struct access_log_cfg *v, unsigned count);

@@ -18,7 +18,7 @@ static const struct {
     const char *message, *fields;
 } supported[] = {
     {"envoy.config.cluster.v3.Cluster",
-     "name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy "
+     "name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy lb_subset_config "
      "circuit_breakers dns_refresh_rate dns_lookup_family respect_dns_ttl outlier_detection cleanup_interval "
      "upstream_bind_config round_robin_lb_config ring_hash_lb_config maglev_lb_config least_request_lb_config original_dst_lb_config "
      "transport_socket transport_socket_matches metadata common_lb_config alt_stat_name upstream_connection_options "
@@ -31,6 +31,9 @@ static const struct {
     {"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", "*"},
     {"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", "*"},
     {"envoy.config.cluster.v3.Cluster.SlowStartConfig", "*"},
+    {"envoy.config.cluster.v3.Cluster.LbSubsetConfig",
+     "fallback_policy default_subset subset_selectors locality_weight_aware scale_locality_weight panic_mode_any"},
+    {"envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector", "keys fallback_policy fallback_keys_subset"},
     {"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", "use_http_header http_header_name upstream_port_override"},
     {"envoy.config.cluster.v3.Cluster.CommonLbConfig",
      "healthy_panic_threshold locality_weighted_lb_config close_connections_on_host_set_change "
@@ -131,7 +134,7 @@ static const struct {
     {"envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter", "*"},
     {"envoy.config.route.v3.WeightedCluster", "clusters total_weight"},
     {"envoy.config.route.v3.WeightedCluster.ClusterWeight",
-     "name weight request_headers_to_add response_headers_to_add response_headers_to_remove request_headers_to_remove "
+     "name weight metadata_match request_headers_to_add response_headers_to_add response_headers_to_remove request_headers_to_remove "
      "typed_per_filter_config host_rewrite_literal"},
     {"envoy.config.route.v3.RetryPolicy",
      "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts "

@@ -581,7 +581,9 @@ void attempt_on_trailers(struct exchange *x)
 
 static struct host *pick(struct exchange *x)
 {
+    const struct weighted_cluster *weighted = x->choice.weighted;
     const struct upstream_ctx ctx = {
+        .criteria = weighted ? weighted->criteria : x->choice.route->forward.criteria,
         .has_hash = x->has_hash,
         .hash = x->hash,
         .original_dst = x->d->is_restored ? conn_destination(x->d->conn) : NULL,

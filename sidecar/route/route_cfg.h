@@ -3,6 +3,7 @@
 #ifndef OUTRIGGER_ROUTE_ROUTE_CFG_H
 #define OUTRIGGER_ROUTE_ROUTE_CFG_H
 
+#include "sidecar/balance/subset.h"
 #include "sidecar/base/arena.h"
 #include "sidecar/base/shared.h"
 #include "sidecar/base/table.h"
@@ -115,6 +116,7 @@ struct weighted_cluster {
     uint32_t weight;
     struct header_edits request_edits, response_edits;
     struct str host_rewrite; /* empty: none */
+    struct subset_criteria *criteria; /* metadata_match, with the route's; NULL: none */
     void **filter_configs;   /* by filter index (filter/filter.h); NULL: none */
 };
 
@@ -158,9 +160,7 @@ struct route_forward {
     unsigned mirror_count;
     bool high_priority;
     bool websocket, websocket_given; /* upgrade_configs of this route */
-    /* metadata_match of envoy.lb: sorted key=value pairs for subset balancing. */
-    struct str *metadata_keys, *metadata_values;
-    unsigned metadata_count;
+    struct subset_criteria *criteria; /* metadata_match of envoy.lb; NULL: none */
 };
 
 struct route_redirect {

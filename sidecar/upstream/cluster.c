@@ -112,6 +112,20 @@ void cluster_set_hosts(struct cluster *c, struct hostset *set)
     drain_removed(c, set);
 }
 
+static void add(struct cluster *c, enum cluster_stat stat, unsigned n)
+{
+    if (n)
+        stats_add(c->life->stats, c->up->row, stat, n);
+}
+
+static void count_pick(struct cluster *c, const struct lb_counts *counts)
+{
+    add(c, CLUSTER_LB_HEALTHY_PANIC, counts->panic_picks);
+    add(c, CLUSTER_LB_SUBSETS_SELECTED, counts->subset_selections);
+    add(c, CLUSTER_LB_SUBSETS_FALLBACK, counts->subset_fallbacks);
+    add(c, CLUSTER_LB_SUBSETS_FALLBACK_PANIC, counts->subset_panics);
+}
+
 struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx)
 {
     struct host *h;
@@ -121,15 +135,15 @@ struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx)
         struct lb_ctx lb_ctx = {.now_ms = loop_now_ms(c->up->loop),
                                 .active_requests = breaker_active(&c->life->breakers[0], BREAKER_RQ) +
                                                    breaker_active(&c->life->breakers[1], BREAKER_RQ),
+                                .criteria = ctx->criteria,
                                 .has_hash = ctx->has_hash,
                                 .hash = ctx->hash,
                                 .tried = ctx->tried,
                                 .tried_count = ctx->tried_count,
                                 .max_picks = ctx->max_picks};
-        unsigned panic_picks;
-        h = lb_pick(c->lb, &lb_ctx, &panic_picks);
-        if (panic_picks)
-            stats_add(c->life->stats, c->up->row, CLUSTER_LB_HEALTHY_PANIC, panic_picks);
+        struct lb_counts counts;
+        h = lb_pick(c->lb, &lb_ctx, &counts);
+        count_pick(c, &counts);
     }
     if (!h)
         cluster_inc(c, CLUSTER_UPSTREAM_CX_NONE_HEALTHY);

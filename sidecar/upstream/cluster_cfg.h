@@ -4,6 +4,7 @@
 #define OUTRIGGER_UPSTREAM_CLUSTER_CFG_H
 
 #include "sidecar/base/arena.h"
+#include "sidecar/balance/subset.h"
 #include "sidecar/base/shared.h"
 #include "sidecar/net/addr.h"
 #include "sidecar/net/dns.h"
@@ -55,6 +56,8 @@ struct endpoint {
     uint32_t weight; /* 1 by default */
     struct metadata_pair *metadata;
     unsigned metadata_count;
+    struct subset_label *labels; /* of envoy.lb */
+    unsigned label_count;
 };
 
 struct locality_endpoints {
@@ -120,7 +123,8 @@ struct cluster_cfg {
         uint64_t slow_start_window_ms;                        /* 0: none */
         double slow_start_aggression, slow_start_min_percent; /* 1, 10 */
     } lb_options;
-    uint32_t panic_threshold; /* percent; 50 by default */
+    struct subset_policy *subsets; /* lb_subset_config; NULL: none */
+    uint32_t panic_threshold;      /* percent; 50 by default */
     bool fail_traffic_on_panic;
     bool locality_weighted;
     bool close_connections_on_host_removal;

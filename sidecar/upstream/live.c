@@ -149,11 +149,23 @@ void live_count_members(const struct live_cluster *lc)
         stats_set(stats, row, CLUSTER_MAX_HOST_WEIGHT, heaviest);
 }
 
+/* As in Envoy: counters of subsets that come and go, and how many there are. */
+static void count_subsets(const struct live_cluster *lc, const struct hostset *was,
+                          const struct hostset *now)
+{
+    struct stats_scope *stats = lc->life->stats;
+    const struct subsets *before = was ? was->subsets : NULL, *after = now ? now->subsets : NULL;
+    stats_add(stats, stats_main_row(), CLUSTER_LB_SUBSETS_CREATED, subsets_added(before, after));
+    stats_add(stats, stats_main_row(), CLUSTER_LB_SUBSETS_REMOVED, subsets_added(after, before));
+    stats_set(stats, stats_main_row(), CLUSTER_LB_SUBSETS_ACTIVE, subsets_added(NULL, after));
+}
+
 /* Makes the set of the endpoints known; the old one goes after the new one took over its hosts. */
 static void make_set(struct live_cluster *lc, struct endpoints_cfg *e)
 {
     bool is_changed, was_empty = !lc->set || lc->set->count == 0;
     struct hostset *set = live_hosts_build(lc, e, &is_changed);
+    count_subsets(lc, lc->set, set);
     hostset_unref(&lc->set);
     lc->set = set;
     if (lc->endpoints)

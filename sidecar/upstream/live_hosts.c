@@ -152,6 +152,7 @@ static struct hostset_options options_of(const struct cluster_cfg *cfg,
         .panic_threshold = cfg->panic_threshold,
         .locality_weighted = cfg->locality_weighted,
         .weighted_priority_health = e->weighted_priority_health,
+        .subsets = cfg->subsets,
         .fail_on_panic = cfg->fail_traffic_on_panic,
         .choice_count = cfg->lb_options.choice_count,
         .full_scan = cfg->lb_options.full_scan,
@@ -193,7 +194,9 @@ static void add_member(struct live_cluster *lc, struct members *m, const struct 
                                                .weight = e->weight ? e->weight : 1,
                                                .priority = locality->priority,
                                                .locality = at,
-                                               .health = health_of(e->health)};
+                                               .health = health_of(e->health),
+                                               .labels = e->labels,
+                                               .label_count = e->label_count};
 }
 
 /* Whether other hosts are members now than before. */

@@ -48,7 +48,8 @@ struct breaker *cluster_breaker(struct cluster *c, bool high_priority);
 /* ---- The choice of a host. ---- */
 
 struct upstream_ctx {
-    bool has_hash; /* else ring and maglev draw at random */
+    const struct subset_criteria *criteria; /* what the route wants of hosts; NULL: nothing */
+    bool has_hash;                          /* else ring and maglev draw at random */
     uint64_t hash;
     /* The connection's restored destination, for ORIGINAL_DST; NULL: none was restored. */
     const struct addr *original_dst;

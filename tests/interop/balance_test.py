@@ -21,6 +21,11 @@ DRAWS = 1000
 SLACK = 0.08  # of DRAWS: over 3.5 sigma of the difference of two counts
 
 
+# What routes want of subsets' hosts, by the path /CLUSTER/want/KEY=VALUE.../.
+WANTED = [{"stage": "prod"}, {"stage": "test"}, {"stage": "prod", "version": "1"}, {"stage": "dev", "version": "9"},
+          {"version": "2"}, {"version": "9"}, {"n": 1}, {"n": "1"}, {"n": True}, {"unknown": "x"}, {"stage": "prod", "version": "3"}]
+
+
 class Backends:
     """Hosts 0 to HOSTS - 1, each of which says its number; /hold waits until it is let go."""
 
@@ -171,6 +176,35 @@ def configuration(backends):
             group([f"{n}u" if n < ill else n for n in range(3, 6)], 1, 1, "region"),
             group([6, 7], 2, 1, "far")], common_lb_config=dict(zones, healthy_panic_threshold={"value": 0}))
 
+    # Subsets: six hosts by stage, version and a number; one that is ill, one without labels.
+    labelled = [group([0, 1, "2u", 3, 4, 5], each={
+        0: {"stage": "prod", "version": "1", "n": 1}, 1: {"stage": "prod", "version": "2", "n": "1"},
+        "2u": {"stage": "prod", "version": "3", "n": True}, 3: {"stage": "dev", "version": "1"},
+        4: {"stage": "dev", "version": "2", "weight": 3}})]
+
+    def subsets(fallback, *selectors, **more):
+        return {"fallback_policy": fallback, "subset_selectors": [
+            dict({"keys": s.split()} if isinstance(s, str) else s) for s in selectors], **more}
+    keys = dict(fallback_policy="KEYS_SUBSET", fallback_keys_subset=["stage"], keys=["version", "stage"])
+    for name, config in {
+        "none": subsets("NO_FALLBACK", "stage", "version stage", "n"),
+        "any": subsets("ANY_ENDPOINT", "stage"),
+        "default": subsets("DEFAULT_SUBSET", "stage", "version", default_subset={"stage": "dev"}),
+        "defaultempty": subsets("DEFAULT_SUBSET", "stage", default_subset={"stage": "test"}, panic_mode_any=True),
+        "keys": subsets("NO_FALLBACK", "stage", keys),
+        "perselector": subsets("ANY_ENDPOINT", dict(keys=["stage"], fallback_policy="NO_FALLBACK"), dict(
+            keys=["version"], fallback_policy="DEFAULT_SUBSET"), default_subset={"stage": "prod"}),
+        "noselectors": {"fallback_policy": "NO_FALLBACK"},
+    }.items():
+        clusters[f"sub{name}"] = cluster("ROUND_ROBIN", labelled, lb_subset_config=config)
+    clusters["subring"] = cluster("RING_HASH", labelled, lb_subset_config=subsets("ANY_ENDPOINT", "stage"))
+    apart = [group([0, 1, 2], zone="a", weight=1, each={0: {"stage": "prod"}}),
+             group([3, 4], zone="b", weight=3, each={3: {"stage": "prod"}, 4: {"stage": "prod"}})]
+    for name, more in {"blind": {}, "aware": {"locality_weight_aware": True},
+                       "scaled": {"locality_weight_aware": True, "scale_locality_weight": True}}.items():
+        clusters[f"sub{name}"] = cluster("ROUND_ROBIN", apart, common_lb_config=zones,
+                                         lb_subset_config=subsets("NO_FALLBACK", "stage", **more))
+
     by_key = {"hash_policy": [{"header": {"header_name": "x-key"}}]}
     routes = {name: by_key if c["lb_policy"] in ("RING_HASH", "MAGLEV") else {} for name, c in clusters.items()}
     policies = {
@@ -193,7 +227,14 @@ def configuration(backends):
     def config(ports, log):
         for name, c in clusters.items():
             c["name"] = c["load_assignment"]["cluster_name"] = name
-        table = [{"match": {"prefix": f"/{name}/"}, "route": dict({"cluster": name}, **routes[name])} for name in clusters]
+        table = [{"match": {"prefix": f"/{name}/want/" + "&".join(f"{k}={v}" for k, v in want.items()) + "/"},
+                  "route": dict({"cluster": name, "metadata_match": {"filter_metadata": {"envoy.lb": want}}}, **routes[name])}
+                 for name in clusters if name.startswith("sub") for want in WANTED]
+        table.append({"match": {"prefix": "/split/"}, "route": {
+            "metadata_match": {"filter_metadata": {"envoy.lb": {"stage": "prod", "version": "1"}}},
+            "weighted_clusters": {"clusters": [{"name": "subnone", "weight": 1, "metadata_match": {
+                "filter_metadata": {"envoy.lb": {"version": "2"}}}}]}}})
+        table += [{"match": {"prefix": f"/{name}/"}, "route": dict({"cluster": name}, **routes[name])} for name in clusters]
         manager = {"@type": HCM, "stat_prefix": "h", "http_filters": [ROUTER], "route_config": {
             "name": "t", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": table}]}}
         return {"node": {"id": "n", "cluster": "c"}, "admin": {"address": address(ports["admin"])}, "static_resources": {
@@ -332,6 +373,39 @@ def test_hosts_get_the_same_share(both, name):
     envoy, ours = (collections.Counter(p.hosts(f"/{name}/", DRAWS)) for p in both)
     for host in set(envoy) | set(ours):
         assert abs(envoy[host] - ours[host]) < SLACK * DRAWS, (dict(envoy), dict(ours))
+
+
+# ---- Subsets. ----
+
+@pytest.mark.parametrize("name", ["none", "any", "default", "defaultempty", "keys", "perselector", "noselectors"])
+def test_subsets_have_the_same_hosts(both, name):
+    for want in [""] + ["want/" + "&".join(f"{k}={v}" for k, v in w.items()) + "/" for w in WANTED]:
+        envoy, ours = (set(p.hosts(f"/sub{name}/{want}", 12)) for p in both)
+        assert envoy == ours, want
+    counted = [{n: p.stat(f"cluster.sub{name}.lb_subsets_{n}") for n in ("selected", "fallback", "fallback_panic", "removed")}
+               for p in both]
+    assert counted[0] == counted[1]
+    made = [[p.stat(f"cluster.sub{name}.lb_subsets_{n}") for n in ("active", "created")] for p in both]
+    # Envoy counts those of the main thread and of each worker; there they are the same ones.
+    assert made[0] == [2 * n for n in made[1]]
+
+
+def test_a_weighted_cluster_adds_to_what_its_route_wants(both):
+    envoy, ours = (set(p.hosts("/split/", 6)) for p in both)
+    assert envoy == ours == {1}
+
+
+def test_each_subset_has_a_ring_of_its_own(both):
+    for want in ("", "want/stage=prod/", "want/stage=dev/"):
+        envoy, ours = (p.keyed(f"subring/{want}".rstrip("/")) for p in both)
+        assert envoy == ours
+        assert len(set(envoy)) > 1
+
+
+@pytest.mark.parametrize("name", ["subblind", "subaware", "subscaled"])
+def test_localities_weigh_within_subsets(both, name):
+    envoy, ours = (collections.Counter(p.hosts(f"/{name}/want/stage=prod/", DRAWS)) for p in both)
+    assert all(abs(envoy[h] - ours[h]) < SLACK * DRAWS for h in range(5)), (dict(envoy), dict(ours))
 
 
 @pytest.mark.parametrize("name", ["panicoff", "panicfails", "dropall"])

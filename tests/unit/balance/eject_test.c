@@ -111,10 +111,10 @@ static void ejections_may_end_in_panic(void **state)
     host_eject(&m.f.hosts[0]);
     expect_picks(&m, "232323");
     host_eject(&m.f.hosts[1]);
-    unsigned panic_picks;
+    struct lb_counts counts;
     for (unsigned i = 0; i < 3; i++) {
-        assert_non_null(lb_pick(m.workers[0], &(struct lb_ctx){0}, &panic_picks));
-        assert_int_equal(panic_picks, 1);
+        assert_non_null(lb_pick(m.workers[0], &(struct lb_ctx){0}, &counts));
+        assert_int_equal(counts.panic_picks, 1);
     }
     mesh_close(&m);
 }

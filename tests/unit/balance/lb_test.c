@@ -157,9 +157,9 @@ static void panic_uses_all_hosts_and_is_counted(void **state)
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
     struct lb *lb = lb_of(&f, &o);
     assert_string_equal(picks(&f, lb, 3), "123");
-    unsigned panics = 0;
-    lb_pick(lb, &(struct lb_ctx){0}, &panics);
-    assert_int_equal(panics, 1);
+    struct lb_counts counts = {0};
+    lb_pick(lb, &(struct lb_ctx){0}, &counts);
+    assert_int_equal(counts.panic_picks, 1);
     lb_free(&lb);
 }
 
@@ -171,9 +171,9 @@ static void without_panic_ill_hosts_get_nothing(void **state)
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
     o.panic_threshold = 0;
     struct lb *lb = lb_of(&f, &o);
-    unsigned panics = 7;
-    assert_null(lb_pick(lb, &(struct lb_ctx){0}, &panics));
-    assert_int_equal(panics, 0);
+    struct lb_counts counts = {.panic_picks = 7};
+    assert_null(lb_pick(lb, &(struct lb_ctx){0}, &counts));
+    assert_int_equal(counts.panic_picks, 0);
     lb_free(&lb);
 }
 
