@@ -63,7 +63,7 @@ class Mesh:
         (where / "bootstrap.json").write_text(json.dumps(bootstrap(self.variant, "client", self.namespace)))
         options = ["--concurrency", "1", "-l", "warning"]
         if self.proxy.name == "envoy":
-            options += ["--disable-hot-restart"]
+            options += ["--disable-hot-restart", "--file-flush-interval-msec", "50"]
         net.spawn([self.proxy, "-c", where / "bootstrap.json", *options], stderr=open(where / "proxy.log", "w"))
         net.watch(f"http://127.0.0.1:{ADMIN}/ready", "LIVE", 30)
 
