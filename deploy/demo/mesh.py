@@ -1,6 +1,7 @@
 """The mesh of the demo as its steps and tests handle it: a control plane, rules put in force as an operator does, traffic."""
 import json
 import pathlib
+import re
 import signal
 import time
 
@@ -69,10 +70,10 @@ class Mesh:
         if self.is_envoy:
             clusters = self.node.sh(caller, "curl -s http://127.0.0.1:15000/clusters")
             return f"{caller}'s Envoy has ejected {ip}" if f"{ip}:8080::health_flags::/failed_outlier_check" in clusters else ""
-        done = self.outrigger("breakers", "-o", "json")
+        done = self.outrigger("breakers", "--proxy", caller)
         must(done["code"] == 0, f"outrigger breakers: {done['err'].strip()}")
-        found = [b for b in json.loads(done["out"]) if b["proxy"].startswith(caller) and pod in b["host"] and b["state"] == "ejected"]
-        return f"outrigger breakers: {found[0]['host']} until {found[0]['until']}" if found else ""
+        found = re.search(rf"{re.escape(pod)} \(.*?\) +ejected +(.*?Z\))", done["out"])
+        return f"outrigger breakers: {pod} is ejected for {found[1]}" if found else ""
 
     def put(self, source, name=None):
         """A file into the directory that the control plane watches, with or without a control plane."""
