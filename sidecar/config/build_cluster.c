@@ -120,6 +120,22 @@ static bool positive_ms(const Google__Protobuf__Duration *d, uint64_t fallback, 
     return *ms_r > 0 || err_set(err, "%s: must be greater than 0s", name);
 }
 
+/* The longest ejection is 5 minutes, or the first one where that is longer. */
+static bool build_ejection_times(const Envoy__Config__Cluster__V3__OutlierDetection *od, struct outlier_cfg *o,
+                                 struct err *err)
+{
+    uint64_t base, longest = 300000;
+    if (!positive_ms(od->base_ejection_time, 30000, &base, "outlier_detection.base_ejection_time", err) ||
+        !positive_ms(od->max_ejection_time, base > longest ? base : longest, &longest,
+                     "outlier_detection.max_ejection_time", err))
+        return false;
+    o->base_ejection_time_ms = base;
+    o->max_ejection_time_ms = longest;
+    return longest >= base || err_set(err, "outlier_detection: max_ejection_time (%llu ms) cannot be smaller than "
+                                           "base_ejection_time (%llu ms)",
+                                      (unsigned long long)longest, (unsigned long long)base);
+}
+
 static bool build_outlier(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
 {
     const Envoy__Config__Cluster__V3__OutlierDetection *od = m->outlier_detection;
@@ -141,10 +157,7 @@ static bool build_outlier(const Envoy__Config__Cluster__V3__Cluster *m, struct c
     o->always_eject_one_host = value_bool(od->always_eject_one_host, false);
     o->max_ejection_time_jitter_ms = codec_duration_ms(od->max_ejection_time_jitter, 0);
     return positive_ms(od->interval, 10000, &o->interval_ms, "outlier_detection.interval", err) &&
-           positive_ms(od->base_ejection_time, 30000, &o->base_ejection_time_ms, "outlier_detection.base_ejection_time",
-                       err) &&
-           positive_ms(od->max_ejection_time, 300000, &o->max_ejection_time_ms, "outlier_detection.max_ejection_time",
-                       err) &&
+           build_ejection_times(od, o, err) &&
            percent(od->max_ejection_percent, 10, &o->max_ejection_percent, "max_ejection_percent", err) &&
            percent(od->enforcing_consecutive_5xx, 100, &o->enforcing_consecutive_5xx, "enforcing_consecutive_5xx", err) &&
            percent(od->enforcing_consecutive_gateway_failure, 0, &o->enforcing_consecutive_gateway_failure,

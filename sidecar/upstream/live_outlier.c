@@ -213,6 +213,11 @@ static struct live_outlier *outlier_new(struct live_cluster *lc)
     o->cfg = lc->cfg->outlier;
     o->stats =
         stats_scope_ref(lc->live->options.stats, &cluster_outlier_family, lc->cfg->stat_name);
+    if (lc->cfg->type == CLUSTER_ORIGINAL_DST)
+        log_warn(LOG_UPSTREAM,
+                 "cluster %.*s: outlier_detection ejects no host of an ORIGINAL_DST cluster: "
+                 "each request names its own",
+                 STR_FMT(lc->cfg->name));
     rng_seed_system(&o->rng);
     ejector_init(&o->ejector, &o->cfg, &ops, o);
     timer_init(&o->timer, lc->live->options.loop, on_interval);
