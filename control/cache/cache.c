@@ -1,9 +1,13 @@
-/* On the control plane's loop. A *group* holds what is shared by all clients of one namespace (and, where rules ask for labels, of
- * the same labels): the outbound side. Each client has its own inbound side besides. The registry is replaced as a whole at each
- * update; groups and clients then compile what the kinds of the changed objects may touch. */
+/* On the control plane's loop. A *group* holds what is shared by all clients of one namespace (and, where rules ask for labels or
+ * places, of the same labels and place): the outbound side. Each client has its own inbound side besides.
+ *
+ * Nothing is told what changed. Each set, and within it each service and each route table, is known by a digest of what it is made
+ * from; an update compares these and compiles where they differ. A change that a group does not see costs it the comparison. */
 #include "control/cache/cache.h"
 
+#include "control/compile/inputs.h"
 #include "control/compile/locality.h"
+#include "control/model/digest.h"
 #include "sidecar/base/die.h"
 #include "sidecar/base/list.h"
 
@@ -19,6 +23,12 @@ struct group {
     struct client client;
     unsigned users;
     struct resource_set sets[RESOURCE_TYPE_COUNT];
+    uint64_t digests[RESOURCE_TYPE_COUNT]; /* of what the sets were made from */
+    struct inputs inputs;
+    struct arena *route_arena;
+    struct str *route_names; /* that the listeners ask for */
+    size_t route_count;
+    struct view *view; /* during an update; NULL: nothing asked for it */
 };
 
 struct cache_client {
@@ -29,84 +39,228 @@ struct cache_client {
     const struct pod *pod;
     struct group *group;
     struct resource_set own[RESOURCE_TYPE_COUNT]; /* clusters and the listener of the inbound side */
+    uint64_t digest; /* of what they were made from */
 };
 
 struct cache {
     struct registry_options options;
     struct registry *registry;
-    uint64_t digests[KIND_COUNT];
+    uint64_t things; /* of the objects that are no rules: which they are, not what they say */
+    struct unit_pool units;
     uint64_t generation;
     uint64_t contents; /* counts contents of sets */
     bool needs_labels, needs_locality;
     struct list groups, clients;
+    struct table groups_by_key;
 };
-
-/* ---- What changed. ---- */
-
-#define KIND_BIT(kind) (1u << (kind))
-/* Changes of these touch nothing but endpoints, and what is said of pods. */
-#define OBSERVED (KIND_BIT(KIND_POD) | KIND_BIT(KIND_ENDPOINT_SLICE))
-/* Deployments are asked by the checks alone. */
-#define UNUSED KIND_BIT(KIND_DEPLOYMENT)
-
-static unsigned changed_kinds(struct cache *cache, struct object *const *objects, unsigned count)
-{
-    uint64_t digests[KIND_COUNT] = {0};
-    unsigned changed = 0;
-    for (unsigned i = 0; i < count; i++) {
-        /* Commutative, but for the order among rules: the sequence breaks ties of age. */
-        uint64_t d = objects[i]->digest * 0x9e3779b97f4a7c15u;
-        digests[objects[i]->kind] = digests[objects[i]->kind] * 31 + (d ^ (d >> 29)) + 1;
-    }
-    for (enum kind k = 0; k < KIND_COUNT; k++) {
-        if (digests[k] != cache->digests[k])
-            changed |= KIND_BIT(k);
-    }
-    memcpy(cache->digests, digests, sizeof(digests));
-    return changed;
-}
 
 /* ---- Compiling. ---- */
 
-static void replace(struct cache *cache, struct resource_set *set, enum resource_type type, struct compiled *compiled)
+/* Of who the client is, as far as it counts for what is compiled. */
+static uint64_t digest_client(const struct cache *cache, const struct client *client)
 {
-    resource_set_replace(set, type, compiled, &cache->contents);
-    compiled->count = 0;
+    uint64_t digest = digest_fold(client->is_grpc, cache->registry->settings);
+    if (cache->needs_locality)
+        digest = digest_fold_str(digest, client->locality);
+    for (unsigned i = 0; cache->needs_labels && i < client->labels.count; i++)
+        digest = digest_fold_str(digest_fold_str(digest, client->labels.v[i].key), client->labels.v[i].value);
+    return digest;
 }
 
-static void compile_group(struct cache *cache, struct group *g, bool endpoints_only)
+/* Made when the first needs it, freed at the end of the update. */
+static struct view *view_of(struct cache *cache, struct group *g)
 {
-    struct view *v = view_new(cache->registry, &g->client);
-    struct compiled out = {.arena = v->arena};
-    char **route_names = NULL;
-    compile_endpoints(v, &out);
-    replace(cache, &g->sets[RESOURCE_ENDPOINT], RESOURCE_ENDPOINT, &out);
-    if (g->client.is_grpc)
-        compile_api_listeners(v, &out);
-    else
-        compile_outbound_listeners(v, &out, &route_names); /* headless services have listeners at their pods */
-    replace(cache, &g->sets[RESOURCE_LISTENER], RESOURCE_LISTENER, &out);
-    if (!endpoints_only) {
-        compile_outbound_clusters(v, &out);
-        replace(cache, &g->sets[RESOURCE_CLUSTER], RESOURCE_CLUSTER, &out);
-        if (route_names)
-            compile_routes(v, route_names, &out);
-        replace(cache, &g->sets[RESOURCE_ROUTE], RESOURCE_ROUTE, &out);
+    if (!g->view)
+        g->view = view_new(cache->registry, &g->client);
+    return g->view;
+}
+
+/* One unit of a set: kept, shared with another group, or compiled. */
+struct making {
+    struct cache *cache;
+    struct group *group;
+    struct resource_set *set;
+    enum resource_type type;
+    struct compiled out;
+};
+
+static void begin(struct making *m, struct cache *cache, struct group *g, struct resource_set *set, enum resource_type type)
+{
+    *m = (struct making){cache, g, set, type, {.arena = view_of(cache, g)->arena}};
+    resource_set_begin(set);
+}
+
+/* Whether it must be compiled, into m->out. */
+static bool is_needed(struct making *m, struct str name, uint64_t key)
+{
+    if (resource_set_keep(m->set, name, key))
+        return false;
+    struct unit *unit = unit_find(&m->cache->units, key);
+    if (unit)
+        resource_set_put(m->set, name, unit);
+    m->out.count = 0;
+    return !unit;
+}
+
+static void put(struct making *m, struct str name, uint64_t key)
+{
+    resource_set_put(m->set, name, unit_new(&m->cache->units, key, m->type, &m->out));
+}
+
+static void end(struct making *m)
+{
+    resource_set_end(m->set, &m->cache->contents);
+}
+
+#define COMMON STR("(common)") /* no host has that name */
+
+static void make_clusters(struct making *m, uint64_t base)
+{
+    struct view *v = m->group->view;
+    uint64_t common = digest_fold(base, 1);
+    for (unsigned i = 0; i < v->service_count; i++) {
+        const struct service *s = v->services[i];
+        uint64_t key = digest_fold(digest_fold(base, s->digest), view_policy(v, s->host, s->ns)->digest);
+        if (s->resolution != SERVICE_EDS)
+            key = digest_fold(key, s->endpoints_digest);
+        if (!is_needed(m, s->host, key))
+            continue;
+        compile_clusters_of(v, s, &m->out);
+        put(m, s->host, key);
     }
-    view_free(&v);
+    if (is_needed(m, COMMON, common)) {
+        compile_common_clusters(v, &m->out);
+        put(m, COMMON, common);
+    }
+}
+
+static void make_endpoints(struct making *m, uint64_t base)
+{
+    struct view *v = m->group->view;
+    for (unsigned i = 0; i < v->service_count; i++) {
+        const struct service *s = v->services[i];
+        if (s->resolution != SERVICE_EDS)
+            continue;
+        uint64_t key = digest_fold(digest_fold(base, s->digest), view_policy(v, s->host, s->ns)->digest);
+        key = digest_fold(key, s->endpoints_digest);
+        if (!is_needed(m, s->host, key))
+            continue;
+        compile_endpoints_of(v, s, &m->out);
+        put(m, s->host, key);
+    }
+}
+
+static void keep_route_names(struct group *g, char *const *names)
+{
+    size_t n = 0;
+    while (names && names[n])
+        n++;
+    arena_reset(g->route_arena);
+    g->route_names = ARENA_ARRAY(g->route_arena, struct str, n + 1);
+    for (g->route_count = 0; g->route_count < n; g->route_count++)
+        g->route_names[g->route_count] = arena_str(g->route_arena, str_of(names[g->route_count]));
+}
+
+static void make_listeners(struct making *m, uint64_t key)
+{
+    struct view *v = m->group->view;
+    char **route_names = NULL;
+    /* Not shared between groups: the names of route tables come out of it. */
+    key = digest_fold_str(key, m->group->key);
+    if (!is_needed(m, COMMON, key))
+        return;
+    if (v->client.is_grpc)
+        compile_api_listeners(v, &m->out);
+    else
+        compile_outbound_listeners(v, &m->out, &route_names);
+    keep_route_names(m->group, route_names);
+    put(m, COMMON, key);
+}
+
+static void make_routes(struct making *m, uint64_t base)
+{
+    struct view *v = m->group->view;
+    base = digest_fold_str(base, v->client.ns); /* short names */
+    for (size_t i = 0; i < m->group->route_count; i++) {
+        struct str name = m->group->route_names[i];
+        uint64_t key = digest_fold(digest_fold_str(base, name), compile_route_table_rules(v, name));
+        if (!is_needed(m, name, key))
+            continue;
+        compile_route_table(v, name, &m->out);
+        put(m, name, key);
+    }
+}
+
+/* What the sets of a group are made from. */
+static void digest_sets(const struct inputs *in, uint64_t client, bool is_grpc, uint64_t digests_r[RESOURCE_TYPE_COUNT])
+{
+    uint64_t base = digest_fold(digest_fold(client, in->services), in->sources);
+    uint64_t placed = digest_fold(base, in->addresses);
+    digests_r[RESOURCE_CLUSTER] = placed;
+    digests_r[RESOURCE_ENDPOINT] = digest_fold(base, in->endpoints);
+    digests_r[RESOURCE_LISTENER] = digest_fold(placed, is_grpc ? in->rules : in->l4_rules);
+    digests_r[RESOURCE_ROUTE] = digest_fold(base, in->rules);
+}
+
+static void compile_group(struct cache *cache, struct group *g)
+{
+    static void (*const makers[RESOURCE_TYPE_COUNT])(struct making *, uint64_t) = {make_clusters, make_endpoints, make_listeners,
+                                                                                   make_routes};
+    uint64_t client = digest_client(cache, &g->client), digests[RESOURCE_TYPE_COUNT];
+    inputs_of(cache->registry, &g->client, &g->inputs);
+    digest_sets(&g->inputs, client, g->client.is_grpc, digests);
+    for (enum resource_type t = 0; t < RESOURCE_TYPE_COUNT; t++) {
+        struct making m;
+        if (digests[t] == g->digests[t] || (t == RESOURCE_ROUTE && g->client.is_grpc))
+            continue;
+        g->digests[t] = digests[t];
+        begin(&m, cache, g, &g->sets[t], t);
+        /* Single services and tables say themselves what else they are made from. */
+        uint64_t base = t == RESOURCE_LISTENER ? digests[t] : t == RESOURCE_ROUTE ? digest_fold(client, g->inputs.services) : client;
+        if (t == RESOURCE_ROUTE)
+            base = digest_fold(base, g->inputs.sources);
+        makers[t](&m, digest_fold(base, t));
+        end(&m);
+    }
+}
+
+/* What a pod's inbound side is made from. */
+static uint64_t digest_own(const struct cache *cache, const struct cache_client *c)
+{
+    uint64_t digest = digest_fold(digest_client(cache, &c->group->client), c->group->inputs.sources);
+    if (!c->pod)
+        return digest;
+    digest = digest_fold(digest, c->pod->object->digest);
+    for (const struct served *at = c->pod->served; at; at = at->next) {
+        digest = digest_fold(digest, at->service->digest);
+        for (unsigned p = 0; p < at->service->port_count; p++)
+            digest = digest_fold(digest, at->endpoint->ports[p]);
+    }
+    return digest_fold_str(digest, c->group->key);
 }
 
 static void compile_own(struct cache *cache, struct cache_client *c)
 {
-    if (c->identity.is_grpc)
+    static void (*const makers[])(struct view *, const struct pod *, struct compiled *) = {
+        [RESOURCE_CLUSTER] = compile_inbound_clusters,
+        [RESOURCE_LISTENER] = compile_inbound_listener,
+    };
+    uint64_t digest = digest_own(cache, c);
+    if (c->identity.is_grpc || digest == c->digest)
         return;
-    struct view *v = view_new(cache->registry, &c->group->client);
-    struct compiled out = {.arena = v->arena};
-    compile_inbound_clusters(v, c->pod, &out);
-    replace(cache, &c->own[RESOURCE_CLUSTER], RESOURCE_CLUSTER, &out);
-    compile_inbound_listener(v, c->pod, &out);
-    replace(cache, &c->own[RESOURCE_LISTENER], RESOURCE_LISTENER, &out);
-    view_free(&v);
+    c->digest = digest;
+    for (enum resource_type t = 0; t < ARRAY_LEN(makers); t++) {
+        struct making m;
+        uint64_t key = digest_fold(digest, t + RESOURCE_TYPE_COUNT);
+        if (!makers[t])
+            continue;
+        begin(&m, cache, c->group, &c->own[t], t);
+        if (is_needed(&m, COMMON, key)) {
+            makers[t](c->group->view, c->pod, &m.out);
+            put(&m, COMMON, key);
+        }
+        end(&m);
+    }
 }
 
 /* ---- Groups. ---- */
@@ -120,17 +274,14 @@ static void write_key(const struct cache *cache, const struct client *client, st
         labels_write(client->labels, out);
 }
 
-static struct group *find_group(const struct cache *cache, struct str key)
+/* Before the registry of the view goes. */
+static void drop_views(struct cache *cache)
 {
-    LIST_FOREACH(&cache->groups, node) {
-        struct group *g = CONTAINER_OF(node, struct group, link);
-        if (str_eq(g->key, key))
-            return g;
-    }
-    return NULL;
+    LIST_FOREACH(&cache->groups, node)
+        view_free(&CONTAINER_OF(node, struct group, link)->view);
 }
 
-static void release_group(struct group **group)
+static void release_group(struct cache *cache, struct group **group)
 {
     struct group *g = *group;
     if (!g)
@@ -140,8 +291,11 @@ static void release_group(struct group **group)
     if (--g->users > 0)
         return;
     list_remove(&g->link);
+    table_remove(&cache->groups_by_key, g->key);
+    view_free(&g->view);
     for (enum resource_type t = 0; t < RESOURCE_TYPE_COUNT; t++)
         resource_set_fini(&g->sets[t]);
+    arena_free(&g->route_arena);
     arena_free(&g->arena);
     free(g->key_text);
     free(g);
@@ -151,7 +305,7 @@ static struct group *acquire_group(struct cache *cache, const struct client *cli
 {
     struct buf key = {0};
     write_key(cache, client, &key);
-    struct group *g = find_group(cache, buf_str(&key));
+    struct group *g = table_get(&cache->groups_by_key, buf_str(&key));
     if (!g) {
         g = NEW(struct group);
         g->key_text = xmemdup0(buf_head(&key), buf_len(&key));
@@ -163,7 +317,9 @@ static struct group *acquire_group(struct cache *cache, const struct client *cli
         g->client.is_grpc = client->is_grpc;
         list_init(&g->link);
         list_push_back(&cache->groups, &g->link);
-        compile_group(cache, g, false);
+        table_put(&cache->groups_by_key, g->key, g);
+        g->route_arena = arena_new(512);
+        compile_group(cache, g);
     }
     g->users++;
     buf_fini(&key);
@@ -183,8 +339,8 @@ static const struct pod *find_pod(const struct registry *r, const struct client_
     return pod && str_eq(pod->ns, identity->ns) ? pod : NULL;
 }
 
-/* Finds the client's pod and group in the present registry. */
-static void place_client(struct cache_client *c)
+/* Finds the client's pod and group in the present registry. Whether it is another group. */
+static bool place_client(struct cache_client *c)
 {
     struct cache *cache = c->cache;
     struct group *old = c->group;
@@ -196,7 +352,9 @@ static void place_client(struct cache_client *c)
         .is_grpc = c->identity.is_grpc,
     };
     c->group = acquire_group(cache, &client);
-    release_group(&old);
+    bool is_moved = c->group != old;
+    release_group(cache, &old);
+    return is_moved;
 }
 
 struct cache_client *cache_client_new(struct cache *cache, const struct client_identity *identity)
@@ -216,6 +374,7 @@ struct cache_client *cache_client_new(struct cache *cache, const struct client_i
     list_push_back(&cache->clients, &c->link);
     place_client(c);
     compile_own(cache, c);
+    drop_views(cache);
     return c;
 }
 
@@ -226,7 +385,7 @@ void cache_client_free(struct cache_client **client)
         return;
     *client = NULL;
     list_remove(&c->link);
-    release_group(&c->group);
+    release_group(c->cache, &c->group);
     for (enum resource_type t = 0; t < RESOURCE_TYPE_COUNT; t++)
         resource_set_fini(&c->own[t]);
     arena_free(&c->arena);
@@ -322,31 +481,46 @@ void cache_free(struct cache **cache)
     *cache = NULL;
     assert(list_is_empty(&c->clients) && list_is_empty(&c->groups));
     registry_free(&c->registry);
+    table_fini(&c->groups_by_key);
+    assert(c->units.by_key.count == 0);
+    table_fini(&c->units.by_key);
     free(c);
+}
+
+/* The registry points into objects: it stays only while all of those that it was built from do. */
+static void renew_registry(struct cache *cache, struct object *const *objects, unsigned count)
+{
+    uint64_t things = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (!registry_is_rule(objects[i]->kind))
+            things = digest_fold(things, objects[i]->serial);
+    }
+    if (things == cache->things) {
+        registry_set_rules(cache->registry, objects, count);
+        return;
+    }
+    struct registry *old = cache->registry;
+    cache->registry = registry_build(objects, count, &cache->options);
+    cache->things = things;
+    registry_free(&old);
 }
 
 bool cache_update(struct cache *cache, struct object *const *objects, unsigned count)
 {
-    unsigned changed = changed_kinds(cache, objects, count);
-    /* The old registry points into objects that may be gone: it is replaced even where nothing changed. */
-    struct registry *old = cache->registry;
-    cache->registry = registry_build(objects, count, &cache->options);
+    uint64_t before = cache->contents;
+    renew_registry(cache, objects, count);
     cache->needs_labels = view_needs_labels(cache->registry);
     cache->needs_locality = locality_matters(cache->registry);
-    registry_free(&old);
-    bool is_changed = (changed & ~UNUSED) != 0;
-    bool endpoints_only = (changed & ~UNUSED & ~OBSERVED) == 0;
-    if (is_changed) {
-        LIST_FOREACH(&cache->groups, node)
-            compile_group(cache, CONTAINER_OF(node, struct group, link), endpoints_only);
-        cache->generation++;
-    }
-    LIST_FOREACH(&cache->clients, node) {
-        struct cache_client *c = CONTAINER_OF(node, struct cache_client, link);
-        place_client(c);
-        if (is_changed)
-            compile_own(cache, c);
-    }
+    bool is_changed = false;
+    LIST_FOREACH(&cache->clients, node)
+        is_changed |= place_client(CONTAINER_OF(node, struct cache_client, link));
+    LIST_FOREACH(&cache->groups, node)
+        compile_group(cache, CONTAINER_OF(node, struct group, link));
+    LIST_FOREACH(&cache->clients, node)
+        compile_own(cache, CONTAINER_OF(node, struct cache_client, link));
+    drop_views(cache);
+    is_changed |= cache->contents != before;
+    cache->generation += is_changed;
     return is_changed;
 }
 

@@ -83,43 +83,134 @@ void resource_unref(struct resource **r)
         free(was);
 }
 
-static void clear(struct table *t)
+/* ---- Units. ---- */
+
+struct unit {
+    struct unit_pool *pool;
+    uint64_t key;
+    unsigned refs;
+    unsigned count;
+    struct resource *v[];
+};
+
+static struct str key_text(const uint64_t *key)
 {
-    struct str key;
-    void *value;
-    for (size_t i = 0; table_next(t, &i, &key, &value);) {
-        struct resource *r = value;
-        resource_unref(&r);
-    }
-    table_fini(t);
-    *t = (struct table){0};
+    return str_n((const char *)key, sizeof(*key));
 }
+
+struct unit *unit_find(struct unit_pool *pool, uint64_t key)
+{
+    struct unit *u = table_get(&pool->by_key, key_text(&key));
+    if (u)
+        u->refs++;
+    return u;
+}
+
+struct unit *unit_new(struct unit_pool *pool, uint64_t key, enum resource_type type, const struct compiled *compiled)
+{
+    struct unit *u = xcalloc(1, sizeof(*u) + compiled->count * sizeof(struct resource *));
+    u->pool = pool;
+    u->key = key;
+    u->refs = 1;
+    u->count = compiled->count;
+    for (unsigned i = 0; i < compiled->count; i++)
+        u->v[i] = resource_new(type, compiled->v[i].name, compiled->v[i].message);
+    struct unit *other = table_put(&pool->by_key, key_text(&key), u);
+    assert(!other);
+    return u;
+}
+
+static void unit_unref(struct unit *u)
+{
+    assert(u->refs > 0);
+    if (--u->refs > 0)
+        return;
+    for (unsigned i = 0; i < u->count; i++)
+        resource_unref(&u->v[i]);
+    table_remove(&u->pool->by_key, key_text(&u->key));
+    free(u);
+}
+
+/* ---- Sets. ---- */
+
+struct member {
+    struct unit *unit;
+    unsigned walk; /* the last that named it */
+};
 
 void resource_set_fini(struct resource_set *set)
 {
-    clear(&set->by_name);
+    struct str key;
+    void *value;
+    for (size_t i = 0; table_next(&set->members, &i, &key, &value);) {
+        unit_unref(((struct member *)value)->unit);
+        free(value);
+    }
+    table_fini(&set->members);
+    table_fini(&set->by_name);
+    *set = (struct resource_set){.generation = set->generation};
 }
 
-void resource_set_replace(struct resource_set *set, enum resource_type type, const struct compiled *compiled, uint64_t *counter)
+void resource_set_begin(struct resource_set *set)
 {
-    struct table next = {0};
-    bool is_changed = false;
-    for (unsigned i = 0; i < compiled->count; i++) {
-        struct resource *r = resource_new(type, compiled->v[i].name, compiled->v[i].message);
-        struct resource *old = table_get(&set->by_name, r->name);
-        if (old && old->hash == r->hash && old->size == r->size) {
-            resource_unref(&r);
-            r = resource_ref(old);
-        } else {
-            is_changed = true;
-        }
-        struct resource *twice = table_put(&next, r->name, r);
-        resource_unref(&twice);
+    set->walk++;
+    set->is_changed = false;
+}
+
+bool resource_set_keep(struct resource_set *set, struct str name, uint64_t key)
+{
+    struct member *m = table_get(&set->members, name);
+    if (!m || m->unit->key != key)
+        return false;
+    m->walk = set->walk;
+    return true;
+}
+
+/* Those of the unit that no other unit has put in their places since. */
+static void take_out(struct resource_set *set, const struct unit *u)
+{
+    for (unsigned i = 0; i < u->count; i++) {
+        if (table_get(&set->by_name, u->v[i]->name) != u->v[i])
+            continue;
+        table_remove(&set->by_name, u->v[i]->name);
+        set->is_changed = true;
     }
-    is_changed = is_changed || next.count != set->by_name.count;
-    clear(&set->by_name);
-    set->by_name = next;
-    if (is_changed)
+}
+
+void resource_set_put(struct resource_set *set, struct str name, struct unit *unit)
+{
+    struct member *m = table_get(&set->members, name);
+    struct unit *old = m ? m->unit : NULL;
+    if (!m) {
+        m = NEW(struct member);
+        table_put(&set->members, name, m);
+    }
+    m->unit = unit;
+    m->walk = set->walk;
+    for (unsigned i = 0; i < unit->count; i++) {
+        const struct resource *before = table_put(&set->by_name, unit->v[i]->name, unit->v[i]);
+        set->is_changed = set->is_changed || !before || before->hash != unit->v[i]->hash || before->size != unit->v[i]->size;
+    }
+    if (!old)
+        return;
+    take_out(set, old);
+    unit_unref(old);
+}
+
+void resource_set_end(struct resource_set *set, uint64_t *counter)
+{
+    struct str name;
+    void *value;
+    for (size_t i = 0; table_next(&set->members, &i, &name, &value);) {
+        struct member *m = value;
+        if (m->walk == set->walk)
+            continue;
+        take_out(set, m->unit);
+        unit_unref(m->unit);
+        table_remove(&set->members, name);
+        free(m);
+    }
+    if (set->is_changed)
         set->generation = ++*counter;
 }
 

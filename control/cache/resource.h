@@ -30,15 +30,31 @@ struct resource *resource_new(enum resource_type type, struct str name, const Pr
 struct resource *resource_ref(struct resource *r);
 void resource_unref(struct resource **r);
 
-/* A zeroed struct is an empty set. */
+/* Resources that were made together from one key. Equal keys give equal resources, so whoever finds a unit by its key need not
+ * compile: groups of clients share them, and they outlive the changes that do not touch them. Counted. */
+struct unit;
+struct unit_pool {
+    struct table by_key;
+};
+/* A reference to the unit of that key; NULL: there is none. */
+struct unit *unit_find(struct unit_pool *pool, uint64_t key);
+struct unit *unit_new(struct unit_pool *pool, uint64_t key, enum resource_type type, const struct compiled *compiled);
+
+/* Units by a name of the owner's choice, and their resources by name. A zeroed struct is an empty set. */
 struct resource_set {
     struct table by_name;
+    struct table members; /* name of a unit -> struct member */
+    unsigned walk;
+    bool is_changed;     /* in this walk */
     uint64_t generation; /* changes with the contents; no two contents of one counter share one */
 };
 void resource_set_fini(struct resource_set *set);
-/* Makes the set what was compiled; resources that did not change stay the same objects. If any did, the set's generation is the
- * counter's next. */
-void resource_set_replace(struct resource_set *set, enum resource_type type, const struct compiled *compiled, uint64_t *counter);
+/* A walk names all units that shall be in the set: each is kept where its key is the same, else put. The rest goes at the end. If
+ * any resource is another then, the set's generation is the counter's next. */
+void resource_set_begin(struct resource_set *set);
+bool resource_set_keep(struct resource_set *set, struct str name, uint64_t key);
+void resource_set_put(struct resource_set *set, struct str name, struct unit *unit); /* takes the reference */
+void resource_set_end(struct resource_set *set, uint64_t *counter);
 struct resource *resource_set_find(const struct resource_set *set, struct str name);
 
 #endif

@@ -464,19 +464,20 @@ void cluster_bind_source(struct build *b, struct str source_ip)
     b->cluster->upstream_bind_config->source_address = emit_socket_address(b->arena, source_ip, 0)->socket_address;
 }
 
-void compile_outbound_clusters(struct view *v, struct compiled *out)
+void compile_clusters_of(struct view *v, const struct service *s, struct compiled *out)
 {
-    for (unsigned i = 0; i < v->service_count; i++) {
-        const struct service *s = v->services[i];
-        const struct host_policy *host = view_policy(v, s->host, s->ns);
-        for (unsigned p = 0; p < s->port_count; p++) {
-            if (s->ports[p].protocol == PORT_UDP)
-                continue;
-            add_service_cluster(v, s, p, host, NULL, out);
-            for (unsigned n = 0; n < host->subset_count; n++)
-                add_service_cluster(v, s, p, host, &host->subsets[n], out);
-        }
+    const struct host_policy *host = view_policy(v, s->host, s->ns);
+    for (unsigned p = 0; p < s->port_count; p++) {
+        if (s->ports[p].protocol == PORT_UDP)
+            continue;
+        add_service_cluster(v, s, p, host, NULL, out);
+        for (unsigned n = 0; n < host->subset_count; n++)
+            add_service_cluster(v, s, p, host, &host->subsets[n], out);
     }
+}
+
+void compile_common_clusters(struct view *v, struct compiled *out)
+{
     if (v->client.is_grpc)
         return;
     add_black_hole(v, out);

@@ -18,11 +18,14 @@ struct compiled {
 void compiled_add(struct compiled *out, struct str name, const void *message);
 
 /* ---- Shared by all clients of a view. ---- */
-void compile_outbound_clusters(struct view *v, struct compiled *out);
-void compile_endpoints(struct view *v, struct compiled *out);
+void compile_clusters_of(struct view *v, const struct service *s, struct compiled *out);
+void compile_common_clusters(struct view *v, struct compiled *out); /* of no service */
+void compile_endpoints_of(struct view *v, const struct service *s, struct compiled *out);
 /* Also the names of the route tables that the listeners ask for: route_names_r, NULL-terminated, in the view's arena. */
 void compile_outbound_listeners(struct view *v, struct compiled *out, char ***route_names_r);
-void compile_routes(struct view *v, char *const *route_names, struct compiled *out);
+void compile_route_table(struct view *v, struct str name, struct compiled *out);
+/* Of the rules that the table is made from. */
+uint64_t compile_route_table_rules(const struct view *v, struct str name);
 
 /* ---- Of one pod. pod NULL: only what every sidecar has. ---- */
 void compile_inbound_clusters(struct view *v, const struct pod *pod, struct compiled *out);

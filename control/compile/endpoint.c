@@ -123,19 +123,16 @@ static void add_port(struct view *v, const struct service *s, unsigned port_at, 
     compiled_add(out, name, endpoints_of(v->arena, name, s, port_at, labels, &plan));
 }
 
-void compile_endpoints(struct view *v, struct compiled *out)
+void compile_endpoints_of(struct view *v, const struct service *s, struct compiled *out)
 {
-    for (unsigned i = 0; i < v->service_count; i++) {
-        const struct service *s = v->services[i];
-        if (s->resolution != SERVICE_EDS)
+    if (s->resolution != SERVICE_EDS)
+        return;
+    const struct host_policy *host = view_policy(v, s->host, s->ns);
+    for (unsigned p = 0; p < s->port_count; p++) {
+        if (s->ports[p].protocol == PORT_UDP)
             continue;
-        const struct host_policy *host = view_policy(v, s->host, s->ns);
-        for (unsigned p = 0; p < s->port_count; p++) {
-            if (s->ports[p].protocol == PORT_UDP)
-                continue;
-            add_port(v, s, p, host, NULL, out);
-            for (unsigned n = 0; n < host->subset_count; n++)
-                add_port(v, s, p, host, &host->subsets[n], out);
-        }
+        add_port(v, s, p, host, NULL, out);
+        for (unsigned n = 0; n < host->subset_count; n++)
+            add_port(v, s, p, host, &host->subsets[n], out);
     }
 }

@@ -2,6 +2,7 @@
  * "HOST:PORT" for each sniffed port with an address of its own. */
 #include "control/compile/route.h"
 
+#include "control/model/digest.h"
 #include "control/model/host.h"
 #include "sidecar/base/die.h"
 
@@ -19,8 +20,9 @@ struct table_build {
     struct table domains; /* taken; the first virtual host has a name */
     struct table names;
     const struct service **at_port; /* HTTP or sniffed */
-    const struct traffic_rule **rules; /* of each of them; NULL: none */
     unsigned at_port_count;
+    /* The services of each rule, by its place in the view: the first, and for each service the next, counted from 1; 0: none. */
+    unsigned *first_of_rule, *next_of_rule;
 };
 
 /* ---- Domains. ---- */
@@ -90,11 +92,9 @@ static void keep_host(struct table_build *b, ROUTE(VirtualHost) *h)
 
 static const struct service *service_at(const struct table_build *b, struct str host)
 {
-    for (unsigned i = 0; i < b->at_port_count; i++) {
-        if (str_eq(b->at_port[i]->host, host))
-            return b->at_port[i];
-    }
-    return NULL;
+    const struct service *s = view_service(b->view, host);
+    int at = s ? service_port_at(s, b->port) : -1;
+    return at >= 0 && port_is_http_or_sniffed(s->ports[at].protocol) ? s : NULL;
 }
 
 /* Hosts of a rule that no service has: they are routed beside its services, and on port 80 alone where it has none. */
@@ -119,21 +119,20 @@ static void add_other_hosts(struct table_build *b, const struct traffic_rule *ru
 static void add_rule(struct table_build *b, const struct traffic_rule *rule)
 {
     struct route_scope scope = {b->view, b->arena, rule, b->port};
-    size_t n;
-    bool has_service = false;
-    ROUTE(Route) **routes = routes_of_rule(&scope, &n);
+    unsigned first = b->first_of_rule[rule - b->view->rules];
+    size_t n = 0;
+    /* Hosts that no service has are routed at port 80. */
+    ROUTE(Route) **routes = first > 0 || b->port == 80 ? routes_of_rule(&scope, &n) : NULL;
     if (n == 0)
         return;
-    for (unsigned i = 0; i < b->at_port_count; i++) {
-        if (b->rules[i] != rule)
-            continue;
-        has_service = true;
-        ROUTE(VirtualHost) *h = add_host(b, b->at_port[i]->host, n, routes);
+    for (unsigned i = first; i > 0; i = b->next_of_rule[i - 1]) {
+        const struct service *s = b->at_port[i - 1];
+        ROUTE(VirtualHost) *h = add_host(b, s->host, n, routes);
         if (h)
-            add_domains(b, h, b->at_port[i]);
+            add_domains(b, h, s);
         keep_host(b, h);
     }
-    add_other_hosts(b, rule, has_service, n, routes);
+    add_other_hosts(b, rule, first > 0, n, routes);
 }
 
 static void add_default(struct table_build *b, const struct service *s)
@@ -197,13 +196,19 @@ static void select_services(struct table_build *b)
 {
     struct view *v = b->view;
     b->at_port = ARENA_ARRAY(b->arena, const struct service *, v->service_count + 1);
-    b->rules = ARENA_ARRAY(b->arena, const struct traffic_rule *, v->service_count + 1);
+    b->next_of_rule = ARENA_ARRAY(b->arena, unsigned, v->service_count + 1);
+    b->first_of_rule = ARENA_ARRAY(b->arena, unsigned, v->rule_count + 1);
     for (unsigned i = 0; i < v->service_count; i++) {
         int at = service_port_at(v->services[i], b->port);
-        if (at < 0 || !port_is_http_or_sniffed(v->services[i]->ports[at].protocol))
+        if (at >= 0 && port_is_http_or_sniffed(v->services[i]->ports[at].protocol))
+            b->at_port[b->at_port_count++] = v->services[i];
+    }
+    for (unsigned i = b->at_port_count; i-- > 0;) {
+        const struct traffic_rule *rule = view_rule(v, b->at_port[i]->host);
+        if (!rule)
             continue;
-        b->rules[b->at_port_count] = view_rule(v, v->services[i]->host);
-        b->at_port[b->at_port_count++] = v->services[i];
+        b->next_of_rule[i] = b->first_of_rule[rule - v->rules];
+        b->first_of_rule[rule - v->rules] = i + 1;
     }
 }
 
@@ -250,28 +255,56 @@ ROUTE(RouteConfiguration) *route_table_of_service(struct view *v, const struct s
     return config;
 }
 
-/* "PORT" or "HOST:PORT". */
-static void compile_table(struct view *v, struct str name, struct compiled *out)
+/* "PORT" gives no host. */
+static uint32_t split_name(struct str name, struct str *host_r)
 {
     uint64_t port;
-    if (str_to_u64(name, &port)) {
-        compile_port_table(v, (uint32_t)port, name, out);
-        return;
-    }
     size_t colon = name.n;
+    *host_r = STR_NONE;
+    if (str_to_u64(name, &port))
+        return (uint32_t)port;
     while (colon > 0 && name.p[colon - 1] != ':')
         colon--;
     bool is_parsed = colon > 1 && str_to_u64(str_sub(name, colon, name.n), &port);
     assert(is_parsed);
-    const struct service *s = view_service(v, str_sub(name, 0, colon - 1));
+    *host_r = str_sub(name, 0, colon - 1);
+    return (uint32_t)port;
+}
+
+void compile_route_table(struct view *v, struct str name, struct compiled *out)
+{
+    struct str host;
+    uint32_t port = split_name(name, &host);
+    if (!host.p) {
+        compile_port_table(v, port, name, out);
+        return;
+    }
+    const struct service *s = view_service(v, host);
     assert(s);
-    int at = service_port_at(s, (uint32_t)port);
+    int at = service_port_at(s, port);
     assert(at >= 0);
     compiled_add(out, name, route_table_of_service(v, s, (unsigned)at, name));
 }
 
-void compile_routes(struct view *v, char *const *route_names, struct compiled *out)
+static uint64_t fold_rule(const struct view *v, uint64_t digest, struct str host)
 {
-    for (size_t i = 0; route_names[i]; i++)
-        compile_table(v, str_of(route_names[i]), out);
+    const struct traffic_rule *rule = view_rule(v, host);
+    return digest_fold(digest, rule ? rule->digest : 0);
+}
+
+uint64_t compile_route_table_rules(const struct view *v, struct str name)
+{
+    struct str host;
+    uint32_t port = split_name(name, &host);
+    uint64_t digest = 0;
+    if (host.p)
+        return fold_rule(v, digest, host);
+    /* Hosts that no service has are routed at port 80. */
+    for (unsigned i = 0; port == 80 && i < v->rule_count; i++)
+        digest = digest_fold(digest, v->rules[i].digest);
+    for (unsigned i = 0; port != 80 && i < v->service_count; i++) {
+        if (service_port_at(v->services[i], port) >= 0)
+            digest = fold_rule(v, digest, v->services[i]->host);
+    }
+    return digest;
 }

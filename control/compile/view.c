@@ -4,6 +4,7 @@
 #include "control/compile/emit.h"
 #include "control/compile/locality.h"
 #include "control/model/delegate.h"
+#include "control/model/digest.h"
 #include "control/model/host.h"
 #include "sidecar/base/die.h"
 
@@ -87,7 +88,7 @@ static const struct object *find_delegate(const struct view *v, const ISTIO(HTTP
 }
 
 /* A root with the rules of its delegates in their places. What cannot be handed over is left out. */
-static const ISTIO(VirtualService) *with_delegates(struct view *v, const struct object *root)
+static const ISTIO(VirtualService) *with_delegates(struct view *v, const struct object *root, uint64_t *digest)
 {
     ISTIO(VirtualService) *vs = ARENA_NEW(v->arena, ISTIO(VirtualService));
     *vs = *(const ISTIO(VirtualService) *)root->body;
@@ -96,6 +97,8 @@ static const ISTIO(VirtualService) *with_delegates(struct view *v, const struct 
     for (size_t i = 0; i < count; i++) {
         const struct object *delegate = from[i]->delegate ? find_delegate(v, from[i], root) : NULL;
         const ISTIO(VirtualService) *own = delegate ? (const ISTIO(VirtualService) *)delegate->body : NULL;
+        if (delegate)
+            *digest = digest_fold(*digest, delegate->digest);
         if (!from[i]->delegate)
             EMIT_PUSH(v->arena, n, all, from[i]);
         for (size_t j = 0; own && j < own->n_http; j++) {
@@ -112,9 +115,10 @@ static const ISTIO(VirtualService) *with_delegates(struct view *v, const struct 
 static void add_rule(struct view *v, const struct object *o)
 {
     const ISTIO(VirtualService) *vs = (const ISTIO(VirtualService) *)o->body;
-    if (delegate_is_root(vs))
-        vs = with_delegates(v, o);
     struct traffic_rule *rule = &v->rules[v->rule_count++];
+    rule->digest = o->digest;
+    if (delegate_is_root(vs))
+        vs = with_delegates(v, o, &rule->digest);
     rule->object = o;
     rule->spec = vs;
     rule->hosts = ARENA_ARRAY(v->arena, struct str, vs->n_hosts);
@@ -273,6 +277,7 @@ static void merge_sources(struct view *v, struct host_policy *p, struct str patt
             p->object = s->object;
         if (!p->traffic_policy)
             p->traffic_policy = s->spec->traffic_policy;
+        p->digest = digest_fold(p->digest, s->object->digest);
         add_subsets(v, p, s->object, s->spec);
         if (with_selector)
             return;

@@ -17,6 +17,7 @@ struct traffic_rule {
     const struct object *object;
     const ISTIO(VirtualService) *spec;
     struct str *hosts;
+    uint64_t digest; /* of the object and its delegates */
 };
 
 /* One wildcard of a rule. */
@@ -46,6 +47,7 @@ struct host_policy {
     const ISTIO(TrafficPolicy) *traffic_policy; /* may be NULL */
     struct subset_rule *subsets;
     unsigned subset_count;
+    uint64_t digest; /* of the objects that it came from */
 };
 
 struct view {

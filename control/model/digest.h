@@ -6,7 +6,7 @@
 
 static inline uint64_t digest_fold(uint64_t digest, uint64_t next)
 {
-    digest = (digest ^ next) * 0x9e3779b97f4a7c15u;
+    digest = (digest ^ next) * 0x9e3779b97f4a7c15u + 0x2545f4914f6cdd1du; /* nothing folded into nothing is something */
     digest = (digest ^ (digest >> 29)) * 0xbf58476d1ce4e5b9u;
     return digest ^ (digest >> 32);
 }
