@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -77,13 +78,14 @@ static void a_budget_follows_the_load(void **state)
 static struct breaker contended;
 static _Atomic uint32_t inside, most;
 
+/* Until so many were admitted. */
 static void *admit_and_release(void *arg)
 {
-    (void)arg;
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned long left = *(unsigned long *)arg; left > 0;) {
         struct permit p = {0};
         if (!permit_admit(&p, &contended, BREAKER_RQ))
             continue;
+        left--;
         uint32_t now = atomic_fetch_add(&inside, 1) + 1, was = atomic_load(&most);
         while (now > was && !atomic_compare_exchange_weak(&most, &was, now))
             ;
@@ -97,9 +99,11 @@ static void threads_never_overshoot(void **state)
 {
     (void)state;
     pthread_t threads[4];
+    /* Ten million in all where there is time for it: OUTRIGGER_TEST_LONG=1. */
+    unsigned long each = getenv("OUTRIGGER_TEST_LONG") ? 2500000 : 250000;
     breaker_set_limit(&contended, BREAKER_RQ, 2);
     for (unsigned i = 0; i < 4; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, admit_and_release, NULL), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, admit_and_release, &each), 0);
     for (unsigned i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     assert_in_range(atomic_load(&most), 1, 2);
