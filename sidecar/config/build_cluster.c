@@ -385,7 +385,7 @@ struct cluster_cfg *build_cluster(const Envoy__Config__Cluster__V3__Cluster *m, 
         c->stat_name = arena_str(c->arena, str_of(m->alt_stat_name));
     build_metadata(m->metadata, c->arena, &c->metadata, &c->metadata_count);
     bool ok = m->name[0] ? supported_check(&m->base, err) : err_set(err, "name: is required");
-    ok = ok && build_type(m, c, err) && build_eds(m, c, err) && build_balance(m, c, err) &&
+    ok = ok && build_type(m, c, err) && build_eds(m, c, err) && build_balance(m, c, scratch, err) &&
          build_thresholds(m, c, err) && build_outlier(m, c, err) && build_protocol_options(m, c, scratch, err) &&
          build_transport_matches(m, c, err) && build_connection(m, c, err) && build_dns(m, c, err) &&
          build_load_assignment(m, c, err);

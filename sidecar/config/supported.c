@@ -18,7 +18,7 @@ static const struct {
     const char *message, *fields;
 } supported[] = {
     {"envoy.config.cluster.v3.Cluster",
-     "name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy lb_subset_config "
+     "name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes lb_policy lb_subset_config load_balancing_policy "
      "circuit_breakers dns_refresh_rate dns_lookup_family respect_dns_ttl outlier_detection cleanup_interval "
      "upstream_bind_config round_robin_lb_config ring_hash_lb_config maglev_lb_config least_request_lb_config original_dst_lb_config "
      "transport_socket transport_socket_matches metadata common_lb_config alt_stat_name upstream_connection_options "
@@ -33,7 +33,26 @@ static const struct {
     {"envoy.config.cluster.v3.Cluster.SlowStartConfig", "*"},
     {"envoy.config.cluster.v3.Cluster.LbSubsetConfig",
      "fallback_policy default_subset subset_selectors locality_weight_aware scale_locality_weight panic_mode_any"},
-    {"envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector", "keys fallback_policy fallback_keys_subset"},
+    {"envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector", "*"},
+    {"envoy.config.cluster.v3.LoadBalancingPolicy", "*"},
+    {"envoy.config.cluster.v3.LoadBalancingPolicy.Policy", "*"},
+    {"envoy.config.core.v3.TypedExtensionConfig", "*"},
+    {"envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig", "*"},
+    {"envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig", "fail_traffic_on_panic"},
+    {"envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig", "*"},
+    {"envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig", "*"},
+    {"envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig", "*"},
+    {"envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin", "*"},
+    {"envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest", "*"},
+    {"envoy.extensions.load_balancing_policies.random.v3.Random", "*"},
+    {"envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash",
+     "hash_function minimum_ring_size maximum_ring_size consistent_hashing_lb_config locality_weighted_lb_config"},
+    {"envoy.extensions.load_balancing_policies.maglev.v3.Maglev", "*"},
+    {"envoy.extensions.load_balancing_policies.subset.v3.Subset",
+     "fallback_policy default_subset subset_selectors locality_weight_aware scale_locality_weight panic_mode_any "
+     "subset_lb_policy"},
+    {"envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector", "*"},
+    {"envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided", "*"},
     {"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", "use_http_header http_header_name upstream_port_override"},
     {"envoy.config.cluster.v3.Cluster.CommonLbConfig",
      "healthy_panic_threshold locality_weighted_lb_config close_connections_on_host_set_change "

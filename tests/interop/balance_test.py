@@ -15,6 +15,7 @@ import pytest
 
 from envoy_pair import HCM, ROUTER, Proxy, address, free_port, read_body, read_head
 
+LB = "type.googleapis.com/envoy.extensions.load_balancing_policies."
 PROXIES = ["envoy", "outrigger"]
 HOSTS = 12
 DRAWS = 1000
@@ -205,8 +206,33 @@ def configuration(backends):
         clusters[f"sub{name}"] = cluster("ROUND_ROBIN", apart, common_lb_config=zones,
                                          lb_subset_config=subsets("NO_FALLBACK", "stage", **more))
 
+    # The same by typed policies.
+    def by_policy(name, groups, **fields):
+        package, message = name.split(".")
+        config = dict({"@type": f"{LB}{package}.v3.{message}"}, **fields)
+        c = cluster("ROUND_ROBIN", groups, load_balancing_policy={
+            "policies": [{"typed_extension_config": {"name": "p", "typed_config": config}}]})
+        del c["lb_policy"]
+        return c
+    clusters.update({
+        "typedrr": by_policy("round_robin.RoundRobin", [weights(1, 2, 3)]),
+        "typedzones": by_policy("round_robin.RoundRobin", clusters["zones"]["load_assignment"]["endpoints"],
+                                locality_lb_config=zones),
+        "typedlr": by_policy("least_request.LeastRequest", three, choice_count=3),
+        "typedscan": by_policy("least_request.LeastRequest", three, selection_method="FULL_SCAN"),
+        "typedrandom": by_policy("random.Random", [weights(1, 2, 9)]),
+        "typedring": by_policy("ring_hash.RingHash", [weights(1, 2, 3)], minimum_ring_size="64",
+                               consistent_hashing_lb_config={"hash_balance_factor": 120}),
+        "typedmaglev": by_policy("maglev.Maglev", [weights(1, 2, 3)], table_size="251"),
+        "subtyped": by_policy("subset.Subset", labelled, fallback_policy="ANY_ENDPOINT", subset_selectors=[
+            {"keys": ["stage"]}], subset_lb_policy={"policies": [{"typed_extension_config": {
+                "name": "p", "typed_config": {"@type": LB + "round_robin.v3.RoundRobin"}}}]}),
+    })
+
     by_key = {"hash_policy": [{"header": {"header_name": "x-key"}}]}
-    routes = {name: by_key if c["lb_policy"] in ("RING_HASH", "MAGLEV") else {} for name, c in clusters.items()}
+    hashed = ("RING_HASH", "MAGLEV")
+    routes = {name: by_key if c.get("lb_policy") in hashed or name in ("typedring", "typedmaglev") else {}
+              for name, c in clusters.items()}
     policies = {
         "cookie": [{"cookie": {"name": "sticky"}}],
         "madecookie": [{"cookie": {"name": "sticky", "ttl": "60s", "path": "/p", "attributes": [
@@ -313,7 +339,7 @@ def turned(cycle):
 @pytest.mark.parametrize("name", [
     "ring", "ringsmall", "ringmax", "ringweights", "ringill", "ringpanic", "ringzones", "ringpriorities", "maglev",
     "maglevmixed", "maglevweights", "maglevill", "maglevzones", "ringhostname", "maglevhostname", "hashkey", "maglevhashkey",
-    "degradedring", "bounded", "maglevbounded"])
+    "degradedring", "bounded", "maglevbounded", "typedring", "typedmaglev"])
 def test_tables_give_the_same_host_for_the_same_key(both, name):
     envoy, ours = (p.keyed(name) for p in both)
     assert envoy == ours
@@ -354,7 +380,7 @@ def test_a_cookie_is_made_with_its_attributes_and_found_again(both, path):
 
 
 @pytest.mark.parametrize("name, cycle", [("rr", 3), ("rrweights", 6), ("ill", 3), ("half", 1), ("belowhalf", 3),
-                                         ("panicrounded", 2), ("lrbias", 6)])
+                                         ("panicrounded", 2), ("lrbias", 6), ("typedrr", 6)])
 def test_turns_are_taken_in_the_same_order(both, name, cycle):
     envoy, ours = (p.hosts(f"/{name}/", 4 * cycle) for p in both)
     assert ours == ours[:cycle] * 4
@@ -366,7 +392,7 @@ def test_turns_are_taken_in_the_same_order(both, name, cycle):
 # ---- The same in the long run. ----
 
 @pytest.mark.parametrize("name", [
-    "random", "lr", "lrweights", "zones", "zonesunweighted", "zonesdegraded", "degraded", "degradedmost", "degradednext",
+    "random", "lr", "lrweights", "typedzones", "typedlr", "typedscan", "typedrandom", "zones", "zonesunweighted", "zonesdegraded", "degraded", "degradedmost", "degradednext",
     "overprovisioned", "weightedhealth", "drop", *[f"p{i}" for i in range(5)], *[f"pill{i}" for i in range(5)],
     *[f"failover{i}" for i in range(7)]])
 def test_hosts_get_the_same_share(both, name):
@@ -377,7 +403,7 @@ def test_hosts_get_the_same_share(both, name):
 
 # ---- Subsets. ----
 
-@pytest.mark.parametrize("name", ["none", "any", "default", "defaultempty", "keys", "perselector", "noselectors"])
+@pytest.mark.parametrize("name", ["none", "any", "default", "defaultempty", "keys", "perselector", "noselectors", "typed"])
 def test_subsets_have_the_same_hosts(both, name):
     for want in [""] + ["want/" + "&".join(f"{k}={v}" for k, v in w.items()) + "/" for w in WANTED]:
         envoy, ours = (set(p.hosts(f"/sub{name}/{want}", 12)) for p in both)
@@ -444,7 +470,7 @@ def test_a_host_with_more_than_its_share_is_passed_over(both, name):
     assert len(set(got[0][0])) > 1
 
 
-@pytest.mark.parametrize("name, idle_share", [("lrchoices", 0.9), ("lr", 0.4)])
+@pytest.mark.parametrize("name, idle_share", [("lrchoices", 0.9), ("lr", 0.4), ("typedscan", 0.99)])
 def test_least_request_avoids_the_busy(both, name, idle_share):
     """Two hosts that are busy: the third gets most of twelve choices, and five ninths of two."""
     shares = []

@@ -270,6 +270,99 @@ case("a gap in the priorities")(lambda boot: boot.endpoints[0].update(priority=1
 case("an endpoint's weight of zero")(
     lambda boot: boot.endpoints[0]["lb_endpoints"][0].update(load_balancing_weight=0))
 
+# ---- Balancing. ----
+
+LB = TYPE + "envoy.extensions.load_balancing_policies."
+
+
+def policies(*typed):
+    return {"load_balancing_policy": {"policies": [
+        {"typed_extension_config": {"name": str(i), "typed_config": t}} for i, t in enumerate(typed)]}}
+
+
+def policy(name, **fields):
+    """policy("round_robin.RoundRobin")"""
+    package, message = name.split(".")
+    return {"@type": f"{LB}{package}.v3.{message}", **fields}
+
+
+def subsets(*selectors, **more):
+    return {"lb_subset_config": dict({"subset_selectors": list(selectors)}, **more)}
+
+
+RR, WEIGHTED = policy("round_robin.RoundRobin"), {"locality_weighted_lb_config": {}}
+SLOW = {"slow_start_window": "10s", "aggression": {"default_value": 2, "runtime_key": "a"}, "min_weight_percent": {"value": 5}}
+
+cases("cluster", [
+    ("slow start", {"round_robin_lb_config": {"slow_start_config": SLOW}}),
+    ("slow start from more than all", {"round_robin_lb_config": {"slow_start_config": {"min_weight_percent": {"value": 101}}}}),
+    ("slow start of least request", {"lb_policy": "LEAST_REQUEST", "least_request_lb_config": {
+        "slow_start_config": SLOW, "active_request_bias": {"default_value": 0.5, "runtime_key": "b"}}}),
+    ("a configuration of another policy", {"lb_policy": "RANDOM", "maglev_lb_config": {"table_size": 11}}),
+    ("a hash balance factor", {"lb_policy": "MAGLEV", "common_lb_config": {
+        "consistent_hashing_lb_config": {"hash_balance_factor": 125}}}),
+    ("a hash balance factor below 100", {"common_lb_config": {"consistent_hashing_lb_config": {"hash_balance_factor": 99}}}),
+    ("hashing by hostname", {"type": "STRICT_DNS", "common_lb_config": {
+        "consistent_hashing_lb_config": {"use_hostname_for_hashing": True}}}),
+    ("hashing by hostname of addresses", {"common_lb_config": {
+        "consistent_hashing_lb_config": {"use_hostname_for_hashing": True}}}),
+    ("murmur hash", {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"hash_function": "MURMUR_HASH_2"}}, "hash_function"),
+    ("no traffic in panic", {"common_lb_config": {"zone_aware_lb_config": {"fail_traffic_on_panic": True}}}),
+    ("zone-aware routing", {"common_lb_config": {"zone_aware_lb_config": {"min_cluster_size": 3}}}, "min_cluster_size"),
+    ("subsets", subsets({"keys": ["a"]}, {"keys": ["a", "b"], "fallback_policy": "KEYS_SUBSET", "fallback_keys_subset": ["a"]},
+                        fallback_policy="DEFAULT_SUBSET", default_subset={"a": "1"}, panic_mode_any=True)),
+    ("a fallback to no keys", subsets({"keys": ["a"], "fallback_policy": "KEYS_SUBSET"})),
+    ("a fallback to all keys", subsets({"keys": ["a"], "fallback_policy": "KEYS_SUBSET", "fallback_keys_subset": ["a"]})),
+    ("a fallback to other keys", subsets({"keys": ["a", "c"], "fallback_policy": "KEYS_SUBSET", "fallback_keys_subset": ["b"]})),
+    ("locality weights of subsets without those of the cluster", subsets({"keys": ["a"]}, locality_weight_aware=True)),
+    ("locality weights of subsets", {**subsets({"keys": ["a"]}, locality_weight_aware=True), "common_lb_config": WEIGHTED}),
+    ("one host a subset", subsets({"keys": ["a"], "single_host_per_subset": True}), "single_host_per_subset"),
+    ("lists as any of their values", subsets({"keys": ["a"]}, list_as_any=True), "list_as_any"),
+    ("round robin by policy", policies(policy("round_robin.RoundRobin", slow_start_config=SLOW, locality_lb_config=WEIGHTED))),
+    ("a full scan by policy", policies(policy("least_request.LeastRequest", selection_method="FULL_SCAN"))),
+    ("one choice by policy", policies(policy("least_request.LeastRequest", choice_count=1)),
+     "must be at least 2"),
+    ("random by policy", policies(policy("random.Random"))),
+    ("a ring by policy", policies(policy("ring_hash.RingHash", minimum_ring_size="64", consistent_hashing_lb_config={
+        "hash_balance_factor": 150}, locality_weighted_lb_config={}))),
+    ("a ring by policy whose minimum is above its maximum", policies(policy(
+        "ring_hash.RingHash", minimum_ring_size="64", maximum_ring_size="32"))),
+    ("maglev by policy", policies(policy("maglev.Maglev", table_size="251"))),
+    ("maglev by policy with no prime", policies(policy("maglev.Maglev", table_size="250"))),
+    ("subsets by policy", policies(policy("subset.Subset", subset_selectors=[{"keys": ["a"]}],
+                                          subset_lb_policy=policies(RR)["load_balancing_policy"]))),
+    ("subsets by policy over nothing", policies(policy("subset.Subset", subset_selectors=[{"keys": ["a"]}]))),
+    ("localities by policy", policies(policy("wrr_locality.WrrLocality", endpoint_picking_policy=policies(policy(
+        "client_side_weighted_round_robin.ClientSideWeightedRoundRobin"))["load_balancing_policy"])),
+     "WrrLocality is not supported"),
+    ("weights that hosts report", policies(policy("client_side_weighted_round_robin.ClientSideWeightedRoundRobin")),
+     "ClientSideWeightedRoundRobin is not supported"),
+    ("an unknown policy before a known one", policies({"@type": TYPE + "google.protobuf.Duration", "value": "1s"}, RR)),
+    ("unknown policies alone", policies({"@type": TYPE + "google.protobuf.Duration", "value": "1s"})),
+    ("an empty list of policies", {"load_balancing_policy": {}}),
+    ("LOAD_BALANCING_POLICY_CONFIG without one", {"lb_policy": "LOAD_BALANCING_POLICY_CONFIG"}),
+    ("a policy and subsets beside it", {**policies(RR), **subsets({"keys": ["a"]})}),
+    ("a policy and localities beside it", {**policies(RR), "common_lb_config": WEIGHTED}),
+    ("a policy and a panic threshold beside it", {**policies(RR), "common_lb_config": {
+        "healthy_panic_threshold": {"value": 0}}}),
+    ("a destination from a header of one's own", {
+        "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "load_assignment": None,
+        "original_dst_lb_config": {"use_http_header": True, "http_header_name": "X-To"}}),
+    ("a destination from a header that is not used", {
+        "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "load_assignment": None,
+        "original_dst_lb_config": {"http_header_name": "X-To"}}),
+])
+cases("action", [
+    ("a cookie with attributes", {"hash_policy": [{"cookie": {"name": "c", "ttl": "1s", "attributes": [
+        {"name": "SameSite", "value": "Lax"}]}}]}),
+    ("a rewritten header", {"hash_policy": [{"header": {"header_name": "x", "regex_rewrite": {
+        "pattern": {"regex": "a(.)"}, "substitution": "\\1"}}}]}),
+    ("a hash of filter state", {"hash_policy": [{"filter_state": {"key": "k"}}]}, "filter_state"),
+    ("labels that hosts must have", {"metadata_match": {"filter_metadata": {"envoy.lb": {"a": "1"}}}}),
+])
+case("a local cluster, which turns on zone-aware routing", "local_cluster_name")(
+    lambda boot: boot.b.update(cluster_manager={"local_cluster_name": "a"}))
+
 
 def without_nulls(value):
     if isinstance(value, dict):
