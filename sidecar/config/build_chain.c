@@ -88,8 +88,7 @@ static bool build_upgrades(const HCM_MESSAGE *m, struct hcm_cfg *h, struct err *
             return err_set(err, "upgrade_configs[%zu].upgrade_type: websocket and CONNECT are supported, got \"%s\"", i,
                            type);
     }
-    h->codec_options.allow_upgrade = true; /* routes may allow it; the exchange decides */
-    h->codec_options.allow_connect = h->connect;
+    h->codec_options.allow_upgrade = h->codec_options.allow_connect = true; /* the exchange decides */
     return true;
 }
 
@@ -147,6 +146,7 @@ static void build_durations(const HCM_MESSAGE *m, struct hcm_cfg *h)
     h->codec_options.max_header_count = value_u32(common ? common->max_headers_count : NULL, 100);
     h->stream_idle_timeout_ms = codec_duration_ms(m->stream_idle_timeout, 300000);
     h->request_timeout_ms = codec_duration_ms(m->request_timeout, 0);
+    h->request_headers_timeout_ms = codec_duration_ms(m->request_headers_timeout, 0);
     h->drain_timeout_ms = codec_duration_ms(m->drain_timeout, 5000);
     h->delayed_close_ms = codec_duration_ms(m->delayed_close_timeout, 1000);
     h->codec_options.delayed_close_ms = h->delayed_close_ms;

@@ -197,7 +197,8 @@ static const struct {
      "codec_type stat_prefix rds route_config http_filters http_protocol_options http2_protocol_options server_name "
      "drain_timeout access_log use_remote_address generate_request_id forward_client_cert_details proxy_100_continue "
      "xff_num_trusted_hops skip_xff_append via upgrade_configs stream_idle_timeout internal_address_config "
-     "delayed_close_timeout request_timeout max_request_headers_kb normalize_path preserve_external_request_id "
+     "delayed_close_timeout request_timeout request_headers_timeout max_request_headers_kb normalize_path "
+     "preserve_external_request_id "
      "merge_slashes server_header_transformation common_http_protocol_options always_set_request_id_in_response "
      "strip_matching_host_port stream_error_on_invalid_http_message strip_any_host_port "
      "path_with_escaped_slashes_action strip_trailing_host_dot"},

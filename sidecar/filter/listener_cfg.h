@@ -83,7 +83,8 @@ struct hcm_cfg {
 
     uint64_t idle_timeout_ms;         /* connection; 1 h */
     uint64_t stream_idle_timeout_ms;  /* 5 min; 0: none */
-    uint64_t request_timeout_ms; /* 0: none */
+    uint64_t request_timeout_ms;         /* 0: none */
+    uint64_t request_headers_timeout_ms; /* 0: none */
     uint64_t max_connection_duration_ms, max_stream_duration_ms; /* 0: none */
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint64_t drain_timeout_ms;        /* 5000 */

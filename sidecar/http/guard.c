@@ -73,6 +73,11 @@ bool guard_answers_with_body(enum guard_verdict v)
     return !info_of(v)->no_body;
 }
 
+bool guard_is_fault(enum guard_verdict v)
+{
+    return v != GUARD_FRAGMENT && v != GUARD_HOST_MISSING && v != GUARD_UPGRADE;
+}
+
 const char *guard_details(enum guard_verdict v, enum http_version version)
 {
     return version == HTTP_2 ? info_of(v)->details2 : info_of(v)->details1;

@@ -211,8 +211,6 @@ static enum guard_verdict read_absolute_form(struct http_request *r, struct str 
     enum guard_verdict v = check_path(r->path);
     if (r->path.n == 0)
         r->path = STR("/");
-    else if (r->path.p[0] != '/')
-        r->path = arena_printf(r->headers.arena, "/%.*s", STR_FMT(r->path));
     return v;
 }
 
@@ -258,18 +256,23 @@ static enum guard_verdict read_host(struct http_request *r, uint64_t fields, boo
 
 /* ---- Upgrade (RFC 9110 7.8). ---- */
 
-/* An upgrade that cannot be one (no Connection: upgrade, HTTP/1.0, a body, another method than GET) is only not
- * passed on, as is h2c, which the next hop may not speak. */
+/* An upgrade that cannot be one (no Connection: upgrade, HTTP/1.0) is only not passed on, as is h2c, which the next hop may
+ * not speak. What else than a WebSocket may be asked for is for the user to say; one with a body, or by another method than
+ * GET, is refused here. */
 static enum guard_verdict read_upgrade(struct http_request *r, bool nominated, bool has_body,
                                        const struct codec_options *o)
 {
     struct str wanted = headers_get(&r->headers, HDR_UPGRADE);
     if (!wanted.p || !nominated || r->version == HTTP_1_0 || str_ieq(wanted, STR("h2c")))
         return GUARD_OK;
-    if (!o->allow_upgrade || !str_ieq(wanted, STR("websocket")))
+    bool is_websocket = str_ieq(wanted, STR("websocket"));
+    if (!o->allow_upgrade || (is_websocket && (!str_eq(r->method, STR("GET")) || has_body)))
         return GUARD_UPGRADE;
-    if (str_eq(r->method, STR("GET")) && !has_body && count_of(&r->headers, HDR_UPGRADE) == 1)
-        r->protocol = STR("websocket");
+    if (count_of(&r->headers, HDR_UPGRADE) == 1 && wanted.n > 0) {
+        char *lower = arena_memdup(r->headers.arena, wanted.p, wanted.n);
+        ascii_lower_n(lower, wanted.n);
+        r->protocol = str_n(lower, wanted.n);
+    }
     return GUARD_OK;
 }
 
@@ -320,8 +323,12 @@ enum guard_verdict guard_h1_request(struct http_request *r, struct str target, u
     if (r->is_connect && (r->content_length > 0 || framing_r->chunked))
         return GUARD_BODY;
     TRY(read_connection(h, fields, &connection));
-    TRY(read_target(r, target, options));
+    enum guard_verdict target_verdict = read_target(r, target, options);
+    if (target_verdict != GUARD_OK && target_verdict != GUARD_FRAGMENT)
+        return target_verdict;
     TRY(read_host(r, fields, connection.host, options));
+    if (target_verdict != GUARD_OK)
+        return target_verdict; /* HTTP otherwise: who is told of it may know the host */
     bool has_body = r->content_length > 0 || framing_r->chunked;
     TRY(read_upgrade(r, connection.upgrade, has_body, options));
     if (fields & BIT(HDR_EXPECT))

@@ -136,12 +136,6 @@ static void stream_recycle(void *arg)
     pool->count++;
 }
 
-void h1_stream_put(struct h1 *c, struct h1_stream *s)
-{
-    s->base.ended = true;
-    loop_defer(c->loop, stream_recycle, s);
-}
-
 /* ---- The end of an exchange and of the connection. ---- */
 
 /* Takes the exchange off the connection; the caller raises its end afterwards. */
@@ -226,24 +220,54 @@ void h1_reset(struct stream *base, enum stream_reset reason)
     end_exchange(c, reason, "");
 }
 
-void h1_fail(struct h1 *c, enum guard_verdict v)
+void h1_refuse(struct h1 *c, enum guard_verdict v, const struct http_request *request)
 {
     struct h1_stream *s = c->stream;
-    const struct codec_handler *handler = c->base.handler;
-    c->details = guard_details(v, HTTP_1_1);
-    if (!c->base.is_server) {
-        close_now(c);
-    } else {
-        /* HTTP/1.0 has no chunks, so nothing can fail behind an answer that ends with the connection. */
-        assert(!s || s->out != H1_OUT_UNTIL_CLOSE);
-        if (!s || !s->head_sent)
-            h1_send_refusal(c, v);
-        close_gently(c);
+    bool is_fault = guard_is_fault(v);
+    assert(!is_fault || !request);
+    const char *details = guard_details(v, HTTP_1_1);
+    const struct stream_refusal refusal = {
+        .status = guard_status(v),
+        .has_body = guard_answers_with_body(v),
+        .is_fault = is_fault,
+        .details = details,
+        .end = request && request->content_length <= 0 && !headers_has(&request->headers, HDR_TRANSFER_ENCODING),
+        .request = request,
+    };
+    /* HTTP/1.0 has no chunks, so nothing can fail behind an answer that ends with the connection. */
+    assert(c->base.is_server && s && s->out != H1_OUT_UNTIL_CLOSE);
+    if (is_fault)
+        c->details = details;
+    s->closes = true;
+    if (request)
+        s->asked.head = request->is_head;
+    if (!s->head_sent)
+        stream_raise_refused(&s->base, &refusal);
+    if (c->stream != s || c->state == H1_DEAF)
+        return; /* answered */
+    if (!s->head_sent)
+        h1_send_refusal(c, v);
+    close_gently(c);
+    end_exchange(c, RESET_PROTOCOL_ERROR, details);
+}
+
+void h1_fail(struct h1 *c, enum guard_verdict v)
+{
+    if (c->base.is_server) {
+        h1_refuse(c, v, NULL);
+        return;
     }
-    if (s)
-        end_exchange(c, RESET_PROTOCOL_ERROR, c->details);
-    else if (c->base.is_server && handler->on_refused)
-        handler->on_refused(&c->base, c->base.ctx, guard_status(v), c->details);
+    c->details = guard_details(v, HTTP_1_1);
+    close_now(c);
+    end_exchange(c, RESET_PROTOCOL_ERROR, c->details);
+}
+
+void h1_begin_exchange(struct h1 *c)
+{
+    assert(c->base.is_server && !c->stream && c->state == H1_HEAD);
+    c->stream = h1_stream_get(c, NULL);
+    if (c->base.handler->on_stream)
+        c->base.handler->on_stream(&c->base, c->base.ctx, &c->stream->base);
 }
 
 /* ---- Input. ---- */

@@ -81,12 +81,14 @@ static inline struct h1 *h1_of(const struct stream *s)
 /* ---- h1_conn.c ---- */
 void h1_set_state(struct h1 *c, enum h1_state state);
 struct h1_stream *h1_stream_get(struct h1 *c, struct arena *arena);
-/* Back to the pool at the end of the turn. */
-void h1_stream_put(struct h1 *c, struct h1_stream *s);
 /* One side of the exchange is over: ends it when it was the last. */
 void h1_settle(struct h1 *c);
-/* The peer broke the protocol: a server answers, both close. */
+/* The peer broke the protocol, or asks for what is not served: a server answers, both close. */
 void h1_fail(struct h1 *c, enum guard_verdict v);
+/* The same of a request whose head could be read. */
+void h1_refuse(struct h1 *c, enum guard_verdict v, const struct http_request *request);
+/* Server: the exchange begins, with the first byte of its head. */
+void h1_begin_exchange(struct h1 *c);
 /* Looks at the waiting input again at the end of the turn. */
 void h1_wake(struct h1 *c);
 /* Ends the exchange and the connection at once. */

@@ -141,12 +141,20 @@ static void begin_parser(struct h1 *c)
     c->parser.data = c;
 }
 
+static bool is_control(char ch)
+{
+    return ((uint8_t)ch < 0x20 && ch != '\t' && ch != '\r' && ch != '\n') || ch == 0x7f;
+}
+
 static enum guard_verdict verdict_of(const llhttp_t *parser)
 {
     switch (llhttp_get_errno(parser)) {
     case HPE_INVALID_CONTENT_LENGTH:
     case HPE_UNEXPECTED_CONTENT_LENGTH:
         return GUARD_CONTENT_LENGTH;
+    case HPE_INVALID_HEADER_TOKEN:
+    case HPE_INVALID_URL:
+        return is_control(*llhttp_get_error_pos(parser)) ? GUARD_BAD_CHARACTERS : GUARD_SYNTAX;
     default:
         return GUARD_SYNTAX;
     }
@@ -196,7 +204,7 @@ static void begin_body(struct h1 *c, const struct guard_framing *f, int64_t leng
 
 static void read_request(struct h1 *c, const uint8_t *p, size_t n)
 {
-    struct h1_stream *s = h1_stream_get(c, NULL);
+    struct h1_stream *s = c->stream;
     struct http_request r;
     struct guard_framing f;
     struct h1_head h = {0};
@@ -212,8 +220,7 @@ static void read_request(struct h1 *c, const uint8_t *p, size_t n)
                                          &c->base.options, &f);
     }
     if (v != GUARD_OK) {
-        h1_stream_put(c, s);
-        h1_fail(c, v);
+        h1_refuse(c, v, guard_is_fault(v) ? NULL : &r);
         return;
     }
     s->asked = (struct guard_asked){r.is_head, r.is_connect, r.protocol};
@@ -221,15 +228,11 @@ static void read_request(struct h1 *c, const uint8_t *p, size_t n)
     s->closes = f.close;
     s->base.wire_bytes_received = n;
     c->base.version = r.version;
-    c->stream = s;
     if (f.is_tunnel)
         h1_set_state(c, H1_TUNNEL_WAIT);
     else
         begin_body(c, &f, r.content_length);
-    bool end = s->in_done;
-    if (c->base.handler->on_stream)
-        c->base.handler->on_stream(&c->base, c->base.ctx, &s->base);
-    stream_raise_request(&s->base, &r, end);
+    stream_raise_request(&s->base, &r, s->in_done);
 }
 
 static void read_interim(struct h1 *c, struct h1_stream *s, struct http_response *r)
@@ -328,6 +331,11 @@ size_t h1_read_head(struct h1 *c, const uint8_t *p, size_t n)
         blank++;
     if (blank > 0)
         return blank;
+    if (!c->stream) {
+        h1_begin_exchange(c);
+        if (c->state != H1_HEAD || !c->stream || c->stream->pauses > 0)
+            return 0;
+    }
     size_t head_n = head_length(p, n, c->looked_at);
     if (head_n == 0) {
         probe(c, p, n);

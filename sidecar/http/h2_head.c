@@ -111,31 +111,47 @@ static void reject(struct h2_stream *s, const char *details)
     h2_stream_finish(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, details);
 }
 
-/* The codec's own answer: the user never hears of the stream. When END_STREAM is out RST_STREAM(NO_ERROR) follows, unless the
- * peer ended too. */
-static void answer(struct h2_stream *s, unsigned status, const char *details)
+static void raise_stream(struct h2_stream *s)
 {
     struct h2_codec *h = h2_codec_of(s);
+    s->raised = true;
+    h->active++;
+    if (h->base.handler && h->base.handler->on_stream)
+        h->base.handler->on_stream(&h->base, h->base.ctx, &s->base);
+}
+
+/* What is HTTP/2 and is not served here: the user answers, or the codec does. When END_STREAM is out RST_STREAM(NO_ERROR)
+ * follows, unless the peer ended too. */
+static void answer(struct h2_stream *s, unsigned status, const char *details, const struct http_request *request)
+{
+    struct h2_codec *h = h2_codec_of(s);
+    const struct stream_refusal refusal = {
+        .status = status, .details = details, .end = s->in_end != IN_OPEN, .request = request};
+    s->details = details;
+    s->end_given = refusal.end;
+    raise_stream(s);
+    stream_raise_refused(&s->base, &refusal);
+    if (s->base.ended || s->base.sent != STREAM_SENT_NOTHING)
+        return;
     struct http_response r;
     http_response_init(&r, s->base.arena);
     r.status = (uint16_t)status;
     r.content_length = 0;
     size_t n = h2_head_write_response(h, &r, false);
     h2_check(h, nghttp2_submit_response(h->session, (int32_t)s->base.id, h->nv, n, NULL), "answer");
-    s->details = details;
     h2_mark_dirty(h);
 }
 
 static void refuse_too_large(struct h2_stream *s)
 {
     if (s->base.codec->is_server && s->section == SECTION_HEAD)
-        answer(s, 431, s->too_large);
+        answer(s, 431, s->too_large, NULL);
     else
         h2_stream_finish(s, NGHTTP2_INTERNAL_ERROR, RESET_PROTOCOL_ERROR, s->too_large);
 }
 
 /* What is no HTTP/2 is reset; what is, and is not served here, gets its status. */
-static void refuse_request(struct h2_stream *s, enum guard_verdict v)
+static void refuse_request(struct h2_stream *s, enum guard_verdict v, const struct http_request *r)
 {
     const char *details = guard_details(v, HTTP_2);
     switch (v) {
@@ -146,7 +162,7 @@ static void refuse_request(struct h2_stream *s, enum guard_verdict v)
     case GUARD_SCHEME:
     case GUARD_HEADERS_TOO_LARGE:
     case GUARD_TOO_MANY_HEADERS:
-        answer(s, guard_status(v), details);
+        answer(s, guard_status(v), details, r);
         break;
     default:
         reject(s, details);
@@ -166,7 +182,7 @@ static void raise_request(struct h2_stream *s, bool end)
     r.protocol = s->protocol;
     enum guard_verdict v = guard_h2_request(&r, end, &h->base.options);
     if (v != GUARD_OK) {
-        refuse_request(s, v);
+        refuse_request(s, v, &r);
         return;
     }
     if (r.protocol.n > 0) {
@@ -176,10 +192,7 @@ static void raise_request(struct h2_stream *s, bool end)
         r.method = STR("GET");
         r.is_connect = false;
     }
-    s->raised = true;
-    h->active++;
-    if (h->base.handler && h->base.handler->on_stream)
-        h->base.handler->on_stream(&h->base, h->base.ctx, &s->base);
+    raise_stream(s);
     stream_raise_request(&s->base, &r, end);
 }
 

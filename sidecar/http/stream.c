@@ -83,6 +83,12 @@ void stream_raise_request(struct stream *s, struct http_request *request, bool e
         s->handler->on_request(s, s->ctx, request, end);
 }
 
+void stream_raise_refused(struct stream *s, const struct stream_refusal *refusal)
+{
+    if (!s->ended && s->handler && s->handler->on_refused)
+        s->handler->on_refused(s, s->ctx, refusal);
+}
+
 void stream_raise_interim(struct stream *s, struct http_response *response)
 {
     if (!s->ended && s->handler && s->handler->on_interim)

@@ -30,11 +30,25 @@ enum stream_reset {
 };
 const char *stream_reset_text(enum stream_reset reason);
 
+/* A request that the codec does not pass on. */
+struct stream_refusal {
+    unsigned status;
+    bool has_body;       /* the status' reason phrase is the body */
+    bool end;            /* nothing of the request is to come */
+    bool is_fault;       /* it broke the protocol; else it is HTTP that is not served here */
+    const char *details; /* as in on_stream_end */
+    const struct http_request *request; /* the head, when it could be read and is_fault does not hold; NULL: none */
+};
+
 /* What a stream raises. Pointers are good for the call only, except that strings in heads live in the arena
  * that the handler's owner gave (stream_arena). */
 struct stream_handler {
     /* Server: the request head, already passed by http/guard. */
     void (*on_request)(struct stream *s, void *ctx, struct http_request *request, bool end);
+    /* Server: in place of on_request, or behind it when a body breaks the protocol and no answer was begun. Who answers here
+     * does it in full; else the codec answers by itself and ends the stream with RESET_PROTOCOL_ERROR. The connection
+     * takes no more requests (HTTP/1). */
+    void (*on_refused)(struct stream *s, void *ctx, const struct stream_refusal *refusal);
     /* Client: an interim answer (1xx but 101), then the answer. */
     void (*on_interim)(struct stream *s, void *ctx, struct http_response *response);
     void (*on_response)(struct stream *s, void *ctx, struct http_response *response, bool end);
@@ -84,15 +98,13 @@ uint64_t stream_wire_bytes_received(const struct stream *s);
 /* ---- For the owner of a codec: proxy/downstream (server), upstream/pool (client). ---- */
 
 struct codec_handler {
-    /* Server: a stream was born; set its handler now. */
+    /* Server: a stream was born; set its handler now. HTTP/1: with the first byte of a head, the rest of which may be long
+     * in coming, or never come. */
     void (*on_stream)(struct codec *c, void *ctx, struct stream *s);
     /* The peer will take no new stream (GOAWAY, Connection: close); open ones go on. */
     void (*on_drain)(struct codec *c, void *ctx);
     /* Client: how many streams may be open changed (SETTINGS), or a stream ended: see codec_room. */
     void (*on_room)(struct codec *c, void *ctx);
-    /* Server: a request broke the protocol before it became a stream; the codec has answered it with status and
-     * closes. details as in on_codec_end. */
-    void (*on_refused)(struct codec *c, void *ctx, unsigned status, const char *details);
     /* The connection is gone; every stream has had its on_stream_end. The codec is freed when this returns. details:
      * Envoy's name for a protocol fault, or "". */
     void (*on_codec_end)(struct codec *c, void *ctx, enum conn_end end, const char *details);

@@ -62,6 +62,7 @@ void stream_init(struct stream *s, const struct stream_ops *ops, struct codec *c
 /* Raise an event, unless the stream ended or the handler lacks the member. After each the stream may have ended:
  * look at s->ended before going on. */
 void stream_raise_request(struct stream *s, struct http_request *request, bool end);
+void stream_raise_refused(struct stream *s, const struct stream_refusal *refusal);
 void stream_raise_interim(struct stream *s, struct http_response *response);
 void stream_raise_response(struct stream *s, struct http_response *response, bool end);
 void stream_raise_data(struct stream *s, const uint8_t *data, size_t n, bool end);

@@ -50,8 +50,16 @@ static void on_request_timeout(struct timer *t)
     reply_or_reset(x, 408, STR("request timeout"), "request_overall_timeout");
 }
 
-void deadlines_init(struct exchange *x)
+static void on_headers_timeout(struct timer *t)
 {
+    struct exchange *x = CONTAINER_OF(t, struct exchange, headers_timer);
+    stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_HEADER_TIMEOUT);
+    report_local_reply(x, 408, STR("request header timeout"), "request_header_timeout");
+}
+
+static void init_timers(struct exchange *x)
+{
+    timer_init(&x->headers_timer, x->loop, on_headers_timeout);
     timer_init(&x->route_timer, x->loop, on_route_timeout);
     timer_init(&x->idle_timer, x->loop, on_idle);
     timer_init(&x->duration_timer, x->loop, on_max_duration);
@@ -117,15 +125,25 @@ void deadlines_choose(struct exchange *x)
         timer_disarm(&x->duration_timer);
 }
 
-void deadlines_on_request_head(struct exchange *x)
+void deadlines_begin(struct exchange *x)
 {
+    init_timers(x);
     x->idle_timeout_ms = x->hcm->stream_idle_timeout_ms;
     if (x->idle_timeout_ms > 0)
         timer_arm(&x->idle_timer, x->idle_timeout_ms);
     if (x->hcm->max_stream_duration_ms > 0)
         timer_arm(&x->duration_timer, x->hcm->max_stream_duration_ms);
-    if (x->hcm->request_timeout_ms > 0 && !x->request_ended)
+    if (x->hcm->request_timeout_ms > 0)
         timer_arm(&x->request_timer, x->hcm->request_timeout_ms);
+    if (x->hcm->request_headers_timeout_ms > 0)
+        timer_arm(&x->headers_timer, x->hcm->request_headers_timeout_ms);
+}
+
+void deadlines_on_request_head(struct exchange *x)
+{
+    timer_disarm(&x->headers_timer);
+    if (x->request_ended)
+        timer_disarm(&x->request_timer);
 }
 
 void deadlines_on_request_end(struct exchange *x)
@@ -147,5 +165,6 @@ void deadlines_stop(struct exchange *x)
     timer_disarm(&x->idle_timer);
     timer_disarm(&x->duration_timer);
     timer_disarm(&x->request_timer);
+    timer_disarm(&x->headers_timer);
     timer_disarm(&x->backoff_timer);
 }

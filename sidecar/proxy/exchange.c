@@ -39,10 +39,16 @@ static void choose_route(struct exchange *x)
         x->info.upstream_cluster = x->choice.cluster;
 }
 
-/* Whether the request may become a tunnel: the route decides, else the connection manager. */
+/* Whether the request may become a tunnel, if it wants to: the route decides, else the connection manager. */
 static bool may_upgrade(const struct exchange *x)
 {
     const struct route *r = x->choice.route;
+    if (x->request->is_connect)
+        return x->hcm->connect || !r; /* without a route it is told that */
+    if (x->request->protocol.n == 0)
+        return true;
+    if (!str_eq(x->request->protocol, STR("websocket")))
+        return false;
     if (r && r->kind == ROUTE_FORWARD && r->forward.websocket_given)
         return r->forward.websocket;
     return x->hcm->websocket;
@@ -339,7 +345,6 @@ static void answer_expect(struct exchange *x)
 static void on_request(struct stream *s, void *ctx, struct http_request *request, bool end)
 {
     struct exchange *x = ctx;
-    x->request = ARENA_NEW(x->arena, struct http_request);
     *x->request = *request;
     x->request_ended = x->body.ended = end;
     x->info.protocol = http_version_name(request->version);
@@ -350,7 +355,7 @@ static void on_request(struct stream *s, void *ctx, struct http_request *request
     if (!request_head_prepare(x))
         return;
     choose_route(x);
-    if (request->protocol.n > 0 && !may_upgrade(x)) {
+    if (!may_upgrade(x)) {
         stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
         report_local_reply(x, 403, STR_NONE, "upgrade_failed");
         return;
@@ -364,6 +369,29 @@ static void on_request(struct stream *s, void *ctx, struct http_request *request
     begin_filters(x);
     filter_run_request_headers(&x->run, x->request, end);
     (void)s;
+}
+
+/* Nothing of it goes anywhere, but it is answered, counted and logged as any other. */
+static void on_refused(struct stream *s, void *ctx, const struct stream_refusal *refusal)
+{
+    struct exchange *x = ctx;
+    (void)s;
+    if (x->is_answering)
+        return;
+    if (refusal->request) {
+        *x->request = *refusal->request;
+        exchange_set_state(x, EXCHANGE_FILTERING);
+    }
+    x->request_ended = x->request_ended || refusal->end;
+    if (refusal->is_fault)
+        stream_info_flag(&x->info, FLAG_DPE);
+    else if (str_eq_c(STR("path_normalization_failed"), refusal->details))
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_FAILED_PATH_NORMALIZATION);
+    else if (str_eq_c(STR("upgrade_failed"), refusal->details))
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
+    attempt_cancel(x, RESET_LOCAL);
+    report_local_reply(x, refusal->status,
+                       refusal->has_body ? str_of(http_status_reason(refusal->status)) : STR_NONE, refusal->details);
 }
 
 static void on_request_end(struct exchange *x)
@@ -441,6 +469,7 @@ static void on_down_end(struct stream *s, void *ctx, enum stream_reset reason, c
 
 static const struct stream_handler down_handler = {
     .on_request = on_request,
+    .on_refused = on_refused,
     .on_data = on_data,
     .on_trailers = on_trailers,
     .on_above_high = on_above_high,
@@ -469,7 +498,10 @@ void exchange_open(struct downstream *d, struct stream *s)
     x->info.requested_server_name = d->server_name;
     x->info.connection_id = d->connection_id;
     body_init(&x->body, d->chain->listener->buffer_limit_bytes, false);
-    deadlines_init(x);
+    x->request = ARENA_NEW(a, struct http_request);
+    http_request_init(x->request, a);
+    x->info.protocol = http_version_name(codec_version(stream_codec(s)));
+    deadlines_begin(x);
     stats_inc(d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_TOTAL);
     stats_inc(d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_ACTIVE);
     stats_inc(d->stats->http, x->row,

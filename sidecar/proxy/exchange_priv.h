@@ -41,7 +41,7 @@ struct exchange {
     struct arena *arena; /* all below lives in it */
     enum exchange_state state;
 
-    struct http_request *request; /* as filters and routes have changed it */
+    struct http_request *request; /* as filters and routes have changed it; empty before the head is here */
     bool request_ended;           /* its last byte or trailers came */
     bool is_tunnel;               /* asked to become one, and may */
     bool is_internal;             /* internal_address_config has its source */
@@ -68,7 +68,7 @@ struct exchange {
 
     uint64_t route_timeout_ms, per_try_timeout_ms, per_try_idle_ms, idle_timeout_ms; /* 0: none */
     bool has_grpc_deadline; /* the longest duration is the caller's own */
-    struct timer route_timer, idle_timer, duration_timer, request_timer, backoff_timer;
+    struct timer route_timer, idle_timer, duration_timer, request_timer, headers_timer, backoff_timer;
 
     bool is_answering;              /* an answer is on its way through the filters, or sent */
     bool is_own_answer;             /* not upstream's */
@@ -112,7 +112,8 @@ void attempt_on_response_hold(struct exchange *x, bool is_held);
 /* ---- deadlines.c ---- */
 /* From the route: which timeouts this request has. */
 void deadlines_choose(struct exchange *x);
-void deadlines_init(struct exchange *x);
+/* With the first byte of the request. */
+void deadlines_begin(struct exchange *x);
 void deadlines_on_request_head(struct exchange *x);
 void deadlines_on_request_end(struct exchange *x);
 void deadlines_on_activity(struct exchange *x);

@@ -23,7 +23,7 @@ static void add_grpc_status(struct exchange *x, struct http_response *r, int32_t
 struct http_response *report_reply_new(struct exchange *x, unsigned status, int32_t grpc_status, struct str body)
 {
     struct http_response *r = ARENA_NEW(x->arena, struct http_response);
-    bool grpc = x->request && x->request->is_grpc;
+    bool grpc = x->request->is_grpc;
     http_response_init(r, x->arena);
     r->status = grpc ? 200 : (uint16_t)status;
     /* As Envoy: after a request that made no sense the connection cannot be trusted. */
@@ -164,8 +164,6 @@ static void count_class(struct exchange *x, unsigned status)
 {
     if (status >= 100 && status <= 599)
         families_count_answer(x->d->stats->http, x->d->stats->listener_http, x->row, status);
-    else
-        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_COMPLETED);
 }
 
 static void append_via(struct exchange *x, struct headers *h)
@@ -193,7 +191,7 @@ void report_response_head(struct exchange *x, struct http_response *response)
     if (hcm->via.n > 0)
         append_via(x, h);
     bool tell_id = hcm->always_set_request_id_in_response ||
-                   (x->request && headers_find(&x->request->headers, STR("x-envoy-force-trace")).p);
+                   headers_find(&x->request->headers, STR("x-envoy-force-trace")).p;
     if (tell_id && x->info.request_id.n > 0)
         headers_set_id(h, HDR_X_REQUEST_ID, x->info.request_id);
     downstream_on_answer(x->d);
@@ -206,7 +204,7 @@ struct str report_header(void *ctx, char which, struct str name)
     const struct exchange *x = ctx;
     if (which == 'r')
         return x->response ? headers_find(&x->response->headers, name) : STR_NONE;
-    if (which != 'q' || !x->request)
+    if (which != 'q')
         return STR_NONE;
     if (name.n > 0 && name.p[0] == ':') {
         if (str_eq(name, STR(":method")))
@@ -248,6 +246,19 @@ static void note_refusal(struct exchange *x)
         proxy_note_refusal(x->proxy, &x->info, x->choice.cluster, x->info.response_code_details);
 }
 
+/* As Envoy, which resets a stream that it answered early, and counts every reset as received. */
+static void count_reset(struct exchange *x, enum stream_reset reason)
+{
+    struct stats_scope *http = x->d->stats->http;
+    bool is_early = x->response_ended && !x->request_ended;
+    if (is_early)
+        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE);
+    if (is_early || reason != RESET_NONE)
+        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_RX_RESET);
+    if (reason == RESET_LOCAL)
+        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_TX_RESET);
+}
+
 void report_finish(struct exchange *x, enum stream_reset reason, const char *details)
 {
     struct stats_scope *http = x->d->stats->http;
@@ -256,21 +267,16 @@ void report_finish(struct exchange *x, enum stream_reset reason, const char *det
     if (cut && reason != RESET_LOCAL && x->state == EXCHANGE_RESPONDING)
         x->info.response_code_details = STR_NONE; /* not via_upstream any more */
     note_break(x, reason, details);
-    if (x->request && x->request->is_grpc && x->info.grpc_status < 0 && x->info.response_code > 0)
+    if (x->request->is_grpc && x->info.grpc_status < 0 && x->info.response_code > 0)
         x->info.grpc_status = (int16_t)grpc_status_of_http(x->info.response_code);
-    if (reason == RESET_LOCAL)
-        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_TX_RESET);
-    else if (reason != RESET_NONE)
-        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_RX_RESET);
+    count_reset(x, reason);
     stats_dec(http, x->row, HTTP_DOWNSTREAM_RQ_ACTIVE);
     stats_record(http, x->row, HTTP_DOWNSTREAM_RQ_TIME, (x->info.end_ns - x->info.start_ns) / 1000000);
-    if (x->info.response_code > 0)
-        count_class(x, x->info.response_code);
+    count_class(x, x->info.response_code);
     if (x->is_tunnel)
         stats_dec(http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_ACTIVE);
     x->info.downstream_wire_bytes_received = stream_wire_bytes_received(x->down);
     x->info.downstream_wire_bytes_sent = stream_wire_bytes_sent(x->down);
     note_refusal(x);
-    if (x->request)
-        log_access(x->hcm->access_logs, x->hcm->access_log_count, &x->info, report_header, x, x->row);
+    log_access(x->hcm->access_logs, x->hcm->access_log_count, &x->info, report_header, x, x->row);
 }

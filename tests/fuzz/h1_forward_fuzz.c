@@ -88,7 +88,16 @@ static void on_stream_end(struct stream *s, void *ctx, enum stream_reset reason,
     f->stream = NULL;
 }
 
+static void on_refused(struct stream *s, void *ctx, const struct stream_refusal *refusal)
+{
+    struct front *f = ctx;
+    (void)s;
+    if (!f->forwards)
+        die("what we wrote is refused: %u %s", refusal->status, refusal->details);
+}
+
 static const struct stream_handler server_stream = {.on_request = on_request,
+                                                    .on_refused = on_refused,
                                                     .on_data = on_data,
                                                     .on_trailers = on_trailers,
                                                     .on_stream_end = on_stream_end};
@@ -101,14 +110,6 @@ static void on_stream(struct codec *c, void *ctx, struct stream *s)
     stream_set_handler(s, &server_stream, f);
 }
 
-static void on_refused(struct codec *c, void *ctx, unsigned status, const char *details)
-{
-    struct front *f = ctx;
-    (void)c;
-    if (!f->forwards)
-        die("what we wrote is refused: %u %s", status, details);
-}
-
 static void on_codec_end(struct codec *c, void *ctx, enum conn_end end, const char *details)
 {
     struct front *f = ctx;
@@ -119,7 +120,7 @@ static void on_codec_end(struct codec *c, void *ctx, enum conn_end end, const ch
 }
 
 static const struct codec_handler server_codec = {
-    .on_stream = on_stream, .on_refused = on_refused, .on_codec_end = on_codec_end};
+    .on_stream = on_stream, .on_codec_end = on_codec_end};
 
 static void run_server(struct front *f, const uint8_t *data, size_t n, const struct codec_options *o)
 {

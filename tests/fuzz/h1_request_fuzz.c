@@ -28,6 +28,7 @@ static void on_request(struct stream *stream, void *ctx, struct http_request *r,
 
 static const struct stream_handler stream_handler = {
     .on_request = on_request,
+    .on_refused = session_on_refused,
     .on_data = session_on_data,
     .on_trailers = session_on_trailers,
     .on_stream_end = session_on_stream_end,
@@ -44,9 +45,7 @@ static void on_stream(struct codec *c, void *ctx, struct stream *stream)
     stream_set_handler(stream, &stream_handler, s);
 }
 
-static const struct codec_handler codec_handler = {.on_stream = on_stream,
-                                                   .on_refused = session_on_refused,
-                                                   .on_codec_end = session_on_codec_end};
+static const struct codec_handler codec_handler = {.on_stream = on_stream, .on_codec_end = session_on_codec_end};
 
 static struct buf run(const uint8_t *data, size_t n, uint8_t flags, enum reaction reaction, size_t step)
 {

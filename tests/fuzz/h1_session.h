@@ -135,12 +135,11 @@ static inline void session_on_codec_end(struct codec *c, void *ctx, enum conn_en
     s->codec = NULL;
 }
 
-static inline void session_on_refused(struct codec *c, void *ctx, unsigned status, const char *details)
+static inline void session_on_refused(struct stream *stream, void *ctx, const struct stream_refusal *refusal)
 {
     struct session *s = ctx;
-    (void)c;
-    assert(!s->stream && status >= 400 && details[0]);
-    buf_printf(&s->events, "refused %u %s\n", status, details);
+    assert(s->stream == stream && refusal->status >= 400 && refusal->details[0]);
+    buf_printf(&s->events, "refused %u %s\n", refusal->status, refusal->details);
 }
 
 static inline struct loop *session_loop(void)

@@ -356,8 +356,6 @@ APART = {
     "upstream's own fields": HOP,
     "upstream's own fields, server kept where absent": HOP,
     "upstream's server passes": HOP,
-    # The codec refuses it by itself.
-    "HTTP/1.0 is refused": {"answers[0].headers.server"},
     # Every HTTP/1.0 connection ends with its answer.
     "HTTP/1.0 keep-alive": {"answers[0].headers.connection", "answers[1].end"},
     # The path is logged as it came.

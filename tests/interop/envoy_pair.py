@@ -11,6 +11,7 @@ import struct
 import subprocess
 import threading
 import time
+import urllib.request
 
 TYPE = "type.googleapis.com/"
 HCM = TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -317,6 +318,17 @@ class Proxy:
             if len(mine) >= wanted or time.time() > deadline:
                 return mine
             time.sleep(0.03)
+
+
+    def log_lines(self):
+        return [json.loads(x) for x in self.log.read_text().splitlines()] if self.log.exists() else []
+
+    def counters(self):
+        """{name: value} of all counters and gauges; "admin" must be among the ports."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}/stats?usedonly", timeout=5) as answer:
+            pairs = [line.rsplit(": ", 1) for line in answer.read().decode().splitlines()]
+        found = {name: int(value) for name, value in pairs if value.isdigit()}
+        return {name.replace(f"127.0.0.1_{self.ports['plain']}", "<plain>"): value for name, value in found.items()}
 
 
 class Pair:

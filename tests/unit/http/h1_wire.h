@@ -144,8 +144,16 @@ static inline void wire_on_stream_end(struct stream *s, void *ctx, enum stream_r
         w->on_end(w, s);
 }
 
+static inline void wire_on_refused(struct stream *s, void *ctx, const struct stream_refusal *refusal)
+{
+    struct wire *w = ctx;
+    assert_ptr_equal(w->stream, s);
+    wire_event(w, "refused %u %s", refusal->status, refusal->details);
+}
+
 static const struct stream_handler wire_stream_handler = {
     .on_request = wire_on_request,
+    .on_refused = wire_on_refused,
     .on_interim = wire_on_interim,
     .on_response = wire_on_response,
     .on_data = wire_on_data,
@@ -179,13 +187,6 @@ static inline void wire_on_room(struct codec *c, void *ctx)
     w->rooms++;
 }
 
-static inline void wire_on_refused(struct codec *c, void *ctx, unsigned status, const char *details)
-{
-    struct wire *w = ctx;
-    (void)c;
-    wire_event(w, "refused %u %s", status, details);
-}
-
 static inline void wire_on_codec_end(struct codec *c, void *ctx, enum conn_end end, const char *details)
 {
     struct wire *w = ctx;
@@ -200,7 +201,6 @@ static const struct codec_handler wire_codec_handler = {
     .on_stream = wire_on_stream,
     .on_drain = wire_on_drain,
     .on_room = wire_on_room,
-    .on_refused = wire_on_refused,
     .on_codec_end = wire_on_codec_end,
 };
 

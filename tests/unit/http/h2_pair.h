@@ -132,8 +132,16 @@ static inline void server_on_request(struct stream *s, void *ctx, struct http_re
         seen->side->on_request(seen);
 }
 
+/* Left to the codec to answer. */
+static inline void seen_on_refused(struct stream *s, void *ctx, const struct stream_refusal *refusal)
+{
+    (void)s;
+    buf_printf(&seen_of(ctx)->log, "[refused %u %s]", refusal->status, refusal->details);
+}
+
 static const struct stream_handler server_handler = {
     .on_request = server_on_request,
+    .on_refused = seen_on_refused,
     .on_data = seen_on_data,
     .on_trailers = seen_on_trailers,
     .on_above_high = seen_on_high,
