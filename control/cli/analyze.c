@@ -1,5 +1,6 @@
 /* `outrigger analyze`: says of files what the control plane would say, without one. */
 #include "control/cli/client.h"
+#include "control/cli/told.h"
 
 #include "control/check/check.h"
 #include "control/sources/files.h"
@@ -24,51 +25,13 @@ static void print(const struct cli *cli, const struct findings *findings)
     buf_fini(&out);
 }
 
-static enum finding_level level_of(const char *name)
-{
-    for (enum finding_level level = FINDING_INFO; level < FINDING_ERROR; level++) {
-        if (name && strcmp(name, finding_level_name(level)) == 0)
-            return level;
-    }
-    return FINDING_ERROR;
-}
-
-static struct str text_of(const json_t *finding, const char *key)
-{
-    const char *text = json_string_value(json_object_get(finding, key));
-    return text ? str_of(text) : STR("");
-}
-
-/* "OG0106" */
-static unsigned code_of(const json_t *finding)
-{
-    struct str text = text_of(finding, "code");
-    uint64_t code = 0;
-    if (text.n > 2)
-        str_to_u64(str_sub(text, 2, text.n), &code);
-    return (unsigned)code;
-}
-
 static int analyze_running(const struct cli *cli)
 {
-    json_t *list = client_get(cli, "/api/v1/findings"), *f;
+    json_t *list = client_get(cli, "/api/v1/findings");
     struct arena *arena = arena_new(4096);
     struct findings findings;
-    size_t i;
     findings_init(&findings, arena);
-    json_array_foreach(list, i, f) {
-        findings_add(&findings, &(struct finding){
-                                    .level = level_of(json_string_value(json_object_get(f, "level"))),
-                                    .code = code_of(f),
-                                    .file = text_of(f, "file").p,
-                                    .line = (unsigned)json_integer_value(json_object_get(f, "line")),
-                                    .column = (unsigned)json_integer_value(json_object_get(f, "column")),
-                                    .object = text_of(f, "origin"),
-                                    .path = text_of(f, "path"),
-                                    .message = text_of(f, "message"),
-                                    .fix = text_of(f, "fix"),
-                                });
-    }
+    told_findings(list, &findings);
     int code = !list || findings.errors > 0 ? CLI_FAILED : CLI_OK;
     if (list)
         print(cli, &findings);

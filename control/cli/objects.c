@@ -1,5 +1,6 @@
 /* `outrigger get`, `apply` and `delete`: objects through the control plane. */
 #include "control/cli/client.h"
+#include "control/cli/told.h"
 
 #include "control/check/check.h"
 #include "control/sources/edit.h"
@@ -79,37 +80,58 @@ static char *object_path(enum kind kind, struct str ns, struct str name)
                      STR_FMT(name));
 }
 
-static void print_findings(const json_t *answer)
+/* Where in the caller's own file; the control plane tells where in its own. */
+static void place(struct finding *f, const struct object *o)
 {
-    size_t i;
-    json_t *f;
-    json_array_foreach(json_object_get(answer, "findings"), i, f) {
-        const char *fix = json_string_value(json_object_get(f, "fix"));
-        fprintf(stderr, "%s %s %s: %s: %s%s%s\n", json_string_value(json_object_get(f, "level")),
-                json_string_value(json_object_get(f, "code")), json_string_value(json_object_get(f, "origin")),
-                json_string_value(json_object_get(f, "path")), json_string_value(json_object_get(f, "message")),
-                fix && fix[0] ? "; " : "", fix ? fix : "");
-    }
+    char path[1024];
+    snprintf(path, sizeof(path), "%.*s", STR_FMT(f->path));
+    const struct node *at = node_at_path(o->document, path);
+    f->file = o->file.p;
+    f->line = at ? node_line(at) : 0;
+    f->column = at ? node_column(at) : 0;
 }
 
-/* Sends one change; done is what success is called. */
-static int send_change(const struct cli *cli, const char *method, enum kind kind, struct str ns, struct str name, struct str body)
+/* o: what was sent, NULL where nothing was. */
+static void print_findings(const json_t *answer, const struct object *o)
+{
+    struct arena *arena = arena_new(4096);
+    struct findings findings;
+    struct buf out = {0};
+    findings_init(&findings, arena);
+    told_findings(json_object_get(answer, "findings"), &findings);
+    for (unsigned i = 0; o && i < findings.count; i++)
+        place(&findings.v[i], o);
+    findings_print_all(&findings, &out);
+    fprintf(stderr, "%.*s", STR_FMT(buf_str(&out)));
+    buf_fini(&out);
+    arena_free(&arena);
+}
+
+/* What shall be changed: o is the object as it was read, NULL where only its name is known. */
+struct change {
+    const char *method;
+    enum kind kind;
+    struct str ns, name, body;
+    const struct object *o;
+};
+
+static int send_change(const struct cli *cli, const struct change *c)
 {
     struct client_answer answer;
-    char *path = object_path(kind, ns, name);
+    char *path = object_path(c->kind, c->ns, c->name);
     int code = CLI_FAILED;
-    if (client_ask(cli, method, path, body, &answer)) {
+    if (client_ask(cli, c->method, path, c->body, &answer)) {
         struct str text = buf_str(&answer.body);
         json_t *json = json_loadb(text.p ? text.p : "", text.n, 0, NULL);
-        const char *done = answer.status == 201 ? "created" : strcmp(method, "PUT") == 0 ? "configured" : "deleted";
-        print_findings(json);
+        const char *done = answer.status == 201 ? "created" : strcmp(c->method, "PUT") == 0 ? "configured" : "deleted";
+        print_findings(json, c->o);
         if (answer.status == 200 || answer.status == 201) {
-            printf("%s %.*s/%.*s %s (%s)\n", kind_info(kind)->name, STR_FMT(ns), STR_FMT(name), done,
+            printf("%s %.*s/%.*s %s (%s)\n", kind_info(c->kind)->name, STR_FMT(c->ns), STR_FMT(c->name), done,
                    json_string_value(json_object_get(json, "file")));
             code = CLI_OK;
         } else if (answer.status != 422) {
             char *error = client_error(&answer);
-            cli_fail("%s %.*s/%.*s: %s", kind_info(kind)->name, STR_FMT(ns), STR_FMT(name), error);
+            cli_fail("%s %.*s/%.*s: %s", kind_info(c->kind)->name, STR_FMT(c->ns), STR_FMT(c->name), error);
             free(error);
         }
         json_decref(json);
@@ -142,7 +164,8 @@ static int change_object(const struct cli *cli, const char *method, const struct
         return cli_fail("%.*s: is an item of a List; write it as a document of its own", STR_FMT(o->id));
     if (!read_file(o->file.p, &text))
         return cli_fail("%.*s: %s", STR_FMT(o->file), strerror(errno));
-    code = send_change(cli, method, o->kind, o->ns, o->name, edit_document(buf_str(&text), node_line(o->document)));
+    struct str body = edit_document(buf_str(&text), node_line(o->document));
+    code = send_change(cli, &(struct change){method, o->kind, o->ns, o->name, body, o});
     buf_fini(&text);
     return code;
 }
@@ -205,5 +228,6 @@ int cli_delete(const struct cli *cli)
         return cli_usage("delete takes a kind and a name, or -f FILE");
     if (!kind_parse(str_of(cli->words[0]), &kind))
         return cli_usage("no kind is called \"%s\"", cli->words[0]);
-    return send_change(cli, "DELETE", kind, cli->ns ? str_of(cli->ns) : STR("default"), str_of(cli->words[1]), STR_NONE);
+    struct str ns = cli->ns ? str_of(cli->ns) : STR("default");
+    return send_change(cli, &(struct change){.method = "DELETE", .kind = kind, .ns = ns, .name = str_of(cli->words[1])});
 }
