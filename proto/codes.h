@@ -29,6 +29,7 @@ enum finding_code {
     OG_PORT_NEEDED = 207,          /* a destination with several ports, none named */
     OG_DELEGATE_NOT_FOUND = 208,   /* a rule is handed over to a VirtualService that is none without hosts, or not exported */
     OG_DELEGATE_UNUSED = 209,      /* a VirtualService without hosts to which nobody hands over */
+    OG_PROTOCOL_NOT_SPOKEN = 210,  /* rules of a protocol that no port of their hosts speaks */
 
     OG_RULE_UNREACHABLE = 301, /* an earlier rule takes every request */
     OG_WEIGHTS_NOT_100 = 302,

@@ -125,6 +125,30 @@ static void check_hosts(struct world *w, struct check *c, const ISTIO(VirtualSer
     }
 }
 
+/* Rules of a protocol that no port of any host speaks. Hosts that nobody has are told of elsewhere. */
+static void check_protocols(struct world *w, struct check *c, const ISTIO(VirtualService) *vs)
+{
+    bool has_http = false, has_tls = false, has_tcp = false, is_known = vs->n_hosts > 0;
+    for (size_t i = 0; i < vs->n_hosts; i++) {
+        const struct known_host *host = world_find(w, vs->hosts[i], c->object->ns, NULL);
+        is_known = is_known && host;
+        has_http = has_http || (host && host->has_http);
+        has_tls = has_tls || (host && host->has_tls);
+        has_tcp = has_tcp || (host && host->has_tcp);
+    }
+    if (!is_known)
+        return;
+    if (vs->n_http > 0 && !has_http)
+        check_warn(c, OG_PROTOCOL_NOT_SPOKEN, ".http", "begin the port's name with http, http2 or grpc, or set its appProtocol",
+                   "no port of the hosts speaks HTTP: these rules never act");
+    if (vs->n_tls > 0 && !has_tls)
+        check_warn(c, OG_PROTOCOL_NOT_SPOKEN, ".tls", "begin the port's name with tls or https, or set its appProtocol",
+                   "no port of the hosts speaks TLS: these rules never act");
+    if (vs->n_tcp > 0 && !has_tcp)
+        check_warn(c, OG_PROTOCOL_NOT_SPOKEN, ".tcp", "begin the port's name with tcp, or write http or tls rules",
+                   "no port of the hosts speaks TCP alone: these rules never act");
+}
+
 /* ---- Delegates. ---- */
 
 static const struct object *find_rule(const struct world *w, struct str ns, const char *name)
@@ -218,6 +242,7 @@ void check_virtual_service_references(struct world *w)
             continue;
         path_push(&c, "spec");
         check_hosts(w, &c, vs, &taken);
+        check_protocols(w, &c, vs);
         check_delegates(w, &c, vs);
         if (vs->n_hosts == 0 && !is_asked_for(w, c.object))
             check_warn(&c, OG_DELEGATE_UNUSED, ".hosts", "name hosts, or hand over to it from another rule",

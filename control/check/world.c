@@ -3,6 +3,7 @@
 #include "control/check/world.h"
 #include "control/model/host.h"
 #include "control/model/kube.h"
+#include "control/model/port.h"
 #include "sidecar/base/die.h"
 
 #include <stdlib.h>
@@ -19,14 +20,25 @@ static void add_host(struct world *w, struct str name, struct known_host *host)
     w->wildcard_names[w->wildcard_count++] = name;
 }
 
+static void add_port(struct known_host *host, uint32_t number, enum port_protocol protocol)
+{
+    host->ports[host->port_count++] = number;
+    host->has_http |= port_is_http_or_sniffed(protocol);
+    host->has_tls |= port_is_tls(protocol);
+    host->has_tcp |= !port_is_http(protocol) && !port_is_tls(protocol) && protocol != PORT_UDP;
+}
+
 static void add_service(struct world *w, const struct object *o)
 {
     const KUBE_CORE(ServiceSpec) *spec = ((const KUBE_CORE(Service) *)o->body)->spec;
     struct known_host *host = ARENA_NEW(w->arena, struct known_host);
     host->object = o;
     host->ports = ARENA_ARRAY(w->arena, uint32_t, spec->n_ports + 1);
-    for (size_t i = 0; i < spec->n_ports; i++)
-        host->ports[host->port_count++] = (uint32_t)spec->ports[i]->port;
+    for (size_t i = 0; i < spec->n_ports; i++) {
+        const KUBE_CORE(ServicePort) *p = spec->ports[i];
+        add_port(host, (uint32_t)p->port,
+                 port_protocol_of(str_of(p->name), str_of(p->appprotocol), str_of(p->protocol), (uint32_t)p->port));
+    }
     host->selector = labels_from_map(w->arena, spec->n_selector, (void *const *)spec->selector);
     add_host(w, host_fqdn(w->arena, o->name, o->ns, w->given->domain), host);
 }
@@ -37,8 +49,11 @@ static void add_service_entry(struct world *w, const struct object *o)
     struct known_host *host = ARENA_NEW(w->arena, struct known_host);
     host->object = o;
     host->ports = ARENA_ARRAY(w->arena, uint32_t, entry->n_ports + 1);
-    for (size_t i = 0; i < entry->n_ports; i++)
-        host->ports[host->port_count++] = entry->ports[i]->number;
+    for (size_t i = 0; i < entry->n_ports; i++) {
+        enum port_protocol protocol = PORT_SNIFFED;
+        port_protocol_parse(str_of(entry->ports[i]->protocol), &protocol);
+        add_port(host, entry->ports[i]->number, protocol);
+    }
     /* One name among the endpoints may be many addresses. */
     bool is_static = entry->resolution == ISTIO__NETWORKING__V1ALPHA3__SERVICE_ENTRY__RESOLUTION__STATIC;
     host->endpoints = ARENA_ARRAY(w->arena, struct labels, entry->n_endpoints + 1);

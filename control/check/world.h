@@ -11,6 +11,7 @@ struct known_host {
     const struct object *object;
     uint32_t *ports;
     unsigned port_count;
+    bool has_http, has_tls, has_tcp; /* what any of the ports speaks; a sniffed one HTTP and TCP */
     struct labels selector; /* of a Service; empty: no selector */
     struct labels *endpoints; /* of a ServiceEntry that lists them */
     unsigned endpoint_count;

@@ -12,6 +12,8 @@
 #define SERVICE                                                                                                          \
     "apiVersion: v1\nkind: Service\nmetadata: {name: reviews, namespace: shop}\n"                                        \
     "spec: {selector: {app: reviews}, ports: [{name: http, port: 80}]}\n---\n"
+#define PORTS(ports)                                                                                                     \
+    "apiVersion: v1\nkind: Service\nmetadata: {name: reviews, namespace: shop}\nspec: {ports: [" ports "]}\n---\n"
 #define POD(name, version)                                                                                               \
     "apiVersion: v1\nkind: Pod\nmetadata: {name: " name ", namespace: shop, labels: {app: reviews, version: " version        \
     "}}\n---\n"
@@ -88,8 +90,20 @@ static void references(void **state)
          SERVICE DR("  host: reviews\n  trafficPolicy: {portLevelSettings: [{port: {number: 81}, loadBalancer: {simple: RANDOM}}]}\n"),
          "warning OG0203 spec.trafficPolicy.portLevelSettings[0].port.number\n"},
         {"a policy for a host that nobody has", DR("  host: nobody\n"), "warning OG0201 spec.host\n"},
-        {"a server name to nobody",
+        {"rules of HTTP for a port of TCP",
+         PORTS("{name: tcp, port: 80}") VS(TO("host: reviews")), "warning OG0210 spec.http\n"},
+        {"rules of HTTP for a port without a name", PORTS("{port: 80}") VS(TO("host: reviews")), ""},
+        {"rules of HTTP for a port of gRPC", PORTS("{port: 80, appProtocol: grpc}") VS(TO("host: reviews")), ""},
+        {"rules of TLS for a port of HTTP",
          SERVICE "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\n"
+                 "spec:\n  hosts: [reviews]\n  tls:\n  - match: [{sniHosts: [reviews]}]\n    route: [{destination: {host: reviews}}]\n",
+         "warning OG0210 spec.tls\n"},
+        {"rules of TCP for a port of HTTP",
+         SERVICE "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\n"
+                 "spec:\n  hosts: [reviews]\n  tcp:\n  - route: [{destination: {host: reviews}}]\n",
+         "warning OG0210 spec.tcp\n"},
+        {"a server name to nobody",
+         PORTS("{name: tls, port: 443}") "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\n"
                  "spec:\n  hosts: [reviews]\n  tls:\n  - match: [{sniHosts: [reviews]}]\n    route: [{destination: {host: nobody}}]\n",
          "warning OG0201 spec.tls[0].route[0].destination.host\n"},
         {"a delegate",

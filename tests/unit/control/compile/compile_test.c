@@ -196,6 +196,15 @@ static void actions(void **state)
         RDS80("preflights that are not forwarded",
               RULE(TO("host: reviews") "\n    corsPolicy: {allowOrigins: [{prefix: x}], unmatchedPreflights: IGNORE}"),
               FIRST "typedPerFilterConfig.'envoy.filters.http.cors'.forwardNotMatchingPreflights", "false"),
+        RDS80("a mirror by the old percentage", RULE(TO("host: reviews") "\n    mirror: {host: other}\n    mirrorPercent: 25"),
+              FIRST "route.requestMirrorPolicies[0].runtimeFraction.defaultValue", "{\"numerator\":25}"),
+        RDS80("a header added to those that are there",
+              RULE(TO("host: reviews") "\n    headers: {request: {add: {x: y}, set: {a: b}}, response: {remove: [z]}}"),
+              FIRST "requestHeadersToAdd",
+              "[{\"appendAction\":\"OVERWRITE_IF_EXISTS_OR_ADD\",\"header\":{\"key\":\"a\",\"value\":\"b\"}},"
+              "{\"header\":{\"key\":\"x\",\"value\":\"y\"}}]"),
+        RDS80("origins by their old name", RULE(TO("host: reviews") "\n    corsPolicy: {allowOrigin: ['http://a']}"),
+              FIRST "typedPerFilterConfig.'envoy.filters.http.cors'.allowOriginStringMatch", "[{\"exact\":\"http://a\"}]"),
     };
     run(rows, ARRAY_LEN(rows));
 }
@@ -274,6 +283,44 @@ static void policies(void **state)
          REVIEWS DR("reviews", "  host: reviews\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n"
                                "  subsets: [{name: v1, trafficPolicy: {connectionPool: {http: {maxRetries: 2}}}}]\n"),
          RESOURCE_CLUSTER, "outbound|80|v1|" HOST, "lbPolicy", "\"RANDOM\""},
+        {"a subset's port inherits nothing from its subset, its host or its host's port",
+         REVIEWS DR("reviews", "  host: reviews\n  trafficPolicy: {loadBalancer: {simple: RANDOM}, portLevelSettings: [{port: {number: 80},\n"
+                               "    loadBalancer: {simple: ROUND_ROBIN}, connectionPool: {tcp: {maxConnections: 7}}}]}\n"
+                               "  subsets: [{name: v1, trafficPolicy: {loadBalancer: {simple: RANDOM}, portLevelSettings: [{port: {number: 80},\n"
+                               "    outlierDetection: {}}]}}]\n"),
+         RESOURCE_CLUSTER, "outbound|80|v1|" HOST, "lbPolicy", "\"LEAST_REQUEST\""},
+        {"a subset replaces its host's port block by block",
+         REVIEWS DR("reviews", "  host: reviews\n  trafficPolicy: {portLevelSettings: [{port: {number: 80},\n"
+                               "    loadBalancer: {simple: RANDOM}, connectionPool: {tcp: {maxConnections: 7}}}]}\n"
+                               "  subsets: [{name: v1, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}]\n"),
+         RESOURCE_CLUSTER, "outbound|80|v1|" HOST, "circuitBreakers.thresholds[0].maxConnections", "7"},
+        CDS("every limit",
+            POLICY("{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 2, http2MaxRequests: 3, maxRetries: 4}}}"),
+            "circuitBreakers.thresholds", "[{\"maxConnections\":1,\"maxPendingRequests\":2,\"maxRequests\":3,\"maxRetries\":4}]"),
+        CDS("the life of a connection",
+            POLICY("{connectionPool: {tcp: {connectTimeout: 2s, maxConnectionDuration: 9s, idleTimeout: 8s}, "
+                   "http: {idleTimeout: 7s, maxRequestsPerConnection: 6}}}"),
+            HTTP_OPTIONS_OF("commonHttpProtocolOptions"),
+            "{\"idleTimeout\":\"7s\",\"maxConnectionDuration\":\"9s\",\"maxRequestsPerConnection\":6}"),
+        CDS("its idle time by TCP where HTTP says none", POLICY("{connectionPool: {tcp: {idleTimeout: 8s}}}"),
+            HTTP_OPTIONS_OF("commonHttpProtocolOptions.idleTimeout"), "\"8s\""),
+        CDS("pings", POLICY("{connectionPool: {http: {h2UpgradePolicy: UPGRADE, http2KeepAlive: {interval: 5s, timeout: 1s}}}}"),
+            HTTP_OPTIONS_OF("explicitHttpConfig.http2ProtocolOptions.connectionKeepalive"), "{\"interval\":\"5s\",\"timeout\":\"1s\"}"),
+        CDS("the old name of least request", POLICY("{loadBalancer: {simple: LEAST_CONN}}"), "lbPolicy", "\"LEAST_REQUEST\""),
+        CDS("the old name of warming up", POLICY("{loadBalancer: {simple: LEAST_REQUEST, warmupDurationSecs: 20s}}"),
+            "leastRequestLbConfig.slowStartConfig", "{\"slowStartWindow\":\"20s\"}"),
+        CDS("the settings of a ring by their old name",
+            POLICY("{loadBalancer: {consistentHash: {httpHeaderName: x, minimumRingSize: 99}}}"), "ringHashLbConfig.minimumRingSize", "\"99\""),
+        CDS("ejection with nothing said", POLICY("{outlierDetection: {}}"), "outlierDetection", "{\"enforcingSuccessRate\":0}"),
+        CDS("ejection turns panic off", POLICY("{outlierDetection: {}}"), "commonLbConfig.healthyPanicThreshold", "{}"),
+        CDS("ejection with everything said",
+            POLICY("{outlierDetection: {splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 3, consecutiveGatewayErrors: 4, "
+                   "consecutive5xxErrors: 5, interval: 6s, baseEjectionTime: 7s, maxEjectionPercent: 50}}"),
+            "outlierDetection",
+            "{\"baseEjectionTime\":\"7s\",\"consecutive5xx\":5,\"consecutiveGatewayFailure\":4,\"consecutiveLocalOriginFailure\":3,"
+            "\"enforcingConsecutive5xx\":100,\"enforcingConsecutiveGatewayFailure\":100,\"enforcingConsecutiveLocalOriginFailure\":100,"
+            "\"enforcingLocalOriginSuccessRate\":0,\"enforcingSuccessRate\":0,\"interval\":\"6s\",\"maxEjectionPercent\":50,"
+            "\"splitExternalLocalOriginErrors\":true}"),
         CDS("a retry budget", POLICY("{retryBudget: {percent: 30}}"), "circuitBreakers.thresholds[0].retryBudget",
             "{\"budgetPercent\":{\"value\":30},\"minRetryConcurrency\":3}"),
         CDS("the deprecated counter is that of gateways' errors", POLICY("{outlierDetection: {consecutiveErrors: 4}}"),
