@@ -7,22 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A subset is fine when any rule that could apply for some client defines it. */
-static bool has_subset(const struct world *w, struct str fqdn, const char *subset)
-{
-    for (unsigned i = 0; i < w->rule_count; i++) {
-        const ISTIO(DestinationRule) *rule = (const ISTIO(DestinationRule) *)w->rules[i]->body;
-        struct str host = host_fqdn(w->arena, str_of(rule->host), w->rules[i]->ns, w->given->domain);
-        if (!host_covers(host, fqdn))
-            continue;
-        for (size_t j = 0; j < rule->n_subsets; j++) {
-            if (strcmp(rule->subsets[j]->name, subset) == 0)
-                return true;
-        }
-    }
-    return false;
-}
-
 static void write_ports(const struct known_host *host, char *text, size_t cap)
 {
     size_t n = 0;
@@ -53,7 +37,7 @@ static void check_target(struct world *w, struct check *c, const char *leaf, con
         if (!d->port && host->port_count > 1)
             check_add(c, FINDING_INFO, OG_PORT_NEEDED, "", "name the port",
                       "%.*s has the ports %s: the one that the caller used is taken", STR_FMT(fqdn), ports);
-        if (d->subset[0] && !has_subset(w, fqdn, d->subset))
+        if (d->subset[0] && !world_has_subset(w, fqdn, d->subset))
             check_warn(c, OG_SUBSET_NOT_FOUND, ".subset", "add it to a DestinationRule, or correct the name",
                        "no DestinationRule defines the subset \"%s\" of %.*s: requests get 503", d->subset, STR_FMT(fqdn));
     }

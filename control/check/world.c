@@ -119,6 +119,40 @@ static void add_object(struct world *w, const struct object *o)
     }
 }
 
+/* ---- Subsets. ---- */
+
+static struct str subset_key(struct arena *arena, struct str host, const char *subset)
+{
+    host = host_key(arena, host);
+    return arena_printf(arena, "%.*s/%s", STR_FMT(host), subset);
+}
+
+static void index_subsets(struct world *w, const struct object *o)
+{
+    const ISTIO(DestinationRule) *rule = (const ISTIO(DestinationRule) *)o->body;
+    struct str host = host_fqdn(w->arena, str_of(rule->host), o->ns, w->given->domain);
+    if (host_is_wildcard(host)) {
+        w->pattern_rules[w->pattern_rule_count++] = o;
+        return;
+    }
+    for (size_t i = 0; i < rule->n_subsets; i++)
+        table_put(&w->subsets, subset_key(w->arena, host, rule->subsets[i]->name), w);
+}
+
+bool world_has_subset(const struct world *w, struct str fqdn, const char *subset)
+{
+    if (table_get(&w->subsets, subset_key(w->arena, fqdn, subset)))
+        return true;
+    for (unsigned i = 0; i < w->pattern_rule_count; i++) {
+        const ISTIO(DestinationRule) *rule = (const ISTIO(DestinationRule) *)w->pattern_rules[i]->body;
+        for (size_t j = 0; host_covers(str_of(rule->host), fqdn) && j < rule->n_subsets; j++) {
+            if (strcmp(rule->subsets[j]->name, subset) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 void world_init(struct world *w, const struct check_world *given, struct arena *arena, struct findings *findings)
 {
     unsigned n = given->count + 1, wildcards = count_wildcards(given);
@@ -133,6 +167,9 @@ void world_init(struct world *w, const struct check_world *given, struct arena *
     label_index_init(&w->by_label, arena);
     for (unsigned i = 0; i < w->workload_count; i++)
         label_index_add(&w->by_label, w->workloads[i].ns, w->workloads[i].labels, &w->workloads[i]);
+    w->pattern_rules = ARENA_ARRAY(arena, const struct object *, w->rule_count + 1);
+    for (unsigned i = 0; i < w->rule_count; i++)
+        index_subsets(w, w->rules[i]);
     qsort(w->rules, w->rule_count, sizeof(*w->rules), compare_age);
     qsort(w->services, w->service_count, sizeof(*w->services), compare_age);
 }
@@ -141,6 +178,7 @@ void world_fini(struct world *w)
 {
     table_fini(&w->hosts);
     label_index_fini(&w->by_label);
+    table_fini(&w->subsets);
 }
 
 const struct known_host *world_find(const struct world *w, const char *host, struct str ns, struct str *fqdn_r)

@@ -39,6 +39,9 @@ struct world {
     bool has_pods;
     const struct object **rules; /* DestinationRules, oldest first */
     unsigned rule_count;
+    struct table subsets; /* "HOST/NAME" of rules for one host */
+    const struct object **pattern_rules; /* for wildcards */
+    unsigned pattern_rule_count;
     const struct object **services; /* VirtualServices, oldest first */
     unsigned service_count;
 };
@@ -47,6 +50,8 @@ void world_init(struct world *w, const struct check_world *given, struct arena *
 void world_fini(struct world *w);
 /* By a name as it stands in a rule of namespace ns; NULL: nobody has it. fqdn_r may be NULL. */
 const struct known_host *world_find(const struct world *w, const char *host, struct str ns, struct str *fqdn_r);
+/* A subset is fine when any rule that could apply for some client defines it. */
+bool world_has_subset(const struct world *w, struct str fqdn, const char *subset);
 bool world_has_port(const struct known_host *host, uint32_t port);
 /* Whether the endpoints of the host can be told at all. */
 bool world_is_counted(const struct world *w, const struct known_host *host);

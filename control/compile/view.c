@@ -151,17 +151,18 @@ static void index_rules(struct view *v)
     for (unsigned i = 0; i < v->rule_count; i++) {
         struct traffic_rule *rule = &v->rules[i];
         for (size_t h = 0; h < rule->spec->n_hosts; h++) {
-            if (host_is_wildcard(rule->hosts[h]))
+            struct str key = host_key(v->arena, rule->hosts[h]);
+            if (host_is_wildcard(key))
                 v->rule_patterns[v->rule_pattern_count++] = (struct rule_pattern){rule->hosts[h], rule};
-            else if (!table_get(&v->rule_by_host, rule->hosts[h]))
-                table_put(&v->rule_by_host, rule->hosts[h], rule);
+            else if (!table_get(&v->rule_by_host, key))
+                table_put(&v->rule_by_host, key, rule);
         }
     }
 }
 
 const struct traffic_rule *view_rule(const struct view *v, struct str host)
 {
-    const struct traffic_rule *best = table_get(&v->rule_by_host, host);
+    const struct traffic_rule *best = table_get(&v->rule_by_host, host_key(v->arena, host));
     const struct rule_pattern *closest = NULL;
     for (unsigned i = 0; !best && i < v->rule_pattern_count; i++) {
         const struct rule_pattern *p = &v->rule_patterns[i];
@@ -197,6 +198,7 @@ static void add_source(struct view *v, const struct object *o)
 
 static struct str source_key(struct view *v, struct str ns, struct str host)
 {
+    host = host_key(v->arena, host);
     return arena_printf(v->arena, "%.*s/%.*s", STR_FMT(ns), STR_FMT(host));
 }
 

@@ -35,6 +35,7 @@ struct plane {
     struct api *socket_api, *http_api;
     struct signal_watch *sigterm, *sigint;
     struct timer check_timer;
+    uint64_t names; /* digest of those that were written */
     struct arena *findings_arena;
     struct findings findings; /* of files, then of references */
 };
@@ -86,7 +87,11 @@ static void save(struct plane *p)
     int rc = vips_save(p->vips);
     if (rc != 0)
         log_error(LOG_CONTROL, "%s/vips.json: addresses that were given out cannot be kept: %s", p->state, strerror(-rc));
+    uint64_t names = names_digest(cache_registry(p->cache));
+    if (names == p->names)
+        return;
     rc = names_update(cache_registry(p->cache), p->hosts);
+    p->names = rc == 0 ? names : 0;
     if (rc != 0)
         log_error(LOG_CONTROL, "%s: the names of services cannot be written: %s", p->hosts, strerror(-rc));
 }

@@ -8,6 +8,8 @@
 /* A name without a dot is of the namespace ns: "reviews" becomes "reviews.NS.svc.DOMAIN". Any other name, and "*", stays
  * as it is (Istio's rule). */
 struct str host_fqdn(struct arena *arena, struct str host, struct str ns, struct str domain);
+/* For tables: names that differ in case alone are one host. */
+struct str host_key(struct arena *arena, struct str host);
 bool host_is_wildcard(struct str host); /* begins with '*' */
 /* Whether every name that `name` stands for is also meant by `pattern`: "*.example.com" covers "a.example.com" and
  * "*.a.example.com"; "*" covers all. */

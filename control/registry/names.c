@@ -1,6 +1,7 @@
 /* Stateless: compares with what stands on disk. */
 #include "control/registry/names.h"
 
+#include "control/model/digest.h"
 #include "control/model/host.h"
 #include "sidecar/base/die.h"
 
@@ -82,6 +83,19 @@ static int update_namespace(const struct registry *r, const char *dir, struct st
     buf_fini(&text);
     free(path);
     return result;
+}
+
+uint64_t names_digest(const struct registry *r)
+{
+    uint64_t digest = 0;
+    for (unsigned i = 0; i < r->service_count; i++) {
+        digest = digest_fold(digest, r->services[i]->digest);
+        if (r->services[i]->is_headless)
+            digest = digest_fold(digest, r->services[i]->endpoints_digest);
+    }
+    for (unsigned i = 0; i < r->pod_count; i++)
+        digest = digest_fold_str(digest, r->pods[i]->ns);
+    return digest;
 }
 
 int names_update(const struct registry *r, const char *dir)

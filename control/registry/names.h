@@ -6,6 +6,8 @@
 
 /* What the file of a namespace says. */
 void names_write(const struct registry *r, struct str ns, struct buf *out);
+/* Of all that the files are made from. */
+uint64_t names_digest(const struct registry *r);
 /* Rewrites DIR/NS of every namespace that has services or pods where it differs: in place, since the file is mounted. 0, or
  * -errno of the first that failed. */
 int names_update(const struct registry *r, const char *dir);
