@@ -3,10 +3,12 @@
 Everything is on loopback: pods are addresses 127.1.0.x, each sidecar has a listener of its own at a free port and takes its
 clusters and endpoints from the control plane.
 """
+import concurrent.futures
 import http.client
 import http.server
 import json
 import os
+import pathlib
 import queue
 import re
 import socket
@@ -84,16 +86,16 @@ def duration(seconds):
 
 
 class Sidecar:
-    def __init__(self, mesh, name, number, routes=(), admin=False, chain=None, workers=1):
+    def __init__(self, mesh, name, number, routes=(), clusters=(), tcp=None, workers=1):
         self.mesh, self.name, self.port, self.workers = mesh, name, free_port(), workers
-        self.admin = free_port() if admin else None
+        self.tcp_ports = {}
         self.access_log, self.log = mesh.where / f"{name}.access.log", mesh.where / f"{name}.log"
         self.node = f"sidecar~127.2.0.{number}~{name}.shop~shop.svc.cluster.local"
         self.path = mesh.where / f"{name}.json"
-        self.path.write_text(json.dumps(self.bootstrap(list(routes), chain)))
+        self.path.write_text(json.dumps(self.bootstrap(list(routes), list(clusters), tcp or {})))
         self.start()
 
-    def bootstrap(self, routes, chain):
+    def bootstrap(self, routes, clusters, tcp):
         routes.append({"match": {"prefix": "/"}, "route": {"cluster": CLUSTER, "timeout": "20s"}})
         log = {"name": "file", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": str(self.access_log),
@@ -103,17 +105,18 @@ class Sidecar:
             "stat_prefix": "out", "access_log": [log],
             "route_config": {"name": "r", "validate_clusters": False, "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}]},
             "http_filters": [
-                {"name": "fault", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"}},
+                {"name": "envoy.filters.http.fault", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"}},
                 {"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}}
         listeners = [{"name": "out", "address": at("127.0.0.1", self.port), "filter_chains": [{"filters": [hcm]}]}]
-        if chain:
-            listeners.append({"name": "tcp", "address": at("127.0.0.1", chain[0]), "filter_chains": [{"filters": [
+        for name, fields in tcp.items():
+            self.tcp_ports[name] = free_port()
+            listeners.append({"name": name, "address": at("127.0.0.1", self.tcp_ports[name]), "filter_chains": [{"filters": [
                 {"name": "tcp", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-                                                 "stat_prefix": "tcp", "cluster": chain[1]}}]}]})
+                                                 "stat_prefix": name, **fields}}]}]})
         ads = {"resource_api_version": "V3", "ads": {}}
         bootstrap = {
             "node": {"id": self.node, "cluster": f"{self.name}.shop"},
-            "static_resources": {"listeners": listeners, "clusters": [
+            "static_resources": {"listeners": listeners, "clusters": clusters + [
                 {"name": "xds-grpc", "type": "STATIC", "connect_timeout": "1s",
                  "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                      "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -122,8 +125,6 @@ class Sidecar:
                      {"endpoint": {"address": at("127.0.0.1", self.mesh.xds)}}]}]}}]},
             "dynamic_resources": {"cds_config": ads, "ads_config": {
                 "api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]}}}
-        if self.admin:
-            bootstrap["admin"] = {"address": at("127.0.0.1", self.admin)}
         return bootstrap
 
     def start(self):
@@ -540,3 +541,253 @@ def test_an_ejection_and_the_return_are_seen(mesh):
     mesh.start_control()
     row = until(lambda: mesh.row(host="127.1.0.1"), mesh.rows, 15)
     assert (row["state"], row["reason"]) == ("ejected", "CONSECUTIVE_5XX") and row["until"]
+
+
+# ---- Every answer of a sidecar's own names its rule. ----
+
+class Rude(threading.Thread):
+    """Takes a request and does something else than to answer it."""
+
+    def __init__(self, reply):
+        super().__init__(daemon=True)
+        self.reply, self.listener = reply, socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                if self.reply:
+                    connection.sendall(self.reply)
+
+
+def static(name, port=None, assignment=None, **fields):
+    hosts = [{"endpoint": {"address": at("127.0.0.1", port)}}] if port else []
+    return {"name": name, "type": "STATIC", "connect_timeout": "1s", **fields,
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}], **(assignment or {})}}
+
+
+def route(path, cluster, **more):
+    return {"match": {"prefix": path}, "route": {"cluster": cluster, **more}}
+
+
+RETRY = {"retry_policy": {"retry_on": "connect-failure,reset,5xx", "num_retries": 1, "retry_back_off": {"base_interval": "0.01s"}}}
+DETAILS = "upstream_reset_before_response_started"
+# path, status, flags, response code details, a counter that counts it
+RULES = [
+    ("/empty", 503, "UH", "no_healthy_upstream", "cluster.empty.upstream_cx_none_healthy"),
+    ("/dead", 503, "UF", DETAILS + r"\{remote_connection_failure\|.*Connection_refused.*\}", "cluster.dead.upstream_cx_connect_fail"),
+    ("/retried", 503, "URX,UF", DETAILS + r"\{remote_connection_failure\|.*Connection_refused.*\}", "cluster.dead.upstream_rq_retry_limit_exceeded"),
+    ("/closes", 503, "UC", DETAILS + r"\{connection_termination\}", "cluster.closes.upstream_cx_destroy_remote_with_active_rq"),
+    ("/garbage", 502, "UPE", DETAILS + r"\{protocol_error\}", "cluster.garbage.upstream_cx_protocol_error"),
+    ("/nowhere", 503, "NC", "cluster_not_found", "http.out.no_cluster"),
+    ("/slow", 504, "UT", "response_timeout", "cluster.hangs.upstream_rq_timeout"),
+    ("/impatient", 504, "UT", "upstream_per_try_timeout", "cluster.hangs.upstream_rq_per_try_timeout"),
+    ("/full-rq", 503, "UO", DETAILS + r"\{overflow\}", "cluster.full-rq.upstream_rq_pending_overflow"),
+    ("/full-retry", 503, "UO,UF", DETAILS + r"\{remote_connection_failure\|.*Connection_refused.*\}", "cluster.full-retry.upstream_rq_retry_overflow"),
+    ("/dropped", 503, "UDO", "unconditional_drop_overload", None),
+    ("/faulty", 503, "FI", "fault_filter_abort", "http.out.fault.aborts_injected"),
+    ("/closed", 503, "-", "direct_response", "http.out.rq_direct_response"),
+]
+
+
+def test_every_failure_of_our_own_names_its_rule(mesh):
+    closes, garbage, hangs = Rude(b""), Rude(b"\x00\x01 what\r\n\r\n"), socket.create_server(("127.0.0.1", 0))
+    dead = free_port()
+    limits = {"circuit_breakers": {"thresholds": [{"max_pending_requests": 0, "max_requests": 0}]}}
+    no_retry = {"circuit_breakers": {"thresholds": [{"max_retries": 0}]}}
+    drop = {"assignment": {"policy": {"drop_overloads": [{"category": "all", "drop_percentage": {"numerator": 100}}]}}}
+    hang_port = hangs.getsockname()[1]
+    fault = {"abort": {"http_status": 503, "percentage": {"numerator": 100}}}
+    web = mesh.sidecar(
+        clusters=[static("empty"), static("dead", dead), static("closes", closes.port), static("garbage", garbage.port),
+                  static("hangs", hang_port), static("full-rq", hang_port, **limits), static("full-retry", dead, **no_retry),
+                  static("dropped", hang_port, **drop)],
+        routes=[route("/empty", "empty"), route("/dead", "dead"), route("/retried", "dead", **RETRY), route("/closes", "closes"),
+                route("/garbage", "garbage"), route("/nowhere", "nowhere"), route("/slow", "hangs", timeout="0.1s"),
+                route("/impatient", "hangs", retry_policy={"retry_on": "connect-failure", "per_try_timeout": "0.1s"}),
+                route("/full-rq", "full-rq"), route("/full-retry", "full-retry", **RETRY), route("/dropped", "dropped"),
+                {**route("/faulty", "hangs"), "typed_per_filter_config": {"envoy.filters.http.fault": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault", **fault}}},
+                {"match": {"prefix": "/closed"}, "direct_response": {"status": 503}}],
+        tcp={"tcp-empty": {"cluster": "empty"}, "tcp-dead": {"cluster": "dead"}, "tcp-nowhere": {"cluster": "nowhere"}})
+    until(lambda: mesh.events("connected"), lambda: web.log.read_text(), 20)
+    assert {path: web.get(path) for path, *_ in RULES} == {path: status for path, status, *_ in RULES}
+    for port in web.tcp_ports.values():
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+            assert s.recv(1) == b""
+    until(lambda: web.access_log.exists() and web.access_log.read_text().count("\n") == len(RULES), "the access log")
+    logged = {line.split()[3]: line.split()[:3] for line in web.access_log.read_text().splitlines()}
+    stats = dict(line.rsplit(": ", 1) for line in mesh.outrigger("proxy", "admin", "web-1.shop", "/stats").splitlines())
+    wanted = len({(s, f, d, p.strip("/") if f != "URX,UF" else "dead") for p, s, f, d, _ in RULES}) + 3
+    events = until(lambda: len(e := mesh.events("refused")) >= wanted and e, mesh.events, 5)
+    for path, status, flags, details, counter in RULES:
+        assert logged[path][:2] == [str(status), flags], (path, logged[path])
+        assert re.fullmatch(details, logged[path][2]), (path, logged[path])
+        assert counter is None or int(stats[counter]) >= 1, counter
+        told = [e for e in events if (e["status"], e["flags"] or "-", e["reason"]) == (status, flags, logged[path][2])]
+        cluster = {"/retried": "dead", "/slow": "hangs", "/impatient": "hangs", "/faulty": "hangs", "/closed": ""}.get(path, path[1:])
+        assert any(e["cluster"] == cluster for e in told), (path, told)
+    tcp = {(e["flags"], e["reason"], e["cluster"]) for e in events if e["status"] == 0}
+    assert tcp == {("UH", "no healthy upstream", "empty"), ("UF,URX", "all attempts failed", "dead"), ("NC", "no such cluster", "nowhere")}
+    hangs.close()
+
+
+# ---- Sidecars that mean ill. ----
+
+@pytest.fixture(scope="session")
+def agent_types(tmp_path_factory):
+    """Report and Order, from the .proto file."""
+    out = tmp_path_factory.mktemp("protoc") / "agent.pb"
+    root = pathlib.Path(__file__).resolve().parents[2]
+    subprocess.run(["protoc", f"-I{root}", "-o", out, root / "proto" / "outrigger_agent.proto"], check=True)
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file:
+        pool.Add(file)
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"outrigger.agent.v1.{name}")) for name in ("Report", "Order")}
+
+
+class Pretender:
+    """An ADS stream and a session on the same connection, which says what a test wants."""
+
+    def __init__(self, mesh, agent_types, name="evil", agent="outrigger", ads=True):
+        self.types, self.node = agent_types, f"sidecar~127.3.0.1~{name}.shop~shop.svc.cluster.local"
+        self.stream = ads_client.Stream(f"127.0.0.1:{mesh.xds}", node=self.node, agent=agent)
+        if ads:
+            self.stream.subscribe(ads_client.CDS)
+            self.stream.next()
+        self.out, self.orders, self.ended = queue.Queue(), queue.Queue(), queue.Queue()
+        call = self.stream.channel.stream_stream(SESSION, request_serializer=bytes, response_deserializer=agent_types["Order"].FromString)
+        self.call = call(iter(self.out.get, None))
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        try:
+            for order in self.call:
+                self.orders.put(order)
+            self.ended.put((grpc.StatusCode.OK, ""))
+        except grpc.RpcError as error:
+            self.ended.put((error.code(), error.details()))
+
+    def say(self, **fields):
+        self.out.put(self.types["Report"](**fields).SerializeToString())
+
+    def greet(self):
+        self.say(node_id=self.node)
+        assert not self.orders.get(timeout=5).HasField("query")
+        return self
+
+    def end(self):
+        return self.ended.get(timeout=20)
+
+    def close(self):
+        self.out.put(None)
+        self.call.cancel()
+        self.stream.close()
+
+
+def rss_mib(process):
+    text = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) / 1024
+
+
+def test_who_may_not_speak_is_refused_by_name(mesh, agent_types):
+    cases = [
+        ("evil", "outrigger", False, "", grpc.StatusCode.FAILED_PRECONDITION, "ADS stream"),
+        ("evil", "envoy", True, "", grpc.StatusCode.PERMISSION_DENIED, "user_agent_name"),
+        ("evil", "outrigger", True, "sidecar~127.3.0.1~web-1.shop~shop.svc.cluster.local", grpc.StatusCode.INVALID_ARGUMENT, "node_id"),
+        ("evil", "outrigger", True, "", grpc.StatusCode.INVALID_ARGUMENT, "node_id"),
+    ]
+    for name, agent, ads, node, code, text in cases:
+        p = Pretender(mesh, agent_types, name, agent, ads)
+        p.say(node_id=node)
+        got = p.end()
+        assert got[0] == code and text in got[1], got
+        p.close()
+    for message, code in ((b"\xff\xff\xff\xff", grpc.StatusCode.INVALID_ARGUMENT), (bytes(5 << 20), grpc.StatusCode.RESOURCE_EXHAUSTED)):
+        p = Pretender(mesh, agent_types)
+        p.greet().out.put(message)
+        assert p.end()[0] == code
+        p.close()
+    first = Pretender(mesh, agent_types).greet()
+    second = Pretender(mesh, agent_types).greet()
+    assert first.end()[0] == grpc.StatusCode.ABORTED
+    assert mesh.rows() == []
+    first.close()
+    second.close()
+
+
+def test_a_hostile_session_takes_bounded_memory_and_disturbs_nobody(mesh, agent_types):
+    mesh.backend("reviews-1", "127.1.0.1")
+    web = mesh.sidecar()
+    mesh.ready(web)
+    before = rss_mib(mesh.control)
+    # More clusters than are kept.
+    p = Pretender(mesh, agent_types).greet()
+    for batch in range(40):
+        p.say(clusters=[{"name": f"{batch}-{i}" + "x" * 900, "has_hosts": True, "hosts": [{"address": "y" * 200}] * 4} for i in range(500)])
+    code, text = p.end()
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED and "clusters" in text
+    p.close()
+    assert {r["proxy"] for r in mesh.rows()} == {"web-1.shop"}
+    # More events than may be told: the rest is counted.
+    p = Pretender(mesh, agent_types).greet()
+    p.say(events=[{"kind": 1, "host": "h" * 400, "reason": "\x1b[31mred\r\n\x07", "time_us": 2**63, "until_us": 2**63}] * 7000)
+    p.say(events=[{"kind": 99, "cluster": "c"}])
+    until(lambda: len(mesh.events(proxy="evil.shop")) > 400, mesh.events, 5)
+    time.sleep(1.1)
+    p.say(events=[{"kind": 2, "cluster": "last"}])
+    found = until(lambda: (e := mesh.events(proxy="evil.shop"))[-1]["cluster"] == "last" and e, "the last event", 5)
+    lost = [e for e in found if e["kind"] == "lost"]
+    assert len(found) < 700 and sum(e["count"] for e in lost) + len([e for e in found if e["kind"] == "ejected"]) >= 7000
+    ejected = next(e for e in found if e["kind"] == "ejected")
+    assert len(ejected["host"]) == 300 and ejected["reason"] == "?[31mred???" and ejected["until"].startswith("9999-")
+    assert "\x1b" not in mesh.outrigger("events")
+    # Questions that are not answered, or with too much, or by nobody who was asked.
+    answers = queue.Queue()
+    for _ in range(12):
+        threading.Thread(target=lambda: answers.put(mesh.api("/api/v1/proxies/evil.shop/admin/stats")), daemon=True).start()
+    first = until(lambda: p.orders.qsize() == 8 and p.orders.get(), "eight questions", 5)
+    p.say(answer={"id": 4711, "body": b"x"})
+    for i in range(40):
+        p.say(answer={"id": first.query.id, "status": 200, "body": bytes(1 << 20)})
+    statuses = sorted(answers.get(timeout=20)[0] for _ in range(12))
+    assert statuses == [502] + [503] * 4 + [504] * 7
+    # Whoever was there before is not disturbed.
+    assert mesh.api("/api/v1/proxies/web-1.shop/admin/ready")[0] in (200, 503) and mesh.row()
+    assert rss_mib(mesh.control) - before < (1000 if "asan" in str(mesh.build) or "tsan" in str(mesh.build) else 80)
+    p.close()
+
+
+def test_who_never_reads_makes_nobody_hold_anything(mesh, agent_types):
+    """A control plane that says nothing, and one that knows no sessions, get no reports."""
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+    calls = []
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, details):
+            calls.append(details.method)
+            if details.method == SESSION:
+                return None
+            return grpc.stream_stream_rpc_method_handler(self.serve, request_deserializer=bytes, response_serializer=bytes)
+
+        def serve(self, requests, context):
+            for _ in requests:
+                pass
+            return iter(())
+    server.add_generic_rpc_handlers((Handler(),))
+    mesh.xds = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        web = mesh.sidecar()
+        until(lambda: SESSION in calls, lambda: (calls, web.log.read_text()), 10)
+        time.sleep(3)
+        assert calls.count(SESSION) == 1, "it asked again"
+        assert web.process.poll() is None
+    finally:
+        server.stop(None)

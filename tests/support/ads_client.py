@@ -23,8 +23,8 @@ MESSAGES = {CDS: cluster_pb2.Cluster, EDS: endpoint_pb2.ClusterLoadAssignment, L
 class Stream:
     """One stream. send() a request, next() the coming response, ack() or nack() it."""
 
-    def __init__(self, address, node="sidecar~10.0.0.9~client.shop~shop.svc.cluster.local", delta=True):
-        self.delta, self.node, self.first = delta, node, True
+    def __init__(self, address, node="sidecar~10.0.0.9~client.shop~shop.svc.cluster.local", delta=True, agent=""):
+        self.delta, self.node, self.first, self.agent = delta, node, True, agent
         self.channel = grpc.insecure_channel(address)
         request = discovery_pb2.DeltaDiscoveryRequest if delta else discovery_pb2.DiscoveryRequest
         response = discovery_pb2.DeltaDiscoveryResponse if delta else discovery_pb2.DiscoveryResponse
@@ -51,7 +51,7 @@ class Stream:
     def send(self, type_url, **fields):
         request = self.request(type_url=type_url, **fields)
         if self.first and self.node is not None:
-            request.node.CopyFrom(base_pb2.Node(id=self.node))
+            request.node.CopyFrom(base_pb2.Node(id=self.node, user_agent_name=self.agent))
         self.first = False
         self.requests.put(request)
 
