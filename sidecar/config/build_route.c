@@ -46,6 +46,9 @@ static bool build_virtual_host(struct route_builder *b, const Envoy__Config__Rou
         return err_set(err, "domains: at least one is required");
     v->attempt_count_in_request = m->include_request_attempt_count;
     v->attempt_count_in_response = m->include_attempt_count_in_response;
+    v->timeout_retry_in_request = m->include_is_timeout_retry_header;
+    v->hedge = route_build_hedge(m->hedge_policy);
+    route_build_buffer_limit(m->per_request_buffer_limit_bytes, &v->buffer_limit_given, &v->buffer_limit_bytes);
     if (m->retry_policy) {
         v->retry = route_build_retry(b, m->retry_policy, err);
         if (!v->retry)

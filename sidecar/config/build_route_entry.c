@@ -4,8 +4,6 @@
 #include "sidecar/base/die.h"
 #include "sidecar/base/log.h"
 
-#include "proto/previous_hosts.pb-c.h"
-
 #include <string.h>
 
 /* ---- Match. ---- */
@@ -87,141 +85,6 @@ static bool build_match(struct route_builder *b, const Envoy__Config__Route__V3_
     if (m->runtime_fraction &&
         !build_fraction(m->runtime_fraction->default_value, &to->fraction_numerator, &to->fraction_denominator, err))
         return err_prefix(err, "runtime_fraction.default_value");
-    return true;
-}
-
-/* ---- Retries and mirrors. ---- */
-
-static const struct {
-    const char *word;
-    uint32_t bit;
-} retry_words[] = {
-    {"5xx", RETRY_5XX},
-    {"gateway-error", RETRY_GATEWAY_ERROR},
-    {"reset", RETRY_RESET},
-    {"reset-before-request", RETRY_RESET_BEFORE_REQUEST},
-    {"connect-failure", RETRY_CONNECT_FAILURE},
-    {"refused-stream", RETRY_REFUSED_STREAM},
-    {"retriable-4xx", RETRY_RETRIABLE_4XX},
-    {"retriable-status-codes", RETRY_RETRIABLE_STATUS_CODES},
-    {"retriable-headers", RETRY_RETRIABLE_HEADERS},
-    {"envoy-ratelimited", RETRY_ENVOY_RATELIMITED},
-    {"http3-post-connect-failure", RETRY_HTTP3_POST_CONNECT_FAILURE},
-    {"cancelled", RETRY_GRPC_CANCELLED},
-    {"deadline-exceeded", RETRY_GRPC_DEADLINE_EXCEEDED},
-    {"internal", RETRY_GRPC_INTERNAL},
-    {"resource-exhausted", RETRY_GRPC_RESOURCE_EXHAUSTED},
-    {"unavailable", RETRY_GRPC_UNAVAILABLE},
-};
-
-/* Envoy passes over words that it does not know; so do we, with a warning that names the word. */
-static uint32_t retry_bits(const char *list)
-{
-    uint32_t bits = 0;
-    struct str rest = str_of(list), word;
-    while (str_next(&rest, ',', &word)) {
-        size_t i = 0;
-        word = str_trim(word);
-        while (i < ARRAY_LEN(retry_words) && !str_eq_c(word, retry_words[i].word))
-            i++;
-        if (i < ARRAY_LEN(retry_words))
-            bits |= retry_words[i].bit;
-        else if (word.n > 0)
-            log_warn(LOG_CONFIG, "retry_on: unknown word \"%.*s\" has no effect", STR_FMT(word));
-    }
-    return bits;
-}
-
-static bool retry_header_matches(struct route_builder *b, Envoy__Config__Route__V3__HeaderMatcher **m, size_t count,
-                                 struct header_match **v_r, unsigned *count_r, const char *path, struct err *err)
-{
-    *v_r = ARENA_ARRAY(b->table->arena, struct header_match, count);
-    *count_r = (unsigned)count;
-    for (size_t i = 0; i < count; i++)
-        if (!build_header_match(m[i], b->table->arena, &b->regexes, &(*v_r)[i], err))
-            return err_prefix(err, "%s[%zu]", path, i);
-    return true;
-}
-
-static bool retry_hosts(const Envoy__Config__Route__V3__RetryPolicy *m, struct retry_policy *p, struct err *err)
-{
-    if (m->host_selection_retry_max_attempts < 0 || m->host_selection_retry_max_attempts > UINT32_MAX)
-        return err_set(err, "host_selection_retry_max_attempts: out of range, got %lld",
-                       (long long)m->host_selection_retry_max_attempts);
-    p->host_selection_attempts =
-        m->host_selection_retry_max_attempts ? (uint32_t)m->host_selection_retry_max_attempts : 1;
-    for (size_t i = 0; i < m->n_retry_host_predicate; i++) {
-        const Google__Protobuf__Any *any = m->retry_host_predicate[i]->typed_config;
-        if (!any || !str_eq_c(build_type_of(any),
-                              envoy__extensions__retry__host__previous_hosts__v3__previous_hosts_predicate__descriptor
-                                  .name))
-            return err_set(err, "retry_host_predicate[%zu]: only previous_hosts is supported, got \"%s\"", i,
-                           m->retry_host_predicate[i]->name);
-        p->avoid_previous_hosts = true;
-    }
-    return true;
-}
-
-static bool retry_backoff(const Envoy__Config__Route__V3__RetryPolicy *m, struct retry_policy *p, struct err *err)
-{
-    p->backoff_base_ms = 25;
-    if (m->retry_back_off) {
-        p->backoff_base_ms = codec_duration_ms(m->retry_back_off->base_interval, 0);
-        if (p->backoff_base_ms == 0)
-            return err_set(err, "retry_back_off.base_interval: is required and greater than 0s");
-    }
-    p->backoff_max_ms = p->backoff_base_ms * 10;
-    if (m->retry_back_off && m->retry_back_off->max_interval) {
-        p->backoff_max_ms = codec_duration_ms(m->retry_back_off->max_interval, 0);
-        if (p->backoff_max_ms < p->backoff_base_ms)
-            return err_set(err, "retry_back_off.max_interval: must not be below base_interval");
-    }
-    return true;
-}
-
-const struct retry_policy *route_build_retry(struct route_builder *b, const Envoy__Config__Route__V3__RetryPolicy *m,
-                                             struct err *err)
-{
-    struct arena *a = b->table->arena;
-    struct retry_policy *p = ARENA_NEW(a, struct retry_policy);
-    p->on = retry_bits(m->retry_on);
-    p->num_retries = value_u32(m->num_retries, 1);
-    p->per_try_timeout_ms = codec_duration_ms(m->per_try_timeout, 0);
-    p->per_try_idle_timeout_ms = codec_duration_ms(m->per_try_idle_timeout, 0);
-    p->status_code_count = (unsigned)m->n_retriable_status_codes;
-    p->status_codes = ARENA_ARRAY(a, uint16_t, p->status_code_count);
-    for (unsigned i = 0; i < p->status_code_count; i++) {
-        if (m->retriable_status_codes[i] < 100 || m->retriable_status_codes[i] > 599) {
-            err_set(err, "retriable_status_codes[%u]: a status of 100 to 599, got %u", i, m->retriable_status_codes[i]);
-            return NULL;
-        }
-        p->status_codes[i] = (uint16_t)m->retriable_status_codes[i];
-    }
-    if (!retry_hosts(m, p, err) || !retry_backoff(m, p, err) ||
-        !retry_header_matches(b, m->retriable_headers, m->n_retriable_headers, &p->retriable_headers,
-                              &p->retriable_header_count, "retriable_headers", err) ||
-        !retry_header_matches(b, m->retriable_request_headers, m->n_retriable_request_headers,
-                              &p->retriable_request_headers, &p->retriable_request_header_count,
-                              "retriable_request_headers", err))
-        return NULL;
-    return p;
-}
-
-bool route_build_mirrors(struct route_builder *b, Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy **m,
-                         size_t count, struct mirror_policy **v_r, unsigned *count_r, struct err *err)
-{
-    *v_r = ARENA_ARRAY(b->table->arena, struct mirror_policy, count);
-    *count_r = (unsigned)count;
-    for (size_t i = 0; i < count; i++) {
-        struct mirror_policy *p = &(*v_r)[i];
-        if (!m[i]->cluster[0])
-            return err_set(err, "request_mirror_policies[%zu].cluster: is required", i);
-        p->cluster = arena_str(b->table->arena, str_of(m[i]->cluster));
-        p->no_host_suffix = m[i]->disable_shadow_host_suffix_append;
-        if (m[i]->runtime_fraction && !build_fraction(m[i]->runtime_fraction->default_value, &p->fraction_numerator,
-                                                      &p->fraction_denominator, err))
-            return err_prefix(err, "request_mirror_policies[%zu].runtime_fraction.default_value", i);
-    }
     return true;
 }
 
@@ -441,6 +304,7 @@ static bool build_forward(struct route_builder *b, const Envoy__Config__Route__V
         return false;
     build_timeouts(m, f);
     f->high_priority = m->priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH;
+    f->hedge = route_build_hedge(m->hedge_policy);
     if (m->retry_policy) {
         f->retry = route_build_retry(b, m->retry_policy, err);
         if (!f->retry)
@@ -546,6 +410,7 @@ bool route_build_entry(struct route_builder *b, const Envoy__Config__Route__V3__
     r->stat_prefix = arena_str(a, str_of(m->stat_prefix));
     if (m->decorator)
         r->decorator = arena_str(a, str_of(m->decorator->operation));
+    route_build_buffer_limit(m->per_request_buffer_limit_bytes, &r->buffer_limit_given, &r->buffer_limit_bytes);
     if (!build_match(b, m->match, &r->match, err))
         return err_prefix(err, "match");
     struct route_filter_entry *entries = ROUTE_FILTER_ENTRIES(b->scratch, m);

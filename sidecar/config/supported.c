@@ -126,10 +126,13 @@ static const struct {
     {"envoy.config.route.v3.VirtualHost",
      "name domains routes request_headers_to_add response_headers_to_add response_headers_to_remove "
      "request_headers_to_remove include_request_attempt_count include_attempt_count_in_response retry_policy "
-     "typed_per_filter_config request_mirror_policies"},
+     "typed_per_filter_config request_mirror_policies hedge_policy include_is_timeout_retry_header "
+     "per_request_buffer_limit_bytes"},
+    {"envoy.config.route.v3.HedgePolicy", "hedge_on_per_try_timeout"},
     {"envoy.config.route.v3.Route",
      "match route redirect direct_response non_forwarding_action decorator request_headers_to_add "
-     "response_headers_to_add response_headers_to_remove request_headers_to_remove typed_per_filter_config name"},
+     "response_headers_to_add response_headers_to_remove request_headers_to_remove typed_per_filter_config name "
+     "per_request_buffer_limit_bytes"},
     {"envoy.config.route.v3.RouteMatch",
      "prefix path safe_regex connect_matcher path_separated_prefix case_sensitive headers query_parameters grpc "
      "runtime_fraction"},
@@ -141,7 +144,7 @@ static const struct {
      "cluster cluster_header weighted_clusters metadata_match prefix_rewrite host_rewrite_literal auto_host_rewrite "
      "host_rewrite_header timeout retry_policy priority hash_policy cluster_not_found_response_code max_grpc_timeout "
      "idle_timeout upgrade_configs grpc_timeout_offset request_mirror_policies regex_rewrite max_stream_duration "
-     "append_x_forwarded_host"},
+     "append_x_forwarded_host hedge_policy"},
     {"envoy.config.route.v3.RouteAction.MaxStreamDuration", "max_stream_duration grpc_timeout_header_max"},
     {"envoy.config.route.v3.RouteAction.RequestMirrorPolicy", "cluster runtime_fraction disable_shadow_host_suffix_append"},
     {"envoy.config.route.v3.RouteAction.UpgradeConfig", "upgrade_type enabled"},
@@ -157,7 +160,9 @@ static const struct {
      "typed_per_filter_config host_rewrite_literal"},
     {"envoy.config.route.v3.RetryPolicy",
      "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts "
-     "retriable_status_codes retry_back_off retriable_headers retriable_request_headers"},
+     "retriable_status_codes retry_back_off retriable_headers retriable_request_headers rate_limited_retry_back_off"},
+    {"envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff", "*"},
+    {"envoy.config.route.v3.RetryPolicy.ResetHeader", "*"},
     {"envoy.config.route.v3.RetryPolicy.RetryHostPredicate", "*"},
     {"envoy.config.route.v3.RetryPolicy.RetryBackOff", "*"},
     {"envoy.config.route.v3.RedirectAction", "*"},

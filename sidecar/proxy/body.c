@@ -5,7 +5,7 @@
 
 void body_init(struct body *b, size_t limit, bool keep)
 {
-    *b = (struct body){.limit = limit, .keep = keep};
+    *b = (struct body){.limit = limit, .keep_limit = limit, .keep = keep};
 }
 
 void body_fini(struct body *b)
@@ -21,6 +21,11 @@ bool body_add(struct body *b, const void *data, size_t n, bool sent)
     }
     buf_append(&b->data, data, n);
     return buf_len(&b->data) <= b->limit;
+}
+
+bool body_is_too_long(const struct body *b)
+{
+    return b->keep && buf_len(&b->data) > b->keep_limit;
 }
 
 void body_drop(struct body *b)

@@ -131,6 +131,21 @@ static void choose_retries(struct exchange *x)
     x->tried = ARENA_ARRAY(x->arena, struct host *, x->tried_cap + 1);
 }
 
+static bool hedges(const struct exchange *x)
+{
+    enum hedge of_route = x->choice.route->forward.hedge;
+    if (x->overrides.has_hedge)
+        return x->overrides.hedge;
+    return (of_route != HEDGE_UNSET ? of_route : x->choice.vhost->hedge) == HEDGE_ON_PER_TRY_TIMEOUT;
+}
+
+static size_t keep_limit(const struct exchange *x)
+{
+    if (x->choice.route->buffer_limit_given)
+        return x->choice.route->buffer_limit_bytes;
+    return x->choice.vhost->buffer_limit_given ? x->choice.vhost->buffer_limit_bytes : x->body.limit;
+}
+
 /* The whole request is here: mirrors get theirs. */
 static void send_mirrors(struct exchange *x)
 {
@@ -163,8 +178,10 @@ static void exchange_start(struct exchange *x)
     choose_hash(x);
     overrides_take(&x->overrides, x->request, x->hcm->respect_expected_timeout, x->arena);
     choose_retries(x);
+    x->hedge_on_timeout = hedges(x);
     deadlines_choose(x);
     mirror_choose(&x->choice, &x->proxy->rng, x->arena, &x->mirrors);
+    x->body.keep_limit = keep_limit(x);
     x->body.keep = (x->retry.on != 0 && x->retry.remaining > 0) || x->mirrors.count > 0;
     request_head_finish(x);
     exchange_set_state(x, EXCHANGE_TRYING);
@@ -194,14 +211,24 @@ static void pause_for_body(struct exchange *x)
     stream_read_pause(x->down);
 }
 
+/* There is no stream to send it on. */
+static void hold_body(struct exchange *x, const uint8_t *data, size_t n)
+{
+    bool has_room = body_add(&x->body, data, n, false);
+    if (body_is_too_long(&x->body))
+        attempt_on_long_body(x);
+    if (!has_room && !x->is_answering)
+        pause_for_body(x);
+}
+
 static void on_filtered_data(void *ctx, const uint8_t *data, size_t n, bool end)
 {
     struct exchange *x = ctx;
     x->body.ended = end;
     if (attempt_has_stream(x))
         attempt_on_body(x, data, n, end);
-    else if (!x->is_answering && !body_add(&x->body, data, n, false))
-        pause_for_body(x);
+    else if (!x->is_answering)
+        hold_body(x, data, n);
     if (end)
         send_mirrors(x);
 }
@@ -498,6 +525,7 @@ void exchange_open(struct downstream *d, struct stream *s)
     x->info.requested_server_name = d->server_name;
     x->info.connection_id = d->connection_id;
     body_init(&x->body, d->chain->listener->buffer_limit_bytes, false);
+    list_init(&x->hedged);
     x->request = ARENA_NEW(a, struct http_request);
     http_request_init(x->request, a);
     x->info.protocol = http_version_name(codec_version(stream_codec(s)));

@@ -65,6 +65,10 @@ struct exchange {
     struct host **tried; /* each referenced */
     unsigned tried_count, tried_cap;
     struct attempt *attempt; /* under way; NULL: none, or waiting for the back-off */
+    struct list hedged;      /* attempts beside it that took too long but may still answer */
+    bool hedge_on_timeout;
+    bool retry_is_asked_for;   /* the host of the last attempt said when to try again */
+    bool retry_is_for_timeout; /* the retry that is due follows a per-try timeout */
 
     uint64_t route_timeout_ms, per_try_timeout_ms, per_try_idle_ms, idle_timeout_ms; /* 0: none */
     bool has_grpc_deadline; /* the longest duration is the caller's own */
@@ -97,12 +101,14 @@ void request_head_set_timeout(struct exchange *x);
 
 /* ---- attempt.c ---- */
 void attempt_start(struct exchange *x);
-/* Ends the one under way, if any, without a verdict on it. */
+/* Ends those under way, and the back-off, without a verdict on them. */
 void attempt_cancel(struct exchange *x, enum stream_reset reason);
 void attempt_on_body(struct exchange *x, const uint8_t *data, size_t n, bool end);
 void attempt_on_trailers(struct exchange *x);
 void attempt_down_above_high(struct exchange *x);
 void attempt_down_below_low(struct exchange *x);
+/* The body is longer than what may be kept: no retries and mirrors; 507 while there is nobody to send it to. */
+void attempt_on_long_body(struct exchange *x);
 /* The route timeout fired while it was under way. */
 void attempt_on_route_timeout(struct exchange *x);
 bool attempt_has_stream(const struct exchange *x);
@@ -128,6 +134,7 @@ void report_reply_send(struct exchange *x, struct http_response *r, struct str b
 void report_local_reply(struct exchange *x, unsigned status, struct str body, const char *details);
 void report_filter_reply(struct exchange *x, const struct filter_reply *reply);
 /* The reply for an attempt that ended without a response head. */
+unsigned report_failure_code(enum stream_reset reason);
 void report_failure(struct exchange *x, enum stream_reset reason, const char *transport_failure);
 /* drop_overloads of the endpoints: 503 DO, or UDO where all requests are dropped. */
 void report_drop_overload(struct exchange *x, bool is_unconditional);

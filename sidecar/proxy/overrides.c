@@ -83,7 +83,9 @@ void overrides_take(struct overrides *o, struct http_request *request, bool expe
     take_names(o, request, arena);
     o->timeout_is_no_content =
         take(request, STR("x-envoy-upstream-rq-timeout-alt-response")).p != NULL;
-    take(request, STR("x-envoy-hedge-on-per-try-timeout"));
+    struct str hedge = take(request, STR("x-envoy-hedge-on-per-try-timeout"));
+    o->has_hedge = str_eq(hedge, STR("true")) || str_eq(hedge, STR("false"));
+    o->hedge = str_eq(hedge, STR("true"));
 }
 
 static void add_codes(struct retry_policy *p, const struct overrides *o, struct arena *arena)

@@ -15,6 +15,7 @@ struct overrides {
     unsigned code_count;
     struct header_match *headers; /* names whose presence in an answer asks for a retry */
     unsigned header_count;
+    bool has_hedge, hedge; /* on the per-try timeout */
     bool timeout_is_no_content; /* a route timeout answers 204 */
 };
 

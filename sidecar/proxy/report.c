@@ -104,9 +104,14 @@ static enum response_flag flag_of(enum stream_reset reason)
     }
 }
 
+unsigned report_failure_code(enum stream_reset reason)
+{
+    return reason == RESET_PROTOCOL_ERROR ? 502 : 503;
+}
+
 void report_failure(struct exchange *x, enum stream_reset reason, const char *transport_failure)
 {
-    unsigned status = reason == RESET_PROTOCOL_ERROR ? 502 : 503;
+    unsigned status = report_failure_code(reason);
     if (x->is_answering)
         return;
     stream_info_flag(&x->info, flag_of(reason));

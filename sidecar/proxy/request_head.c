@@ -238,7 +238,7 @@ bool request_head_prepare(struct exchange *x)
 /* What is left of the answer's time, or the time of one try if that is less; 0: no bound. */
 static uint64_t expected_ms(const struct exchange *x)
 {
-    uint64_t ms = x->per_try_timeout_ms > 0 ? x->per_try_timeout_ms : x->route_timeout_ms;
+    uint64_t ms = x->per_try_timeout_ms > 0 && !x->hedge_on_timeout ? x->per_try_timeout_ms : x->route_timeout_ms;
     if (x->route_timeout_ms == 0)
         return ms;
     uint64_t elapsed_ms =

@@ -102,6 +102,8 @@ bool retry_wants(const struct retry *r, const struct retry_facts *f)
         return r->on & (any_failure | unsent | RETRY_CONNECT_FAILURE);
     case RETRY_EVENT_OVERFLOW:
         return false;
+    case RETRY_EVENT_HEDGE:
+        return true;
     }
     die("unknown retry event %d", (int)f->event);
 }
@@ -126,6 +128,26 @@ uint64_t retry_delay_ms(struct retry *r, uint64_t random)
 {
     assert(r->permit.breaker);
     return backoff_next_ms(&r->backoff, random);
+}
+
+bool retry_reset_ms(struct str value, bool is_timestamp, uint64_t now_s, uint64_t max_ms, uint64_t *ms_r)
+{
+    uint64_t seconds;
+    if (!str_to_u64(value, &seconds))
+        return false;
+    if (is_timestamp && seconds <= now_s)
+        return false;
+    if (is_timestamp)
+        seconds -= now_s;
+    if (seconds > max_ms / 1000)
+        return false;
+    *ms_r = seconds * 1000;
+    return true;
+}
+
+uint64_t retry_reset_delay_ms(uint64_t interval_ms, uint64_t random)
+{
+    return interval_ms < 2 ? interval_ms : interval_ms + random % (interval_ms / 2);
 }
 
 void retry_end(struct retry *r)

@@ -40,6 +40,7 @@ enum retry_event {
     RETRY_EVENT_REFUSED_STREAM,  /* HTTP/2 REFUSED_STREAM */
     RETRY_EVENT_CONNECT_FAILURE, /* no connection: refused, unreachable, timed out */
     RETRY_EVENT_OVERFLOW,        /* our own limits: never retried */
+    RETRY_EVENT_HEDGE, /* it takes too long and goes on beside the next: no words are asked */
 };
 
 struct retry_facts {
@@ -49,6 +50,7 @@ struct retry_facts {
     bool ratelimited;     /* it bears x-envoy-ratelimited */
     bool matches_headers; /* one of the policy's retriable_headers matches it */
     bool request_started; /* some of the request went out */
+    bool is_timeout;      /* it took longer than one try may: only told to the next host */
 };
 
 /* The retries of one request. Zeroed: none are made. */
@@ -78,6 +80,16 @@ enum retry_verdict retry_decide(struct retry *r, const struct retry_facts *facts
 bool retry_wants(const struct retry *r, const struct retry_facts *facts);
 /* After YES: how long to wait. random: any 64 bits. */
 uint64_t retry_delay_ms(struct retry *r, uint64_t random);
+
+/* A header in which a host says when to come back. */
+struct retry_reset_header {
+    struct str name;   /* lower case */
+    bool is_timestamp; /* seconds since 1970; else seconds from now */
+};
+/* What such a header's value asks for; false: nothing that makes sense, or more than max_ms. */
+bool retry_reset_ms(struct str value, bool is_timestamp, uint64_t now_s, uint64_t max_ms, uint64_t *ms_r);
+/* After YES, where the host asked for interval_ms: that, or up to half more. */
+uint64_t retry_reset_delay_ms(uint64_t interval_ms, uint64_t random);
 /* No more retries: gives the permit back. Fine at any time. */
 void retry_end(struct retry *r);
 

@@ -102,7 +102,13 @@ struct retry_policy {
     struct header_match *retriable_headers, *retriable_request_headers;
     unsigned retriable_header_count, retriable_request_header_count;
     uint64_t backoff_base_ms, backoff_max_ms; /* 25 and 250 by default */
+    struct retry_reset_header *resets; /* rate_limited_retry_back_off; none: 0 */
+    unsigned reset_count;
+    uint64_t reset_max_ms; /* what says more is not believed */
 };
+
+/* hedge_policy: whether a try that takes too long stays beside the one that follows. */
+enum hedge { HEDGE_UNSET, HEDGE_OFF, HEDGE_ON_PER_TRY_TIMEOUT };
 
 /* Says whether a request is mirrored; several per route. */
 struct mirror_policy {
@@ -154,6 +160,7 @@ struct route_forward {
     uint64_t grpc_timeout_header_max_ms;
 
     const struct retry_policy *retry; /* NULL: the virtual host's, or none */
+    enum hedge hedge;                 /* unset: the virtual host's */
     struct hash_policy *hash;
     unsigned hash_count;
     struct mirror_policy *mirrors;
@@ -192,6 +199,8 @@ struct route {
     struct str decorator; /* span operation; empty: none */
     void **filter_configs; /* by filter index; NULL: none */
     struct str stat_prefix;
+    bool buffer_limit_given; /* per_request_buffer_limit_bytes; not given: the virtual host's */
+    uint32_t buffer_limit_bytes;
     const struct virtual_host *vhost;
 };
 
@@ -203,7 +212,10 @@ struct virtual_host {
     const struct retry_policy *retry; /* NULL: none */
     struct mirror_policy *mirrors;
     unsigned mirror_count;
-    bool attempt_count_in_request, attempt_count_in_response;
+    bool attempt_count_in_request, attempt_count_in_response, timeout_retry_in_request;
+    enum hedge hedge;
+    bool buffer_limit_given;
+    uint32_t buffer_limit_bytes;
     void **filter_configs;
 };
 

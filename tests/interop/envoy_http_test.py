@@ -14,10 +14,6 @@ FAULT = TYPE + "envoy.extensions.filters.http.fault.v3.HTTPFault"
 CORS = TYPE + "envoy.extensions.filters.http.cors.v3."
 
 
-def retry(on, n=2, **more):
-    return dict({"retry_on": on, "num_retries": n, "retry_back_off": {"base_interval": "0.005s"}}, **more)
-
-
 def r(prefix, cluster="up", route=None, **fields):
     """A route."""
     route = route or {}
@@ -32,32 +28,13 @@ def edit(key, value, action="APPEND_IF_EXISTS_OR_ADD"):
 
 ROUTES = [
     r("/dead", "dead"),
-    r("/deadretry", "dead", {"retry_policy": retry("connect-failure")}),
     r("/none", "none"),
     r("/nocluster", "missing"),
     r("/nocluster404", "missing", {"cluster_not_found_response_code": "NOT_FOUND"}),
     r("/byheader", route={"cluster_header": "x-cluster"}),
     r("/t300", route={"timeout": "0.3s"}),
     r("/t0", route={"timeout": "0s"}),
-    r("/pertry", route={"timeout": "2s", "retry_policy": retry("5xx", 1, per_try_timeout="0.2s")}),
-    r("/pertrynoretry", route={"timeout": "2s", "retry_policy": retry("retriable-4xx", 1, per_try_timeout="0.2s")}),
-    r("/r5xx", route={"retry_policy": retry("5xx")}),
-    r("/rgw", route={"retry_policy": retry("gateway-error", 1)}),
-    r("/rreset", route={"retry_policy": retry("reset", 1)}),
-    r("/rbefore", route={"retry_policy": retry("reset-before-request", 1)}),
-    r("/rconnect", route={"retry_policy": retry("connect-failure,refused-stream", 1)}),
-    r("/rcodes", route={"retry_policy": retry("retriable-status-codes", 1, retriable_status_codes=[418])}),
-    r("/rheaders", route={"retry_policy": retry("retriable-headers", 1,
-                                                 retriable_headers=[{"name": "x-up", "string_match": {"exact": "yes"}}])}),
-    r("/rgrpc", route={"retry_policy": retry("unavailable", 1)}),
-    r("/rzero", route={"retry_policy": retry("5xx", 0)}),
-    r("/ristio", route={"retry_policy": retry(
-        "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes", 2,
-        retriable_status_codes=[503], host_selection_retry_max_attempts="5",
-        retry_host_predicate=[{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {
-            "@type": TYPE + "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}])}),
     r("/overflow", "overflow"),
-    r("/noretries", "noretries", {"retry_policy": retry("5xx")}),
     r("/idle", route={"idle_timeout": "0.3s", "timeout": "0s"}),
     r("/duration", route={"max_stream_duration": {"max_stream_duration": "0.3s"}, "timeout": "0s"}),
     r("/grpcmax", route={"max_stream_duration": {"grpc_timeout_header_max": "0s"}, "timeout": "0s"}),
@@ -116,7 +93,6 @@ LISTENERS = {
     "named": {"server_name": "me", "via": "1.1 me", "server_header_transformation": "APPEND_IF_ABSENT"},
     "through": {"server_header_transformation": "PASS_THROUGH"},
     "quiet": {"http_filters": [dict(ROUTER, typed_config=dict(ROUTER["typed_config"], suppress_envoy_headers=True))]},
-    "counting": {"_vhost": {"include_request_attempt_count": True, "include_attempt_count_in_response": True}},
     "timed": {"stream_idle_timeout": "0.3s", "request_timeout": "0.5s"},
     "short": {"common_http_protocol_options": {"max_stream_duration": "0.3s"}},
     "upgrades": {"upgrade_configs": [{"upgrade_type": "websocket"}]},
@@ -145,7 +121,6 @@ def configuration(upstream, dead):
         clusters = [
             cluster("up", upstream.port), cluster("dead", dead), cluster("none"),
             cluster("overflow", upstream.port, circuit_breakers={"thresholds": [limits]}),
-            cluster("noretries", upstream.port, circuit_breakers={"thresholds": [{"max_retries": 0}]}),
             cluster("duration", upstream.port, typed_extension_protocol_options=http_options(
                 common_http_protocol_options={"max_stream_duration": "0.3s"},
                 explicit_http_config={"http_protocol_options": {}})),
@@ -246,29 +221,6 @@ CASES = [
     ("longest stream of the route", "plain", rq("/duration/hang")),
     ("longest stream of the cluster", "plain", rq("/clusterduration/hang")),
     ("a gRPC deadline", "plain", rq("/grpcmax/hang", "grpc-timeout: 200m", *GRPC, method="POST")),
-    # Retries.
-    ("5xx until it works", "counting", rq("/r5xx/flaky/2/503")),
-    ("5xx to the end", "counting", rq("/r5xx/status/503")),
-    ("5xx of a reset, to the end", "counting", rq("/r5xx/fin")),
-    ("5xx of a POST keeps its body", "counting", rq("/r5xx/flaky/1/503", method="POST", body=b"again")),
-    ("gateway-error leaves 500", "counting", rq("/rgw/status/500")),
-    ("gateway-error takes 502", "counting", rq("/rgw/flaky/1/502")),
-    ("reset takes a FIN", "counting", rq("/rreset/flaky/1/fin")),
-    ("reset leaves 503", "counting", rq("/rreset/status/503")),
-    ("reset-before-request leaves a FIN", "counting", rq("/rbefore/fin")),
-    ("connect-failure leaves a FIN", "counting", rq("/rconnect/fin")),
-    ("connect-failure to the end", "counting", rq("/deadretry")),
-    ("listed codes", "counting", rq("/rcodes/flaky/1/418")),
-    ("codes that are not listed", "counting", rq("/rcodes/status/503")),
-    ("a header may ask for it", "counting", rq("/rheaders/ok")),
-    ("grpc-status in the head", "counting", rq("/rgrpc/grpc14", *GRPC, method="POST")),
-    ("none left from the start", "counting", rq("/rzero/status/503")),
-    ("Istio's default", "counting", rq("/ristio/flaky/1/503")),
-    ("rate-limited answers stay", "counting", rq("/r5xx/ratelimited")),
-    ("no room for retries", "counting", rq("/noretries/status/503")),
-    ("per-try timeout, twice", "counting", rq("/pertry/hang")),
-    ("per-try timeout, not retried", "counting", rq("/pertrynoretry/hang")),
-    ("retried without counts", "plain", rq("/r5xx/flaky/1/503")),
     # What the head becomes.
     ("Envoy's headers from outside", "plain", rq("/ok", *XE)),
     ("Envoy's headers at the edge", "edge", rq("/ok", *XE)),

@@ -114,9 +114,14 @@ class Upstream:
         line, headers = head
         path = line.split(" ")[1]
         words = path.split("?")[0].strip("/").split("/")
-        do = next((w for w in words if w in self.ACTIONS), "ok")
+        do = next((w for w in words if w in self.ACTIONS or w == "early503"), "ok")
         get = dict(h for h in headers).get
         case = get("x-case", "")
+        if do == "early503":
+            with self.lock:
+                self.seen.append((case, line, headers, b"", []))
+            c.sendall(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")
+            return False
         if do == "early":
             c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly")
             time.sleep(0.3)
@@ -167,10 +172,48 @@ class Upstream:
             return self.status(c, words, headers, case)
         return self.after(c, ["after", words[words.index("busy") + 1]], headers, case)
 
+    def first(self, c, words, headers, case):
+        """/first/500/fin: the first try answers after 500 ms, later ones fail."""
+        at = words.index("first")
+        if self.next_try(case) == 1:
+            return self.after(c, ["after", words[at + 1]], headers, case)
+        return self.do(c, words[at + 2], headers, case)
+
+    def firstfails(self, c, words, headers, case):
+        """/firstfails/400/503: the first try fails after 400 ms, later ones at once."""
+        at = words.index("firstfails")
+        if self.next_try(case) == 1:
+            time.sleep(int(words[at + 1]) / 1000)
+        return self.do(c, words[at + 2], headers, case)
+
+    def do(self, c, what, headers, case):
+        """A code, or an action by its name."""
+        return self.status(c, ["status", what], headers, case) if what.isdigit() else getattr(self, what)(c, [what], headers, case)
+
     def slow(self, c, words, headers, case):
+        """/slow/700: the rest of the body after 700 ms; without a number the connection ends after 3 s."""
         c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nfir")
+        at = words.index("slow")
+        if at + 1 < len(words) and words[at + 1].isdigit():
+            time.sleep(int(words[at + 1]) / 1000)
+            c.sendall(b"st!")
+            return True
         time.sleep(3)
         return False
+
+    def retryafter(self, c, words, headers, case):
+        """/retryafter/1: the first try fails and says when to come back."""
+        if self.next_try(case) > 1:
+            return self.ok(c, words, headers, case)
+        c.sendall(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nretry-after: %s\r\n\r\n" % words[-1].encode())
+        return True
+
+    def resetat(self, c, words, headers, case):
+        """/resetat/2: the same, by the clock."""
+        if self.next_try(case) > 1:
+            return self.ok(c, words, headers, case)
+        c.sendall(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nx-reset: %d\r\n\r\n" % (int(time.time()) + int(words[-1])))
+        return True
 
     def cut(self, c, words, headers, case):
         c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
@@ -219,17 +262,36 @@ class Upstream:
         c.sendall(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nx-envoy-ratelimited: true\r\n\r\n")
         return True
 
-    def grpc14(self, c, words, headers, case):
-        c.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 14\r\ncontent-length: 0\r\n\r\n")
+    def grpc(self, c, code):
+        c.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: %d\r\ncontent-length: 0\r\n\r\n" % code)
         return True
+
+    def grpc1(self, c, *rest):
+        return self.grpc(c, 1)
+
+    def grpc4(self, c, *rest):
+        return self.grpc(c, 4)
+
+    def grpc8(self, c, *rest):
+        return self.grpc(c, 8)
+
+    def grpc13(self, c, *rest):
+        return self.grpc(c, 13)
+
+    def grpc14(self, c, *rest):
+        return self.grpc(c, 14)
 
     def flaky(self, c, words, headers, case):
         """/flaky/2/503: the first two tries fail."""
         at = words.index("flaky")
         if self.next_try(case) > int(words[at + 1]):
             return self.ok(c, words, headers, case)
-        return getattr(self, words[at + 2])(c, words, headers, case) if not words[at + 2].isdigit() \
+        return getattr(self, words[at + 2])(c, words[at + 2:], headers, case) if not words[at + 2].isdigit() \
             else self.status(c, ["status", words[at + 2]], headers, case)
+
+    def upgradelater(self, c, words, headers, case):
+        """The first try fails."""
+        return self.status(c, words, headers, case) if self.next_try(case) == 1 else self.upgrade(c, words, headers, case)
 
     def upgrade(self, c, words, headers, case):
         c.sendall(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nhello")
@@ -240,7 +302,7 @@ class Upstream:
             c.sendall(data.upper())
 
     ACTIONS = {name: value for name, value in list(locals().items())
-               if callable(value) and name not in ("__init__", "listen", "another", "accept", "serve", "next_try", "answer")}
+               if callable(value) and name not in ("__init__", "listen", "another", "accept", "serve", "next_try", "answer", "do", "grpc")}
 
 
 def read_head(f):

@@ -186,7 +186,14 @@ cases("vhost", [
     ("a header format with an unknown operator", {"request_headers_to_add": [
         {"header": {"key": "x-a", "value": "%NO_SUCH%"}}]}),
     ("a retry policy", {"retry_policy": {"retry_on": "5xx,connect-failure", "num_retries": 2}}),
-    ("a hedge policy", {"hedge_policy": {"hedge_on_per_try_timeout": True}}, "hedge_policy"),
+    ("a hedge policy", {"hedge_policy": {"hedge_on_per_try_timeout": True}}),
+    ("a limit of what is kept", {"per_request_buffer_limit_bytes": 1000}),
+    ("a limit of what is kept that is negative", {"per_request_buffer_limit_bytes": -1}),
+    ("rate-limited retries without a header", {"retry_policy": {"retry_on": "5xx", "rate_limited_retry_back_off": {}}}),
+    ("rate-limited retries with a header of no name", {"retry_policy": {"retry_on": "5xx", "rate_limited_retry_back_off": {
+        "reset_headers": [{"name": ""}]}}}),
+    ("rate-limited retries within nothing", {"retry_policy": {"retry_on": "5xx", "rate_limited_retry_back_off": {
+        "reset_headers": [{"name": "a"}], "max_interval": "0s"}}}),
 ])
 
 cases("route", [
@@ -247,6 +254,9 @@ cases("cluster", [
         "minimum_ring_size": 2048, "maximum_ring_size": 1024}}),
     ("least request with one choice", {"lb_policy": "LEAST_REQUEST", "least_request_lb_config": {"choice_count": 1}}),
     ("circuit breakers", {"circuit_breakers": {"thresholds": [{"max_connections": 1, "max_retries": 0}]}}),
+    ("a retry budget", {"circuit_breakers": {"thresholds": [{"retry_budget": {"budget_percent": {"value": 100}}}]}}),
+    ("a retry budget above 100 %", {"circuit_breakers": {"thresholds": [{"retry_budget": {"budget_percent": {"value": 101}}}]}}),
+    ("a host's limit of connections", {"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}}),
     ("outlier detection", {"outlier_detection": {"consecutive_5xx": 2, "max_ejection_percent": 100}}),
     ("an ejection percentage above 100", {"outlier_detection": {"max_ejection_percent": 101}}),
     ("a base ejection time above the longest", {"outlier_detection": {"base_ejection_time": "9s", "max_ejection_time": "8s"}}),

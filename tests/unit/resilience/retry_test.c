@@ -30,6 +30,7 @@ static const struct want_case {
     {"5xx takes 500", "5xx", RESPONSE(500), true},
     {"5xx takes 599", "5xx", RESPONSE(599), true},
     {"5xx leaves 429", "5xx", RESPONSE(429), false},
+    {"a hedge asks for no words", "retriable-4xx", FAILED(RETRY_EVENT_HEDGE, true), true},
     {"5xx takes a reset", "5xx", FAILED(RETRY_EVENT_RESET, true), true},
     {"5xx takes a refused connection", "5xx", FAILED(RETRY_EVENT_CONNECT_FAILURE, false), true},
     {"nothing takes our own overflow", "5xx,reset,connect-failure,reset-before-request",
@@ -174,9 +175,50 @@ static void without_retries_left_the_limit_is_named(void **state)
     retry_end(&none);
 }
 
+static const struct reset_case {
+    const char *name, *value;
+    bool is_timestamp, ok;
+    uint64_t ms;
+} reset_cases[] = {
+    {"seconds", "2", false, true, 2000},
+    {"none at all", "0", false, true, 0},
+    {"as many as are believed", "300", false, true, 300000},
+    {"more than is believed", "301", false, false, 0},
+    {"more than fits", "18446744073709551615", false, false, 0},
+    {"a word", "soon", false, false, 0},
+    {"below zero", "-1", false, false, 0},
+    {"nothing", "", false, false, 0},
+    {"a moment to come", "1010", true, true, 10000},
+    {"now", "1000", true, false, 0},
+    {"a moment gone", "10", true, false, 0},
+    {"a moment too far off", "1301", true, false, 0},
+};
+
+static void hosts_may_say_when(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(reset_cases); i++) {
+        const struct reset_case *c = &reset_cases[i];
+        uint64_t ms = 0;
+        if (retry_reset_ms(str_of(c->value), c->is_timestamp, 1000, 300000, &ms) != c->ok || ms != c->ms)
+            fail_msg("%s: %llu", c->name, (unsigned long long)ms);
+    }
+}
+
+static void what_a_host_asked_for_grows_by_half_at_most(void **state)
+{
+    (void)state;
+    assert_int_equal(retry_reset_delay_ms(0, 12345), 0);
+    assert_int_equal(retry_reset_delay_ms(1000, 0), 1000);
+    assert_int_equal(retry_reset_delay_ms(1000, 499), 1499);
+    assert_int_equal(retry_reset_delay_ms(1000, 500), 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hosts_may_say_when),
+        cmocka_unit_test(what_a_host_asked_for_grows_by_half_at_most),
         cmocka_unit_test(words_want_what_envoys_do),
         cmocka_unit_test(every_word_has_a_bit_of_its_own),
         cmocka_unit_test(retries_end_with_num_retries),
