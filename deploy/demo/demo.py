@@ -114,8 +114,18 @@ def last_report(run):
         return None
 
 
+def ejections(node):
+    """By IP: which pods' sidecars call it no more, and until when."""
+    done = Mesh(node).outrigger("breakers", "-o", "json")
+    found = {}
+    for row in json.loads(done["out"]) if done["code"] == 0 else []:
+        if row["state"] == "ejected":
+            found.setdefault(row["host"].rpartition(":")[0], []).append(f"{row['proxy'].partition('.')[0]} until {row['until'][11:19]}")
+    return found
+
+
 def paint(run, node):
-    report = last_report(run)
+    report, ejected = last_report(run), ejections(node)
     lines = [f"Outrigger demo   {time.strftime('%H:%M:%S')}   {run}", ""]
     if report and report["sent"]:
         bad = sum(n for code, n in report["codes"].items() if code != "200")
@@ -123,11 +133,12 @@ def paint(run, node):
                      f"p99 {report['p99_ms']:7.1f} ms   {' '.join(f'{c}:{n}' for c, n in report['codes'].items())}")
     else:
         lines.append("visitor -> webapp   no report yet")
-    lines += ["", f"{'POD':30} {'IP':12} {'READY':6} {'RESTARTS':9} CONTAINERS"]
+    lines += ["", f"{'POD':30} {'IP':12} {'READY':6} {'RESTARTS':9} {'CONTAINERS':24} EJECTED BY"]
     for pod in sorted(node.list(timeout_s=5), key=lambda p: p["pod"]):
         containers = " ".join(f"{c['name']}{'' if c['ready'] else ' (not ready)'}" for c in pod["containers"])
         lines.append(f"{pod['pod'].removeprefix('default.'):30} {pod['ip']:12} {'yes' if pod['ready'] else 'NO':6} "
-                     f"{sum(c['restarts'] for c in pod['containers']):<9} {pod['fault'] or containers}")
+                     f"{sum(c['restarts'] for c in pod['containers']):<9} {pod['fault'] or containers:24} "
+                     f"{', '.join(ejected.get(pod['ip'], []))}".rstrip())
     return lines + ["", "Ctrl-C leaves this view; the demo goes on. deploy/demo.sh --down ends it."]
 
 

@@ -48,17 +48,22 @@ def cascade(mesh):
     visits = mesh.visits = Visits(mesh)
     mesh.knobs(RISKY, latency_ms=2000, error_rate=0.5)
     [worst] = until_seconds([visits.map], 2, lambda s: errors(s) >= 0.2 and p99(s) > 10 * visits.calm_ms, 15, "the cascade")
-    gateway, risky = mesh.counters("api-gateway-1"), mesh.counters(RISKY)
-    hanging = risky["active"] + risky["waiting"]
-    must(gateway["active"] == PLACES, f"api-gateway serves {gateway['active']} requests, not {PLACES}")
-    must(hanging > PLACES // 2, f"only {hanging} of these hang on {RISKY}")
+    taken, hanging = until_value(lambda: places(mesh), 3, f"all places of api-gateway taken, most of them by calls that hang on {RISKY}")
     return (f"/map: {errors(worst):.0%} errors, p99 {visits.calm_ms:.0f} -> {p99(worst):.0f} ms; of api-gateway's {PLACES} places "
-            f"{gateway['active']} are taken, {hanging} by calls that hang on {RISKY}")
+            f"{taken} are taken, {hanging} by calls that hang on {RISKY}")
+
+
+def places(mesh):
+    """How many places of api-gateway are taken and how many calls hang on the failing pod; None: it has some left."""
+    risky = mesh.counters(RISKY)
+    taken, hanging = mesh.counters("api-gateway-1")["active"], risky["active"] + risky["waiting"]
+    return (taken, hanging) if taken == PLACES and hanging > PLACES // 2 else None
 
 
 def breakers(mesh):
     """ejection, limits and a timeout end it, and the failing pod is left alone until it is well"""
     visits, start = mesh.visits, time.monotonic()
+    must(visits, "step 5 has made no traffic")
     try:
         mesh.apply("staff-breakers")
         mesh.apply("staff-timeout")

@@ -40,6 +40,7 @@ class Mesh:
 
     def __init__(self, node, is_envoy=False):
         self.node, self.is_envoy = node, is_envoy
+        self.visits = None  # traffic that goes on from step 5 to step 6
         self.config = node.directory / "config"
         self.config.mkdir(exist_ok=True)
 

@@ -71,6 +71,7 @@ POLICIES = {  # by the files that say so; istio: its defaults, where nothing is 
     "istio": [],
     "envoy": [HERE / "policies/envoy.yaml"],
     "demo": [RULES / "staff-breakers.yaml", RULES / "staff-timeout.yaml"],
+    "demo+retries": [RULES / "staff-breakers.yaml", HERE / "policies/retries.yaml"],
 }
 
 # What the demo's policy must keep: at most this share of errors while the pod fails, and ejection within so many seconds. Flakiness
@@ -152,7 +153,7 @@ def recovery(mesh, webapp, stream, limit_ms):
 
 
 def broken_promises(fault, policy, share, ejected, recovered):
-    if policy != "demo":
+    if not policy.startswith("demo"):
         return []
     said = [] if recovered is not None else [f"{fault}: the pod has not come back within {RECOVERY_SECONDS} s"]
     if fault in MUST:
