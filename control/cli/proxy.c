@@ -1,6 +1,7 @@
 /* `outrigger proxy WHAT POD`: the configuration of a sidecar, as the control plane has it. With -f it is compiled here, for files
  * that no control plane has seen yet; else it is asked for by the API. */
 #include "control/cli/client.h"
+#include "control/cli/proxy_notes.h"
 #include "control/cli/proxy_table.h"
 
 #include "control/cache/cache.h"
@@ -54,7 +55,7 @@ static int dump(const struct cli *cli, struct cache *cache, enum resource_type t
     return code;
 }
 
-static int compile_files(const struct cli *cli, enum resource_type type, const char *word, struct buf *out)
+static int compile_files(const struct cli *cli, enum resource_type type, const char *word, struct buf *out, struct proxy_notes *notes)
 {
     struct err err = {0};
     struct vips *vips = vips_open("10.96.0.0/16", NULL, &err);
@@ -68,13 +69,14 @@ static int compile_files(const struct cli *cli, enum resource_type type, const c
         cli_fail("%u files are wrong and left out; see outrigger analyze", files_refused(files));
     cache_update(cache, objects, count);
     int code = dump(cli, cache, type, word, out);
+    proxy_notes_of_files(notes, cache_registry(cache));
     cache_free(&cache);
     files_free(&files);
     vips_free(&vips);
     return code;
 }
 
-static int ask_plane(const struct cli *cli, enum resource_type type, const char *word, struct buf *out)
+static int ask_plane(const struct cli *cli, enum resource_type type, const char *word, struct buf *out, struct proxy_notes *notes)
 {
     struct client_answer answer;
     struct str pod, ns;
@@ -85,6 +87,8 @@ static int ask_plane(const struct cli *cli, enum resource_type type, const char 
         if (answer.status == 200) {
             buf_append_str(out, buf_str(&answer.body));
             code = CLI_OK;
+            if (type == RESOURCE_ENDPOINT && !cli->json)
+                proxy_notes_of_plane(notes, cli, pod, ns);
         } else {
             char *error = client_error(&answer);
             cli_fail("%s", error);
@@ -122,6 +126,7 @@ int cli_proxy(const struct cli *cli)
 {
     enum resource_type type;
     struct buf json = {0};
+    struct proxy_notes notes = {0};
     if (cli->word_count == 3 && strcmp(cli->words[0], "admin") == 0)
         return ask_admin(cli, cli->words[1], cli->words[2]);
     if (cli->word_count != 2 || !parse_what(cli->words[0], &type))
@@ -130,11 +135,13 @@ int cli_proxy(const struct cli *cli)
         if (access(cli->files[i], R_OK) != 0)
             return cli_fail("%s: cannot be read: %s", cli->files[i], strerror(errno));
     }
-    int code = cli->file_count > 0 ? compile_files(cli, type, cli->words[1], &json) : ask_plane(cli, type, cli->words[1], &json);
+    int code = cli->file_count > 0 ? compile_files(cli, type, cli->words[1], &json, &notes)
+                                   : ask_plane(cli, type, cli->words[1], &json, &notes);
     if (code == CLI_OK && cli->json)
         cli_print(buf_str(&json));
     else if (code == CLI_OK)
-        code = proxy_table_print(type, buf_str(&json));
+        code = proxy_table_print(type, buf_str(&json), &notes);
+    proxy_notes_fini(&notes);
     buf_fini(&json);
     return code;
 }

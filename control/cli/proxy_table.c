@@ -2,6 +2,7 @@
 #include "control/cli/proxy_table.h"
 
 #include "control/cli/cli.h"
+#include "control/cli/proxy_notes.h"
 #include "sidecar/base/die.h"
 
 #include <stdio.h>
@@ -57,8 +58,9 @@ static void cluster_row(struct columns *t, const json_t *cluster)
     columns_cell(t, "%s", rule);
 }
 
-static void print_clusters(const json_t *resources)
+static void print_clusters(const json_t *resources, const struct proxy_notes *notes)
 {
+    (void)notes;
     static const char *const heads[] = {"SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"};
     struct columns *t = columns_new(heads, ARRAY_LEN(heads));
     size_t i;
@@ -70,29 +72,34 @@ static void print_clusters(const json_t *resources)
 
 /* ---- Endpoints. ---- */
 
-static void endpoint_rows(struct columns *t, const json_t *assignment)
+static void endpoint_rows(struct columns *t, const json_t *assignment, const struct proxy_notes *notes)
 {
+    const char *cluster = text_of(assignment, "clusterName", "");
     size_t l, e;
     json_t *locality, *endpoint;
     json_array_foreach(json_object_get(assignment, "endpoints"), l, locality) {
         json_array_foreach(json_object_get(locality, "lbEndpoints"), e, endpoint) {
-            const json_t *address = AT(endpoint, "endpoint", "address", "socketAddress");
-            columns_cell(t, "%s:%lld", text_of(address, "address", "?"),
-                         (long long)json_integer_value(json_object_get(address, "portValue")));
+            const json_t *at_socket = AT(endpoint, "endpoint", "address", "socketAddress");
+            const char *address = text_of(at_socket, "address", "?");
+            char *host = xasprintf("%s:%lld", address, (long long)json_integer_value(json_object_get(at_socket, "portValue")));
+            columns_cell(t, "%s", host);
+            columns_cell(t, "%s", proxy_notes_pod(notes, address));
             columns_cell(t, "%s", text_of(endpoint, "healthStatus", "UNKNOWN"));
-            columns_cell(t, "%s", text_of(assignment, "clusterName", ""));
+            columns_cell(t, "%s", proxy_notes_check(notes, cluster, host));
+            columns_cell(t, "%s", cluster);
+            free(host);
         }
     }
 }
 
-static void print_endpoints(const json_t *resources)
+static void print_endpoints(const json_t *resources, const struct proxy_notes *notes)
 {
-    static const char *const heads[] = {"ENDPOINT", "STATUS", "CLUSTER"};
+    static const char *const heads[] = {"ENDPOINT", "POD", "STATUS", "OUTLIER CHECK", "CLUSTER"};
     struct columns *t = columns_new(heads, ARRAY_LEN(heads));
     size_t i;
     json_t *assignment;
     json_array_foreach(resources, i, assignment)
-        endpoint_rows(t, assignment);
+        endpoint_rows(t, assignment, notes);
     columns_print(&t);
 }
 
@@ -161,8 +168,9 @@ static void chain_row(struct columns *t, const json_t *listener, const json_t *c
     buf_fini(&destination);
 }
 
-static void print_listeners(const json_t *resources)
+static void print_listeners(const json_t *resources, const struct proxy_notes *notes)
 {
+    (void)notes;
     static const char *const heads[] = {"ADDRESSES", "PORT", "MATCH", "DESTINATION"};
     struct columns *t = columns_new(heads, ARRAY_LEN(heads));
     size_t i, c;
@@ -223,8 +231,9 @@ static void route_rows(struct columns *t, const json_t *table, const json_t *hos
     }
 }
 
-static void print_routes(const json_t *resources)
+static void print_routes(const json_t *resources, const struct proxy_notes *notes)
 {
+    (void)notes;
     static const char *const heads[] = {"NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE"};
     struct columns *t = columns_new(heads, ARRAY_LEN(heads));
     size_t i, h;
@@ -236,9 +245,9 @@ static void print_routes(const json_t *resources)
     columns_print(&t);
 }
 
-int proxy_table_print(enum resource_type type, struct str text)
+int proxy_table_print(enum resource_type type, struct str text, const struct proxy_notes *notes)
 {
-    static void (*const printers[RESOURCE_TYPE_COUNT])(const json_t *) = {
+    static void (*const printers[RESOURCE_TYPE_COUNT])(const json_t *, const struct proxy_notes *) = {
         [RESOURCE_CLUSTER] = print_clusters,
         [RESOURCE_ENDPOINT] = print_endpoints,
         [RESOURCE_LISTENER] = print_listeners,
@@ -250,7 +259,7 @@ int proxy_table_print(enum resource_type type, struct str text)
         json_decref(resources);
         return cli_fail("the answer is no list of resources: %s", fault.text);
     }
-    printers[type](resources);
+    printers[type](resources, notes);
     json_decref(resources);
     return CLI_OK;
 }

@@ -4,7 +4,9 @@
 
 #include "control/cache/resource.h"
 
+struct proxy_notes;
+
 /* resources: a JSON array of protobuf's JSON. An exit code. */
-int proxy_table_print(enum resource_type type, struct str resources);
+int proxy_table_print(enum resource_type type, struct str resources, const struct proxy_notes *notes);
 
 #endif

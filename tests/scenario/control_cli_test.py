@@ -113,7 +113,10 @@ def test_a_pods_configuration(plane):
     table = plane.outrigger("proxy", "clusters", "client.shop").stdout.splitlines()
     assert re.split(r" {2,}", table[0]) == ["SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"]
     assert any(re.split(r" {2,}", line)[:5] == ["reviews.shop.svc.cluster.local", "80", "-", "outbound", "EDS"] for line in table)
-    assert "10.0.0.1:8080" in plane.outrigger("proxy", "endpoint", "client", "-n", "shop").stdout
+    for files in ((), ("-f", plane.config, "-f", plane.state)):
+        endpoints = plane.outrigger("proxy", "endpoint", "client", "-n", "shop", *files).stdout.splitlines()
+        assert re.split(r" {2,}", endpoints[0]) == ["ENDPOINT", "POD", "STATUS", "OUTLIER CHECK", "CLUSTER"]
+        assert ["10.0.0.1:8080", "reviews-1", "HEALTHY", "-"] in [re.split(r" {2,}", line)[:4] for line in endpoints]
     assert "Route: 80" in plane.outrigger("proxy", "listeners", "client.shop").stdout
     routes = json.loads(plane.outrigger("proxy", "routes", "client.shop", "-o", "json").stdout)
     assert routes[0]["virtualHosts"][0]["routes"][0]["route"]["timeout"] == "5s"

@@ -53,6 +53,7 @@ class Backend(http.server.ThreadingHTTPServer):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                self.server.came.set()
                 self.server.gate.wait(30)
                 self.send_response(self.server.status)
                 self.send_header("content-length", "0")
@@ -62,7 +63,7 @@ class Backend(http.server.ThreadingHTTPServer):
                 pass
 
         super().__init__((ip, port), Handler)
-        self.gate, self.status = threading.Event(), 200
+        self.gate, self.came, self.status = threading.Event(), threading.Event(), 200
         self.gate.set()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -277,10 +278,13 @@ def mesh(build, tmp_path):
 def overflow(mesh, sidecar, backend, n=20):
     """One request is served (slowly), one waits, the rest is refused. The time at which that was."""
     backend.gate.clear()
-    join = sidecar.flood(n)
+    backend.came.clear()
+    first = sidecar.flood(1)
+    assert backend.came.wait(10)
+    rest = sidecar.flood(n - 1)
     until(lambda: sidecar.access_log.exists() and sidecar.access_log.read_text().count("503 UO") == n - 2,
           lambda: sidecar.access_log.read_text() if sidecar.access_log.exists() else "no log")
-    return join, time.monotonic()
+    return lambda: first() + rest(), time.monotonic()
 
 
 def test_overflow_is_seen_within_two_seconds(mesh):
@@ -530,6 +534,9 @@ def test_an_ejection_and_the_return_are_seen(mesh):
     assert re.fullmatch(r"\ds \(\d\d:\d\d:\d\dZ\)", first[4])
     assert re.search(r"ejected +reviews-1 \(127\.1\.0\.1:\d+\) of outbound\S+: CONSECUTIVE_5XX, until \d\d:\d\d:\d\dZ$",
                      mesh.outrigger("events"), re.M)
+    endpoints = [re.split(r" {2,}", line)[:4] for line in mesh.outrigger("proxy", "endpoints", "web-1.shop").splitlines()]
+    assert [f"127.1.0.1:{mesh.port}", "reviews-1", "HEALTHY", "FAILED"] in endpoints
+    assert [f"127.1.0.2:{mesh.port}", "reviews-2", "HEALTHY", "OK"] in endpoints
     bad.status = 200
     until(lambda: mesh.row(host="127.1.0.1")["state"] == "healthy", mesh.rows, 10)
     back = until(lambda: mesh.events("returned"), "the return", 2)[0]
