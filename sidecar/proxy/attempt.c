@@ -47,6 +47,7 @@ static void add_upstream_headers(struct exchange *x, struct http_response *respo
         headers_set_id(&response->headers, HDR_X_ENVOY_UPSTREAM_SERVICE_TIME,
                        arena_printf(x->arena, "%llu",
                                     (unsigned long long)((loop_now_ns(x->loop) - since) / 1000000)));
+    x->info.response_code = response->status; /* edits may tell it */
     route_apply_response(x->table, &x->choice, x->request, response, x->arena, &x->info);
 }
 

@@ -54,11 +54,16 @@ static bool may_upgrade(const struct exchange *x)
     return x->hcm->websocket;
 }
 
+static void add_location(struct exchange *x, struct http_response *r)
+{
+    headers_add_id(&r->headers, HDR_LOCATION,
+                   route_redirect_location(x->choice.route, x->request, !x->hcm->suppress_envoy_headers, x->arena));
+}
+
 static void redirect(struct exchange *x)
 {
     struct http_response *r = report_reply_new(x, x->choice.route->redirect.code, -1, STR_NONE);
-    headers_add_id(&r->headers, HDR_LOCATION, route_redirect_location(x->choice.route, x->request, x->arena));
-    stats_inc(x->d->stats->http, x->row, HTTP_RQ_REDIRECT);
+    add_location(x, r);
     report_reply_send(x, r, STR_NONE, "direct_response");
 }
 
@@ -67,30 +72,28 @@ static void answer_directly(struct exchange *x, const struct route_direct *d)
     struct http_response *r = report_reply_new(x, d->status, -1, d->body);
     /* RFC 9110, 10.2.2: what was created, or where to look instead. */
     if (d->status == 201 || d->status / 100 == 3)
-        headers_add_id(&r->headers, HDR_LOCATION, route_redirect_location(x->choice.route, x->request, x->arena));
+        add_location(x, r);
     report_reply_send(x, r, d->body, "direct_response");
 }
 
-/* A route that does not forward is answered here; so is none at all. False: answered. */
+/* A route that gives the answer itself is answered here; so is none at all. False: answered. */
 static bool wants_upstream(struct exchange *x)
 {
     const struct route *r = x->choice.route;
-    if (!r || r->kind == ROUTE_NON_FORWARDING) {
+    if (!r) {
         stream_info_flag(&x->info, FLAG_NR);
         stats_inc(x->d->stats->http, x->row, HTTP_NO_ROUTE);
         report_local_reply(x, 404, STR_NONE, "route_not_found");
         return false;
     }
-    if (r->kind == ROUTE_REDIRECT) {
+    if (r->kind == ROUTE_FORWARD || r->kind == ROUTE_NON_FORWARDING)
+        return true;
+    stats_inc(x->d->stats->http, x->row, HTTP_RQ_DIRECT_RESPONSE);
+    if (r->kind == ROUTE_REDIRECT)
         redirect(x);
-        return false;
-    }
-    if (r->kind == ROUTE_DIRECT) {
-        stats_inc(x->d->stats->http, x->row, HTTP_RQ_DIRECT_RESPONSE);
+    else
         answer_directly(x, &r->direct);
-        return false;
-    }
-    return true;
+    return false;
 }
 
 static bool has_cluster(struct exchange *x)
@@ -99,7 +102,9 @@ static bool has_cluster(struct exchange *x)
         return true;
     stream_info_flag(&x->info, FLAG_NC);
     stats_inc(x->d->stats->http, x->row, HTTP_NO_CLUSTER);
-    report_local_reply(x, x->choice.route->forward.cluster_not_found_code, STR_NONE, "cluster_not_found");
+    const struct route *r = x->choice.route;
+    unsigned code = r->kind == ROUTE_FORWARD ? r->forward.cluster_not_found_code : 503;
+    report_local_reply(x, code, STR_NONE, "cluster_not_found");
     return false;
 }
 

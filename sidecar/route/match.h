@@ -38,8 +38,10 @@ void route_set_host(struct http_request *request, struct str host, bool append_x
                     struct arena *arena);
 void route_apply_response(const struct route_table *t, const struct route_choice *choice, const struct http_request *request,
                           struct http_response *response, struct arena *arena, const struct stream_info *info);
-/* Location of a redirect, or of a direct response, where a 201 and a 3xx carry the request's own. In arena. */
-struct str route_redirect_location(const struct route *route, const struct http_request *request, struct arena *arena);
+/* Location of a redirect, or of a direct response, where a 201 and a 3xx carry the request's own. In arena. Where the redirect
+ * rewrites the path, the request has the new one from here on, as in Envoy, and logs show it. */
+struct str route_redirect_location(const struct route *route, struct http_request *request, bool keep_originals,
+                                   struct arena *arena);
 /* Envoy's combination of hash policies; false: none gave a hash. set_cookie_r: a Set-Cookie value to add, or STR_NONE. */
 bool route_hash(const struct route_forward *f, const struct http_request *request, struct str source_ip, struct arena *arena,
                 uint64_t random, uint64_t *hash_r, struct str *set_cookie_r);

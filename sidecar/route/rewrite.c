@@ -129,6 +129,19 @@ static struct str rewritten_path(const struct route *r, struct str path, struct 
     return path;
 }
 
+static void rewrite_path(const struct route *r, struct http_request *request, struct str prefix, const struct regex *regex,
+                         struct str substitution, bool keep_originals, struct arena *a)
+{
+    if (!prefix.p && !regex)
+        return;
+    struct str path = rewritten_path(r, request->path, prefix, regex, substitution, a);
+    if (http_path_only(path).n == 0)
+        return; /* the regex left nothing of it: Envoy leaves it alone */
+    if (keep_originals)
+        headers_set_id(&request->headers, HDR_X_ENVOY_ORIGINAL_PATH, request->path);
+    request->path = path;
+}
+
 /* Appends the host to x-forwarded-host, unless it is the last there already. */
 static void append_forwarded_host(struct http_request *request, struct arena *a)
 {
@@ -178,13 +191,7 @@ void route_apply_request(const struct route_table *t, const struct route_choice 
     }
     apply_levels(t, choice, &request->headers, &ctx, info, arena);
     rewrite_host(f, request, keep_originals, arena);
-    struct str path = rewritten_path(choice->route, request->path, f->prefix_rewrite, f->regex_rewrite,
-                                     f->regex_substitution, arena);
-    if (f->prefix_rewrite.p || f->regex_rewrite) {
-        if (keep_originals)
-            headers_set_id(&request->headers, HDR_X_ENVOY_ORIGINAL_PATH, request->path);
-        request->path = path;
-    }
+    rewrite_path(choice->route, request, f->prefix_rewrite, f->regex_rewrite, f->regex_substitution, keep_originals, arena);
 }
 
 void route_apply_response(const struct route_table *t, const struct route_choice *choice, const struct http_request *request,
@@ -229,12 +236,13 @@ static struct str redirect_path(const struct route *route, const struct http_req
             return r->path;
         path = join(a, r->path, str_sub(request->path, only.n, SIZE_MAX));
     } else {
-        path = rewritten_path(route, request->path, r->prefix_rewrite, r->regex, r->regex_substitution, a);
+        path = request->path;
     }
     return r->strip_query ? http_path_only(path) : path;
 }
 
-struct str route_redirect_location(const struct route *route, const struct http_request *request, struct arena *arena)
+struct str route_redirect_location(const struct route *route, struct http_request *request, bool keep_originals,
+                                   struct arena *arena)
 {
     const struct route_redirect none = {.code = 0};
     const struct route_redirect *r = route->kind == ROUTE_REDIRECT ? &route->redirect : &none;
@@ -243,6 +251,7 @@ struct str route_redirect_location(const struct route *route, const struct http_
     if (scheme.n == 0)
         scheme = STR("http");
     struct str host = r->host.n > 0 ? r->host : redirect_host(request, scheme, r->port != 0);
+    rewrite_path(route, request, r->prefix_rewrite, r->regex, r->regex_substitution, keep_originals, arena);
     struct str path = r == &none ? request->path : redirect_path(route, request, arena);
     if (r->port != 0)
         return arena_printf(arena, "%.*s://%.*s:%u%.*s", STR_FMT(scheme), STR_FMT(host), r->port, STR_FMT(path));

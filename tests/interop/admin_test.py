@@ -5,22 +5,17 @@ Where the two must differ (what Envoy alone has, or what Outrigger refuses by na
 import http.client
 import json
 import re
-import socket
 import subprocess
 import time
 
 import pytest
 
+from support.ports import free_port
+
 TYPE = "type.googleapis.com/"
 HCM = TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = {"name": "envoy.filters.http.router",
           "typed_config": {"@type": TYPE + "envoy.extensions.filters.http.router.v3.Router"}}
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def address(port):

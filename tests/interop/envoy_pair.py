@@ -13,6 +13,8 @@ import threading
 import time
 import urllib.request
 
+from support.ports import free_port, free_ports
+
 TYPE = "type.googleapis.com/"
 HCM = TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = {"name": "envoy.filters.http.router",
@@ -28,21 +30,6 @@ LOG_FIELDS = {
     "remote": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
     "grpc": "%GRPC_STATUS_NUMBER%",
 }
-
-
-def free_ports(n):
-    """So many, no two the same."""
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def free_port():
-    return free_ports(1)[0]
 
 
 def address(port, ip="127.0.0.1"):

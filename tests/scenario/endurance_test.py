@@ -26,7 +26,8 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa
 
 from support.ads import CDS, EDS, LDS, PREFIX, RDS, Server, brief, cluster, endpoints, listener, parse
 from support.churn import CANARIES
-from xds_rules_test import Proxy, connect, free_port, until  # noqa: F401
+from support.ports import free_port
+from xds_rules_test import Proxy, connect, until  # noqa: F401
 
 pytestmark = pytest.mark.alone
 SECONDS = float(os.environ.get("OUTRIGGER_ENDURANCE_SECONDS", 15))

@@ -8,7 +8,6 @@ import http.client
 import http.server
 import json
 import os
-import random
 import re
 import socket
 import stat
@@ -21,6 +20,7 @@ from google.protobuf import any_pb2
 
 from support.ads import (ADS, CDS, EDS, LDS, RDS, PREFIX, Relay, Server, cluster, endpoints, listener, pack, route,
                          static_cluster)
+from support.ports import free_port
 
 NODE = "sidecar~127.0.0.1~p.default~default.svc.cluster.local"
 BOTH = pytest.mark.parametrize("proxy", ["outrigger-delta", "outrigger-sotw", "envoy-delta", "envoy-sotw"],
@@ -28,14 +28,6 @@ BOTH = pytest.mark.parametrize("proxy", ["outrigger-delta", "outrigger-sotw", "e
 OURS = pytest.mark.parametrize("proxy", ["outrigger-delta", "outrigger-sotw"], indirect=True)
 DELTA = pytest.mark.parametrize("proxy", ["outrigger-delta", "envoy-delta"], indirect=True)
 SOTW = pytest.mark.parametrize("proxy", ["outrigger-sotw", "envoy-sotw"], indirect=True)
-
-
-def free_port():
-    """Outside of what the kernel gives to outgoing connections, so that it stays free until the proxy binds it."""
-    while True:
-        port = random.randrange(18000, 30000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def until(condition, seconds=5, what="it"):

@@ -4,7 +4,6 @@ import contextlib
 import http.server
 import pathlib
 import queue
-import socket
 import subprocess
 import threading
 import time
@@ -21,6 +20,8 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
+from support.ports import free_port
+
 URLS = {
     "cds": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
     "eds": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -28,12 +29,6 @@ URLS = {
     "rds": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
 }
 KINDS = {url: kind for kind, url in URLS.items()}
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def name_of(message):

@@ -377,7 +377,7 @@ static void redirects_name_a_location(void **state)
         r->scheme = str_of(cases[i].scheme);
         if (cases[i].proto)
             headers_add_id(&r->headers, HDR_X_FORWARDED_PROTO, str_of(cases[i].proto));
-        struct str location = route_redirect_location(&route, r, a);
+        struct str location = route_redirect_location(&route, r, true, a);
         if (!str_eq_c(location, cases[i].location))
             fail_msg("case %zu: \"%.*s\", not \"%s\"", i, STR_FMT(location), cases[i].location);
         arena_free(&a);
@@ -392,7 +392,7 @@ static void a_redirect_may_rewrite_by_regex(void **state)
     struct route route = {.kind = ROUTE_REDIRECT};
     route.redirect.regex = regex_of(t, "^/api/(.*)$");
     route.redirect.regex_substitution = STR("/\\1/n");
-    assert_str(route_redirect_location(&route, request_of(a, "GET", "h", "/api/v?y", NULL), a),
+    assert_str(route_redirect_location(&route, request_of(a, "GET", "h", "/api/v?y", NULL), true, a),
                "http://h/v/n?y");
     route_table_unref(t);
     arena_free(&a);
@@ -404,9 +404,9 @@ static void a_direct_response_is_located_where_it_was_asked_for(void **state)
     struct arena *a = arena_new(512);
     struct route route = {.kind = ROUTE_DIRECT, .direct = {.status = 201}};
     struct http_request *r = request_of(a, "GET", "h:80", "/a?b", NULL);
-    assert_str(route_redirect_location(&route, r, a), "http://h:80/a?b");
+    assert_str(route_redirect_location(&route, r, true, a), "http://h:80/a?b");
     r->scheme = STR("");
-    assert_str(route_redirect_location(&route, r, a), "http://h:80/a?b");
+    assert_str(route_redirect_location(&route, r, true, a), "http://h:80/a?b");
     arena_free(&a);
 }
 
