@@ -54,7 +54,7 @@ class Backends:
                 if "/hold" in path:
                     self.held += 1
                     self.go.wait(10)
-                code = "503 No" if "/fail" in path or f"/fail{number}." in path else "200 OK"
+                code = "503 No" if f"/fail{number}." in path else "200 OK"
                 c.sendall(f"HTTP/1.1 {code}\r\ncontent-length: 0\r\nx-host: {number}\r\n\r\n".encode())
         except OSError:
             pass
@@ -176,6 +176,19 @@ def configuration(backends):
             group([f"{n}u" if n < ill else n for n in range(3)], 0, 1, "near"),
             group([f"{n}u" if n < ill else n for n in range(3, 6)], 1, 1, "region"),
             group([6, 7], 2, 1, "far")], common_lb_config=dict(zones, healthy_panic_threshold={"value": 0}))
+
+    ejecting = {"outlier_detection": {
+        "consecutive_5xx": 1, "enforcing_consecutive_5xx": 100, "enforcing_success_rate": 0, "interval": "60s",
+        "base_ejection_time": "60s", "max_ejection_percent": 100}}
+    at_once = {"update_merge_window": "0s"}
+    clusters["ejections"] = cluster("ROUND_ROBIN", [
+        group([0, 1, 2], 0, 1, "near"), group([3, 4], 1, 1, "region"), group([5], 2, 1, "far")],
+        common_lb_config=dict(zones, healthy_panic_threshold={"value": 0}, **at_once), **ejecting)
+    clusters["ejectring"] = cluster("RING_HASH", [group([0, 1, 2, 3])], common_lb_config=at_once, **ejecting)
+    clusters["ejectmaglev"] = cluster("MAGLEV", [group([0, 1, 2, 3])], common_lb_config=at_once, **ejecting)
+    clusters["subeject"] = cluster("ROUND_ROBIN", [group([0, 1, 2, 3], each={i: {"stage": "prod"} for i in range(3)})],
+                                      common_lb_config=at_once, lb_subset_config={"subset_selectors": [{"keys": ["stage"]}]},
+                                      **ejecting)
 
     # Subsets: six hosts by stage, version and a number; one that is ill, one without labels.
     labelled = [group([0, 1, "2u", 3, 4, 5], each={
@@ -399,6 +412,55 @@ def test_hosts_get_the_same_share(both, name):
     envoy, ours = (collections.Counter(p.hosts(f"/{name}/", DRAWS)) for p in both)
     for host in set(envoy) | set(ours):
         assert abs(envoy[host] - ours[host]) < SLACK * DRAWS, (dict(envoy), dict(ours))
+
+
+# ---- Hosts that are ejected while requests come. ----
+
+def eject(proxy, cluster, number):
+    """Asks for what that host alone fails, until it did; by other keys in turn, so that tables find it."""
+    for i in range(300):
+        r, _ = proxy.answer(f"/{cluster}/fail{number}.", x_key=f"e{i}")
+        if r.getheader("x-host") == str(number):
+            assert r.status == 503
+            return
+    raise AssertionError(f"{proxy.proxy.name} never asked host {number}")
+
+
+def test_ejections_fail_over_from_priority_to_priority(both):
+    """Three priorities, near to far, as Istio's locality failover makes them; no panic."""
+    for step, number in enumerate([None, 0, 1, 2, 3, 4, 5]):
+        if number is not None:
+            for p in both:
+                eject(p, "ejections", number)
+        envoy, ours = (collections.Counter(p.hosts("/ejections/", DRAWS)) for p in both)
+        for host in set(envoy) | set(ours):
+            assert abs(envoy[host] - ours[host]) < SLACK * DRAWS, (step, dict(envoy), dict(ours))
+        assert not any(ours[n] for n in range(step)), "an ejected host was picked"
+        assert both[0].stat("cluster.ejections.membership_healthy") == both[1].stat("cluster.ejections.membership_healthy")
+    assert set(ours) == {"503"}
+
+
+@pytest.mark.parametrize("name", ["ejectring", "ejectmaglev"])
+def test_tables_forget_the_ejected(both, name):
+    before = both[0].keyed(name)
+    for number in (1, 3):
+        for p in both:
+            eject(p, name, number)
+        envoy, ours = (p.keyed(name) for p in both)
+        assert envoy == ours != before
+        assert number not in ours
+    for p in both:
+        eject(p, name, 0)  # a quarter left: panic, all again
+    envoy, ours = (p.keyed(name) for p in both)
+    assert envoy == ours == before
+
+
+def test_a_subset_forgets_the_ejected(both):
+    path = "/subeject/want/stage=prod/"
+    for p in both:
+        for i in range(3):
+            r, _ = p.answer(path + "fail1.")
+        assert set(p.hosts(path, 12)) == {0, 2}
 
 
 # ---- Subsets. ----
