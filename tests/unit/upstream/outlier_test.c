@@ -20,14 +20,26 @@ static void note(void *ctx, const struct live_eject_event *e)
     told.last = *e;
 }
 
-static struct cluster_cfg *watched(const char *name, const char *addresses)
+static struct cluster_cfg *watch(struct cluster_cfg *cfg)
 {
-    struct cluster_cfg *cfg = static_cluster(name, addresses);
     cfg->outlier.on = true;
     cfg->outlier.consecutive_5xx = 2;
     cfg->outlier.consecutive_gateway_failure = 0;
     cfg->outlier.max_ejection_percent = 100;
     cfg->panic_threshold = 0;
+    return cfg;
+}
+
+static struct cluster_cfg *watched(const char *name, const char *addresses)
+{
+    return watch(static_cluster(name, addresses));
+}
+
+/* Of a type that brings its hosts by itself. */
+static struct cluster_cfg *watched_of(const char *name, enum cluster_type type)
+{
+    struct cluster_cfg *cfg = watch(cluster_cfg_new(str_of(name)));
+    cfg->type = type;
     return cfg;
 }
 
@@ -161,18 +173,10 @@ static void without_detection_those_who_are_out_come_back(void **state)
     upstream_release(&c);
 }
 
-static struct cluster_cfg *watched_eds(void)
-{
-    struct cluster_cfg *cfg = watched("e", "");
-    cfg->type = CLUSTER_EDS;
-    cfg->load_assignment = NULL;
-    return cfg;
-}
-
 static void endpoints_come_and_go_around_an_ejection(void **state)
 {
     struct world *w = *state;
-    live_put_cluster(w->live, watched_eds());
+    live_put_cluster(w->live, watched_of("e", CLUSTER_EDS));
     live_set_endpoints(w->live, endpoints_of("e", "10.0.0.1:80 10.0.0.2:80"));
     struct cluster *c = acquire(w, "e");
     fail_twice(w, c, host_at(w, "e", 1));
@@ -188,7 +192,7 @@ static void endpoints_come_and_go_around_an_ejection(void **state)
 static void a_host_that_left_and_came_back_is_new(void **state)
 {
     struct world *w = *state;
-    live_put_cluster(w->live, watched_eds());
+    live_put_cluster(w->live, watched_of("e", CLUSTER_EDS));
     live_set_endpoints(w->live, endpoints_of("e", "10.0.0.1:80 10.0.0.2:80"));
     struct cluster *c = acquire(w, "e");
     struct host *held = host_ref(host_at(w, "e", 0)); /* as a connection does */
@@ -206,7 +210,7 @@ static void a_host_that_left_and_came_back_is_new(void **state)
 static void what_was_under_way_when_the_host_or_the_cluster_left_is_forgotten(void **state)
 {
     struct world *w = *state;
-    live_put_cluster(w->live, watched_eds());
+    live_put_cluster(w->live, watched_of("e", CLUSTER_EDS));
     live_on_eject(w->live, note, NULL);
     live_set_endpoints(w->live, endpoints_of("e", "10.0.0.1:80 10.0.0.2:80"));
     struct cluster *c = acquire(w, "e");
@@ -263,10 +267,7 @@ static void every_worker_sees_an_ejection_that_another_found(void **state)
 static void hosts_of_original_dst_are_never_ejected(void **state)
 {
     struct world *w = *state;
-    struct cluster_cfg *cfg = watched("o", "");
-    cfg->type = CLUSTER_ORIGINAL_DST;
-    cfg->load_assignment = NULL;
-    live_put_cluster(w->live, cfg);
+    live_put_cluster(w->live, watched_of("o", CLUSTER_ORIGINAL_DST));
     struct cluster *c = acquire(w, "o");
     struct addr to = address("10.0.0.9:80");
     const struct upstream_ctx ctx = {.original_dst = &to};
@@ -286,6 +287,7 @@ static void hosts_by_name_keep_their_ejection_over_a_push(void **state)
         struct cluster_cfg *cfg = watched("d", "");
         cfg->type = CLUSTER_STRICT_DNS;
         cfg->connect_timeout_ms = 1000 + round;
+        cfg->dns_family = DNS_V4_ONLY;
         struct locality_endpoints *l = &cfg->load_assignment->localities[0];
         l->endpoints[0] = (struct endpoint){.hostname = STR("localhost"), .port = 80, .weight = 1};
         l->count = 1;
