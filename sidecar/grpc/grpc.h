@@ -16,6 +16,8 @@ const char *grpc_status_name(enum grpc_status status); /* "UNAVAILABLE" */
 enum grpc_status grpc_status_of_http(unsigned http_status);
 /* The other way, for grpc-status' value: 0 is 200, 14 is 503, 4 is 504, ...; what is no status is 500. */
 unsigned grpc_status_to_http(struct str value);
+/* An answer's code as outlier detection sees it: grpc-status in the head where the request is gRPC and there is one. */
+unsigned grpc_code_of_answer(const struct http_request *request, const struct http_response *response);
 /* grpc-status' value; numbers above the table are GRPC_UNKNOWN; false: not a number. */
 bool grpc_status_parse(struct str value, enum grpc_status *status_r);
 /* grpc-timeout's value ("1500m") in ns, saturated; false: malformed. */

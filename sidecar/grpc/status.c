@@ -76,6 +76,12 @@ unsigned grpc_status_to_http(struct str value)
     return str_to_u64(value, &number) && number < GRPC_STATUS_COUNT ? codes[number] : 500;
 }
 
+unsigned grpc_code_of_answer(const struct http_request *request, const struct http_response *response)
+{
+    struct str status = request->is_grpc ? headers_get(&response->headers, HDR_GRPC_STATUS) : STR_NONE;
+    return status.p ? grpc_status_to_http(status) : response->status;
+}
+
 bool grpc_status_parse(struct str value, enum grpc_status *status_r)
 {
     uint64_t number;

@@ -33,13 +33,6 @@ static int32_t grpc_status_in(const struct headers *h)
     return text.p && str_to_u64(text, &value) && value <= INT16_MAX ? (int32_t)value : -1;
 }
 
-/* What outlier detection hears of an answer: gRPC's status where the head has one, by HTTP's table. */
-static unsigned outlier_code(const struct exchange *x, const struct http_response *response)
-{
-    struct str grpc = x->request->is_grpc ? headers_get(&response->headers, HDR_GRPC_STATUS) : STR_NONE;
-    return grpc.p ? grpc_status_to_http(grpc) : response->status;
-}
-
 static void add_upstream_headers(struct exchange *x, struct http_response *response)
 {
     uint64_t since = x->info.request_end_ns; /* 0: the answer came before the end of the request */
@@ -116,7 +109,7 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
         .request_started = true,
     };
     x->info.grpc_status = x->request->is_grpc ? (int16_t)facts.grpc_status : -1;
-    cluster_report_code(x->cluster, a->host, outlier_code(x, response));
+    cluster_report_code(x->cluster, a->host, grpc_code_of_answer(x->request, response));
     /* Said first: whatever follows may end this attempt, and the exchange. */
     a->answer_ended = end;
     if (attempt_answer_replaced(a, &facts, response))

@@ -5,6 +5,7 @@
  * Its answer is read and dropped; its failures count for the cluster alone. */
 #include "sidecar/proxy/mirror.h"
 
+#include "sidecar/grpc/grpc.h"
 #include "sidecar/net/timer.h"
 #include "sidecar/observe/families.h"
 #include "sidecar/upstream/pool.h"
@@ -93,7 +94,7 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
     (void)end;
     m->is_answered = true;
     count_code(m, response->status);
-    cluster_report_code(m->cluster, m->host, response->status);
+    cluster_report_code(m->cluster, m->host, grpc_code_of_answer(&m->request, response));
     host_add(m->host, response->status >= 500 ? HOST_RQ_ERROR : HOST_RQ_SUCCESS, 1);
 }
 

@@ -5,15 +5,14 @@ into words (statuses, flags, counters, event lines without their times), must be
 """
 import http.client
 import json
-import pathlib
 import re
-import threading
+import socket
 import time
 from datetime import datetime
 
 import pytest
 
-from envoy_pair import (FILE_LOG, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, free_port)
+from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, free_port)
 
 TCP_PROXY = TYPE + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 NOW = {"update_merge_window": "0s"}
@@ -36,7 +35,7 @@ class Host(Upstream):
         return self.ACTIONS[words[0]](self, c, words, headers, headers.get("x-case", ""))
 
 
-# Cluster: how many hosts ("dead": a port that nobody listens on), outlier detection, route action, cluster fields.
+# Cluster: how many hosts ("dead": a port that nobody listens on, "hole": one that answers no SYN), outlier detection, route action, cluster fields.
 CLUSTERS = {
     "five": (1, {"consecutive_5xx": 3}, {}, {}),
     "gwspared": (1, {"consecutive_gateway_failure": 3}, {}, {}),
@@ -58,6 +57,13 @@ CLUSTERS = {
     "rateof4": (4, {"success_rate_minimum_hosts": 3, "success_rate_request_volume": 5, "interval": "1s"}, {}, {}),
     "percentage": (5, {"failure_percentage_minimum_hosts": 5, "failure_percentage_request_volume": 5,
                        "enforcing_failure_percentage": 100, "failure_percentage_threshold": 50, "interval": "1s"}, {}, {}),
+    "splitrate": (6, {"success_rate_minimum_hosts": 5, "success_rate_request_volume": 5, "interval": "1s",
+                      "split_external_local_origin_errors": True, "consecutive_local_origin_failure": 0}, {}, {}),
+    "hole": ("hole", {"consecutive_gateway_failure": 2, "enforcing_consecutive_gateway_failure": 100}, {},
+             {"connect_timeout": "0.2s"}),
+    "waiting": ("hole", {"consecutive_5xx": 1}, {"timeout": "0.2s"}, {"connect_timeout": "2s"}),
+    "h2dead": ("dead", {"consecutive_5xx": 2}, {}, {"typed_extension_protocol_options": H2}),
+    "h2garbled": (1, {"consecutive_5xx": 2}, {}, {"typed_extension_protocol_options": H2}),
     "panics": (2, {"consecutive_5xx": 2}, {}, {"common_lb_config": NOW}),
     "nopanic": (2, {"consecutive_5xx": 2}, {}, {}),
     "retried": (1, {"consecutive_5xx": 3}, {"retry_policy": {
@@ -75,10 +81,26 @@ CLUSTERS = {
     "priorities": (2, {"consecutive_5xx": 2}, {}, {}),
     "mirror": (1, {"consecutive_5xx": 3}, {}, {}),
     "tcpdead": ("dead", {"consecutive_5xx": 3}, {}, {}),
+    "tcphole": ("hole", {"consecutive_gateway_failure": 2, "enforcing_consecutive_gateway_failure": 100}, {},
+                {"connect_timeout": "0.2s"}),
     "tcplocal": ("dead", {"consecutive_local_origin_failure": 2, "split_external_local_origin_errors": True}, {}, {}),
     "tcpfine": (1, {"consecutive_5xx": 1, "consecutive_local_origin_failure": 1}, {}, {}),
 }
 TCP = [name for name in CLUSTERS if name.startswith("tcp")]
+
+
+class Hole:
+    """A port whose queue of connections is full: the kernel drops what else comes."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self.port = self.listener.getsockname()[1]
+        self.waiting = []
+        for _ in range(4):
+            c = socket.socket()
+            c.setblocking(False)
+            c.connect_ex(("127.0.0.1", self.port))
+            self.waiting.append(c)
 
 
 class World:
@@ -86,12 +108,13 @@ class World:
 
     def __init__(self, where):
         self.where = where
-        self.hosts = {name: [Host() for _ in range(n)] if n != "dead" else [] for name, (n, _, _, _) in CLUSTERS.items()}
-        self.dead = free_port()
+        self.hosts = {name: [Host() for _ in range(n)] if isinstance(n, int) else []
+                      for name, (n, _, _, _) in CLUSTERS.items()}
+        self.dead, self.hole = free_port(), Hole()
         self.fine = Host()
 
     def ports(self, name):
-        return [h.port for h in self.hosts[name]] or [self.dead]
+        return [h.port for h in self.hosts[name]] or [self.hole.port if CLUSTERS[name][0] == "hole" else self.dead]
 
     def one_cluster(self, name):
         _, outlier, _, fields = CLUSTERS[name]
@@ -193,10 +216,9 @@ class Run:
 
     def tcp(self):
         """What one TCP connection is closed with, as the log has it."""
-        import socket
         before = len(self.proxy.logged(self.name, 0))
         with socket.create_connection(("127.0.0.1", self.proxy.ports[self.name]), timeout=5) as c:
-            c.settimeout(0.3)
+            c.settimeout(0.5)
             try:
                 c.recv(1)
             except OSError:
@@ -265,6 +287,14 @@ class Run:
         """health_flags of the hosts, in order."""
         return re.findall(r"::health_flags::(\S+)", "\n".join(
             x for x in self.admin("/clusters").splitlines() if x.startswith(self.name + "::")))
+
+    def json_of_hosts(self):
+        """What /clusters?format=json says of health and rates."""
+        (mine,) = [c for c in json.loads(self.admin("/clusters?format=json"))["cluster_statuses"]
+                   if c["name"] == self.name]
+        return [{k: v for k, v in mine.items() if "success_rate" in k},
+                [{k: v for k, v in h.items() if k == "health_status" or "success_rate" in k}
+                 for h in mine["host_statuses"]]]
 
     def rates(self):
         text = "\n".join(x for x in self.admin("/clusters").splitlines() if x.startswith(self.name + "::"))
@@ -449,15 +479,17 @@ def ratespared(r):
     while time.time() < until:
         for _ in range(10):
             r.get(flags=False, pause=0)
-        rates = r.rates()
-        if rates["cluster"][0][1] == "80":
-            seen = rates
+        rates, as_json = r.rates(), r.json_of_hosts()
+        if rates["cluster"][0][1] == "80" and as_json[0]:
+            seen = {**rates, "json": as_json}
     events = r.events(1)
     return seen, set(events), r.flags()
 
 
 def check_ratespared(seen, events, flags):
     assert dict(seen["cluster"])["success_rate_average"] == "80"
+    assert seen["json"][0] == {"success_rate_ejection_threshold": {"value": 4}}
+    assert [h["success_rate"] for h in seen["json"][1]] == [{"value": 100}, {}, *[{"value": 100}] * 3]
     assert dict(seen["cluster"])["success_rate_ejection_threshold"] == "4"
     assert [v for k, v in seen["hosts"] if k == "success_rate"] == ["100", "0", "100", "100", "100"]
     assert flags == ["healthy"] * 5 and len(events) == 1
@@ -487,13 +519,64 @@ def check_percentage(events, flags, stats):
     assert flags[0] == flags[3] == "/failed_outlier_check" and stats["enforced_failure_percentage"] == 2
 
 
+def splitrate(r):
+    """Split off, both kinds have rates of their own; a host that is out is left out of the other's mean."""
+    r.mood("status/500", 1)
+    r.mood("fin", 4)
+    after_a_sweep(r)
+    return sorted(r.events(2)), r.flags(), r.stats()
+
+
+def check_splitrate(events, flags, stats):
+    assert stats["enforced_success_rate"] == 1 and flags[1] == "/failed_outlier_check"
+
+
+def hole(r):
+    """A connection that times out is a gateway failure."""
+    return [r.get() for _ in range(3)], r.stats(), r.events(1)
+
+
+def check_hole(got, stats, events):
+    assert got == [(503, "UF"), (503, "UF"), (503, "UH")] and events == [eject_line("CONSECUTIVE_GATEWAY_FAILURE")]
+
+
+def waiting(r):
+    """A request that gives up before its connection does says nothing of the host."""
+    return [r.get() for _ in range(3)], r.stats(), r.events(0)
+
+
+def check_waiting(got, stats, events):
+    assert got == [(504, "UT")] * 3 and stats == {"membership_healthy": 1}
+
+
+def h2dead(r):
+    """HTTP/2 is no different: refused."""
+    return [r.get() for _ in range(3)], r.stats(), r.events(1)
+
+
+def check_h2dead(got, stats, events):
+    assert got == [(503, "UF"), (503, "UF"), (503, "UH")] and events == [eject_line("CONSECUTIVE_5XX")]
+
+
+def h2garbled(r):
+    """HTTP/2 is no different: an upstream that speaks something else."""
+    r.mood("garbage")
+    return [r.get()[0] for _ in range(3)], r.stats(), r.events(1)
+
+
+def check_h2garbled(got, stats, events):
+    assert got[2] == 503 and stats["enforced_consecutive_5xx"] == 1
+
+
 def panics(r):
     """All are ejected, and below the threshold of 50 % all are used again."""
     got = [r.get("status/500", flags=False) for _ in range(4)]
-    return got, [r.get() for _ in range(4)], r.flags(), r.stats("lb_healthy_panic", "upstream_cx_none_healthy")
+    return got, [r.get() for _ in range(4)], r.flags(), r.stats("lb_healthy_panic", "upstream_cx_none_healthy"), \
+        r.json_of_hosts()
 
 
-def check_panics(got, later, flags, stats):
+def check_panics(got, later, flags, stats, as_json):
+    assert [h["health_status"]["failed_outlier_check"] for h in as_json[1]] == [True, True]
     assert later == [(200, "-")] * 4 and flags == ["/failed_outlier_check"] * 2
     assert stats["active"] == 2 and stats["lb_healthy_panic"] == 4
 
@@ -618,6 +701,15 @@ def tcpdead(r):
 
 def check_tcpdead(got, stats, events):
     assert got[3] == "UH" and "UF" in got[0] and events == [eject_line("CONSECUTIVE_5XX")]
+
+
+def tcphole(r):
+    """One that times out is a 504."""
+    return [r.tcp() for _ in range(3)], r.stats(), r.events(1)
+
+
+def check_tcphole(got, stats, events):
+    assert got[2] == "UH" and events == [eject_line("CONSECUTIVE_GATEWAY_FAILURE")]
 
 
 def tcplocal(r):
