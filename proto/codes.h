@@ -39,6 +39,7 @@ enum finding_code {
     OG_POLICY_TWICE = 306, /* two DestinationRules for one host have a trafficPolicy: the older is applied */
     OG_DELEGATE_CHAIN = 307, /* a delegate that delegates: no ring and no chain is followed */
     OG_DELEGATE_OUTSIDE = 308, /* a delegate's rule matches nothing of what is handed over to it */
+    OG_PORT_CONFLICT = 309,   /* two services share a port that no address tells apart: the older has it */
 
     OG_EJECTS_NOBODY = 401,        /* maxEjectionPercent of so few hosts is less than one */
     OG_OUTLIER_OFF = 402,          /* outlierDetection with every threshold 0 */

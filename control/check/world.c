@@ -257,6 +257,7 @@ void check_references(const struct check_world *given, struct findings *findings
     check_selectors(&w);
     check_virtual_service_references(&w);
     check_destination_rule_references(&w);
+    check_port_conflicts(&w);
     world_fini(&w);
     arena_free(&arena);
 }

@@ -63,5 +63,6 @@ unsigned world_count(struct world *w, const struct known_host *host, struct labe
 void check_hidden_rules(struct world *w, struct check *c, const ISTIO(VirtualService) *vs);
 void check_virtual_service_references(struct world *w);
 void check_destination_rule_references(struct world *w);
+void check_port_conflicts(struct world *w);
 
 #endif

@@ -28,6 +28,10 @@
     "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: w, namespace: shop}\nspec:\n  http:\n" rules "---\n"
 #define DR(spec)                                                                                                         \
     "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: shop}\nspec:\n" spec "---\n"
+#define OLDER "metadata: {name: a, namespace: shop, creationTimestamp: '2026-01-01T00:00:00Z'}\n"
+#define NEWER "metadata: {name: b, namespace: shop, creationTimestamp: '2026-01-02T00:00:00Z'}\n"
+#define ENTRY(meta, host, more)                                                                                          \
+    "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n" meta "spec: {hosts: [" host "], resolution: DNS, " more "}\n---\n"
 #define TO(destination) "  - route: [{destination: {" destination "}}]\n"
 
 static void run(const char *name, const char *yaml, const char *expected)
@@ -51,6 +55,39 @@ static void run(const char *name, const char *yaml, const char *expected)
     buf_fini(&said);
     buf_fini(&full);
     arena_free(&arena);
+}
+
+static void ports_that_services_share(void **state)
+{
+    (void)state;
+#define TCP "ports: [{number: 3306, name: tcp, protocol: TCP}]"
+#define HTTP "ports: [{number: 3306, name: http, protocol: HTTP}]"
+#define HTTP_SERVICE(meta) "apiVersion: v1\nkind: Service\n" meta "spec: {ports: [{name: http, port: 3306}]}\n---\n"
+#define TCP_SERVICE(meta) "apiVersion: v1\nkind: Service\n" meta "spec: {ports: [{name: tcp, port: 3306}]}\n---\n"
+#define CONFLICT "warning OG0309 spec.ports[0].number\n"
+    static const struct {
+        const char *name, *yaml, *findings;
+    } rows[] = {
+        {"TCP of an entry without addresses keeps HTTP of a newer Service out", ENTRY(OLDER, "a.com", TCP) HTTP_SERVICE(NEWER),
+         "warning OG0309 spec.ports[0].port\n"},
+        {"HTTP that is older keeps TCP out", HTTP_SERVICE(OLDER) ENTRY(NEWER, "b.com", TCP), CONFLICT},
+        {"two of TCP without addresses", ENTRY(OLDER, "a.com", TCP) ENTRY(NEWER, "b.com", TCP), CONFLICT},
+        {"two hosts of one entry", ENTRY(OLDER, "a.com, b.com", TCP), CONFLICT},
+        {"two of HTTP share a port", ENTRY(OLDER, "a.com", HTTP) ENTRY(NEWER, "b.com", HTTP), ""},
+        {"a Service has an address", TCP_SERVICE(OLDER) HTTP_SERVICE(NEWER), ""},
+        {"addresses tell them apart", ENTRY(OLDER, "a.com", "addresses: [10.0.0.1], " TCP) ENTRY(NEWER, "b.com", "addresses: [10.0.0.2], " TCP),
+         ""},
+        {"one address for two", ENTRY(OLDER, "a.com", "addresses: [10.0.0.1], " TCP) ENTRY(NEWER, "b.com", "addresses: [10.0.0.1/32], " TCP),
+         CONFLICT},
+        {"an address beside all addresses", ENTRY(OLDER, "a.com", "addresses: [10.0.0.1], " TCP) ENTRY(NEWER, "b.com", TCP), ""},
+        {"a range stands beside", ENTRY(OLDER, "a.com", "addresses: [10.0.0.0/24], " TCP) ENTRY(NEWER, "b.com", TCP), ""},
+        {"server names tell TLS apart",
+         ENTRY(OLDER, "a.com", "ports: [{number: 443, name: tls, protocol: TLS}]")
+             ENTRY(NEWER, "b.com", "ports: [{number: 443, name: tls, protocol: TLS}]"),
+         ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        run(rows[i].name, rows[i].yaml, rows[i].findings);
 }
 
 static void references(void **state)
@@ -226,6 +263,6 @@ static void references(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(references)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(references), cmocka_unit_test(ports_that_services_share)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
