@@ -248,6 +248,7 @@ static bool open_sources(struct plane *p, struct err *err)
     memcpy(dirs, o->configs, o->config_count * sizeof(char *));
     dirs[o->config_count] = p->state;
     p->files = files_new(dirs, o->config_count + 1);
+    files_observe(p->files, o->config_count);
     free(dirs);
     struct registry_options options = {str_of(o->domain), str_of(o->root_namespace), p->vips};
     p->cache = cache_new(&options);

@@ -39,6 +39,7 @@ struct version {
     struct findings findings;
     struct object **objects;
     unsigned count;
+    const struct object *twice; /* has the name of one further up; NULL: none has */
     uint64_t text_hash;
     bool is_unread; /* nothing but the finding that tells why */
 };
@@ -56,13 +57,14 @@ struct file {
 struct files {
     char **dirs;
     unsigned dir_count;
+    unsigned observed_at; /* the directory of what is observed; dir_count: none is */
     struct file **v; /* sorted */
     unsigned count, cap;
     struct table by_path;
     struct object **objects;
     unsigned object_count, object_cap;
-    struct arena *double_arena;
-    struct findings doubles;
+    struct arena *double_arena, *unread_arena;
+    struct findings doubles, unread; /* unread: directories */
     /* Following. */
     struct watch **watches;
     struct timer timer;
@@ -134,6 +136,16 @@ static char *read_all(int fd, size_t size, size_t *n_r)
     return text;
 }
 
+static void find_twice(struct version *v)
+{
+    struct table seen = {0};
+    for (unsigned i = 0; i < v->count && !v->twice; i++) {
+        if (table_put(&seen, v->objects[i]->id, v))
+            v->twice = v->objects[i];
+    }
+    table_fini(&seen);
+}
+
 static struct version *read_version(const char *path, int fd, const struct stat *st)
 {
     struct version *v = version_new();
@@ -152,6 +164,7 @@ static struct version *read_version(const char *path, int fd, const struct stat 
     struct check_objects read = check_text(str_n(text, n), path, v->arena, &v->findings);
     v->objects = read.v;
     v->count = read.count;
+    find_twice(v);
     free(text);
     return v;
 }
@@ -279,12 +292,33 @@ static bool look_at_file(struct files *fs, const char *path, const struct stat *
     return is_changed;
 }
 
+/* A directory that cannot be read says nothing about what is in it: that stays in force. */
+static void keep_below(struct files *fs, const char *path, unsigned dir_at, int error)
+{
+    size_t n = strlen(path);
+    for (unsigned i = 0; i < fs->count; i++) {
+        struct file *f = fs->v[i];
+        f->is_seen |= f->dir_at == dir_at && strncmp(f->path, path, n) == 0 && f->path[n] == '/';
+    }
+    findings_add(&fs->unread, &(struct finding){
+                                  .level = FINDING_ERROR,
+                                  .code = OG_FILE,
+                                  .file = arena_strdup(fs->unread_arena, path),
+                                  .message = arena_printf(fs->unread_arena, "cannot be read: %s", strerror(error)),
+                                  .fix = STR("what it held before stays in force until it can"),
+                              });
+}
+
 static bool look_at_dir(struct files *fs, const char *path, unsigned dir_at, unsigned depth)
 {
+    errno = ELOOP;
     DIR *dir = depth < DEPTH_MAX ? opendir(path) : NULL;
     bool is_changed = false;
-    if (!dir)
+    if (!dir) {
+        if (depth == 0 || errno != ENOENT)
+            keep_below(fs, path, dir_at, errno);
         return false;
+    }
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         struct stat st;
         if (entry->d_name[0] == '.')
@@ -327,18 +361,31 @@ static int compare_files(const void *a, const void *b)
 
 /* ---- What is in force. ---- */
 
-static const struct object *find_double(const struct table *claims, const struct version *v, unsigned upto)
+/* Objects of one look at all files, while it is decided which are in force. */
+struct deciding {
+    struct files *fs;
+    struct table claims;   /* id -> the object that has it */
+    struct table observed; /* ids of Pods that are observed */
+};
+
+/* A Pod may be written down as intent too: what is observed of it counts, and is no double. */
+static bool is_overruled(const struct deciding *d, const struct file *f, const struct object *o)
 {
-    for (unsigned i = 0; i < upto; i++) {
+    return o->kind == KIND_POD && f->dir_at != d->fs->observed_at && table_get(&d->observed, o->id);
+}
+
+static const struct object *find_double(const struct deciding *d, const struct file *f)
+{
+    const struct table *claims = &d->claims;
+    const struct version *v = f->latest;
+    for (unsigned i = 0; i < v->count; i++) {
+        if (is_overruled(d, f, v->objects[i]))
+            continue;
         const struct object *earlier = table_get(claims, v->objects[i]->id);
         if (earlier)
             return v->objects[i];
-        for (unsigned j = 0; j < i; j++) {
-            if (str_eq(v->objects[i]->id, v->objects[j]->id))
-                return v->objects[i];
-        }
     }
-    return NULL;
+    return v->twice;
 }
 
 static void refuse_double(struct files *fs, const struct table *claims, const struct object *o)
@@ -358,13 +405,14 @@ static void refuse_double(struct files *fs, const struct table *claims, const st
                                });
 }
 
-static void put_in_force(struct files *fs, struct table *claims, const struct version *v)
+static void put_in_force(struct deciding *d, const struct file *f)
 {
-    for (unsigned i = 0; v && i < v->count; i++) {
-        struct object *o = v->objects[i];
-        if (table_get(claims, o->id))
+    struct files *fs = d->fs;
+    for (unsigned i = 0; f->in_force && i < f->in_force->count; i++) {
+        struct object *o = f->in_force->objects[i];
+        if (table_get(&d->claims, o->id) || is_overruled(d, f, o))
             continue; /* of a version that was good before an earlier path took the name */
-        table_put(claims, o->id, o);
+        table_put(&d->claims, o->id, o);
         if (fs->object_count == fs->object_cap) {
             fs->object_cap = fs->object_cap ? fs->object_cap * 2 : 64;
             fs->objects = xrealloc(fs->objects, fs->object_cap * sizeof(struct object *));
@@ -374,30 +422,45 @@ static void put_in_force(struct files *fs, struct table *claims, const struct ve
     }
 }
 
-static void decide_file(struct files *fs, struct table *claims, struct file *f)
+static void decide_file(struct deciding *d, struct file *f)
 {
     bool is_good = f->latest && f->latest->findings.errors == 0;
-    const struct object *twice = is_good ? find_double(claims, f->latest, f->latest->count) : NULL;
+    const struct object *twice = is_good ? find_double(d, f) : NULL;
     f->is_double = twice != NULL;
     if (twice)
-        refuse_double(fs, claims, twice);
+        refuse_double(d->fs, &d->claims, twice);
     if (is_good && !twice && f->latest != f->in_force) {
         version_free(&f->in_force);
         f->in_force = f->latest;
     }
-    put_in_force(fs, claims, f->in_force);
+    put_in_force(d, f);
+}
+
+static void note_observed(struct deciding *d, const struct file *f)
+{
+    bool is_good = f->latest && f->latest->findings.errors == 0;
+    const struct version *v = is_good ? f->latest : f->in_force;
+    for (unsigned i = 0; v && i < v->count; i++) {
+        if (v->objects[i]->kind == KIND_POD)
+            table_put(&d->observed, v->objects[i]->id, d);
+    }
 }
 
 static void decide(struct files *fs)
 {
-    struct table claims = {0};
+    struct deciding d = {.fs = fs};
     qsort(fs->v, fs->count, sizeof(struct file *), compare_files);
     arena_reset(fs->double_arena);
     findings_init(&fs->doubles, fs->double_arena);
     fs->object_count = 0;
+    for (unsigned i = 0; i < fs->count; i++) {
+        if (fs->v[i]->dir_at == fs->observed_at)
+            note_observed(&d, fs->v[i]);
+    }
     for (unsigned i = 0; i < fs->count; i++)
-        decide_file(fs, &claims, fs->v[i]);
-    table_fini(&claims);
+        decide_file(&d, fs->v[i]);
+    table_fini(&d.claims);
+    table_fini(&d.observed);
 }
 
 /* ---- The interface. ---- */
@@ -406,7 +469,7 @@ struct files *files_new(const char *const *dirs, unsigned count)
 {
     struct files *fs = NEW(struct files);
     fs->dirs = xcalloc(count, sizeof(char *));
-    fs->dir_count = count;
+    fs->dir_count = fs->observed_at = count;
     for (unsigned i = 0; i < count; i++) {
         struct str dir = str_of(dirs[i]);
         while (dir.n > 1 && dir.p[dir.n - 1] == '/')
@@ -414,9 +477,17 @@ struct files *files_new(const char *const *dirs, unsigned count)
         fs->dirs[i] = xmemdup0(dir.p, dir.n);
     }
     fs->watches = xcalloc(count, sizeof(struct watch *));
+    fs->unread_arena = arena_new(1024);
+    findings_init(&fs->unread, fs->unread_arena);
     fs->double_arena = arena_new(1024);
     findings_init(&fs->doubles, fs->double_arena);
     return fs;
+}
+
+void files_observe(struct files *fs, unsigned dir_at)
+{
+    assert(dir_at < fs->dir_count);
+    fs->observed_at = dir_at;
 }
 
 void files_free(struct files **files)
@@ -434,6 +505,7 @@ void files_free(struct files **files)
         file_free(fs->v[i]);
     table_fini(&fs->by_path);
     arena_free(&fs->double_arena);
+    arena_free(&fs->unread_arena);
     free(fs->watches);
     free(fs->dirs);
     free(fs->v);
@@ -443,7 +515,10 @@ void files_free(struct files **files)
 
 bool files_scan(struct files *fs)
 {
+    unsigned unread = fs->unread.count;
     bool is_changed = false;
+    arena_reset(fs->unread_arena);
+    findings_init(&fs->unread, fs->unread_arena);
     for (unsigned i = 0; i < fs->count; i++)
         fs->v[i]->is_seen = false;
     for (unsigned i = 0; i < fs->dir_count; i++) {
@@ -452,6 +527,7 @@ bool files_scan(struct files *fs)
         is_changed |= is_file ? look_at_file(fs, fs->dirs[i], &st, i) : look_at_dir(fs, fs->dirs[i], i, 0);
     }
     is_changed |= drop_unseen(fs);
+    is_changed |= unread != fs->unread.count;
     if (is_changed)
         decide(fs);
     return is_changed;
@@ -503,6 +579,8 @@ void files_findings(const struct files *fs, struct findings *out)
     }
     for (unsigned i = 0; i < fs->doubles.count; i++)
         findings_add(out, &fs->doubles.v[i]);
+    for (unsigned i = 0; i < fs->unread.count; i++)
+        findings_add(out, &fs->unread.v[i]);
 }
 
 unsigned files_refused(const struct files *fs)

@@ -17,6 +17,8 @@ struct files;
 /* dirs are read in this order; a path is later than another by the order of its directory, then bytewise. One that is a file is
  * read alone, whatever its name. */
 struct files *files_new(const char *const *dirs, unsigned count);
+/* The directory, counted from 0, that tells what is observed: its Pods come before the same ones in other directories. */
+void files_observe(struct files *files, unsigned dir_at);
 void files_free(struct files **files);
 
 /* Looks at all files and reads what changed. Whether objects or findings changed. Objects of before are gone. */
