@@ -326,6 +326,7 @@ void agent_on_eject(struct agent *a, const struct live_eject_event *e)
     };
     events_push(&a->events, &event);
     arena_free(&arena);
+    told_hosts_changed(&a->told, e->cluster);
     if (!timer_is_armed(&a->soon_timer))
         timer_arm(&a->soon_timer, 0); /* with the host's new state, and with all others of the same sweep */
 }

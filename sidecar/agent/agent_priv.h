@@ -42,11 +42,13 @@ struct episode {
     uint64_t count, last_ms;
 };
 
+#define TOLD_HOSTS_CHANGED UINT64_MAX
+
 /* Compared as bytes: without gaps. */
 struct told_now {
     uint32_t active[TOLD_KIND_COUNT], limit[TOLD_KIND_COUNT];
     uint64_t overflow[TOLD_KIND_COUNT];
-    uint64_t hosts_hash;
+    uint64_t hosts_build; /* TOLD_HOSTS_CHANGED: one was ejected or returned since */
 };
 
 struct told_cluster {
@@ -66,6 +68,8 @@ struct agent_out;
 /* Looks at all clusters: episodes of overflow begin and end (events_push). out NULL: nothing is told; else what differs from what
  * was told is added to it. */
 void told_look(struct agent *a, struct agent_out *out);
+/* The hosts of the cluster are as many as before, but one was ejected or returned. */
+void told_hosts_changed(struct told *t, struct str cluster);
 /* The next control plane knows nothing. */
 void told_forget(struct told *t);
 void told_fini(struct told *t);

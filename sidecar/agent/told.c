@@ -5,7 +5,6 @@
 #include "sidecar/agent/agent_priv.h"
 
 #include "sidecar/base/die.h"
-#include "sidecar/base/hash.h"
 #include "sidecar/observe/families.h"
 #include "sidecar/observe/stats.h"
 
@@ -25,7 +24,7 @@ static const enum cluster_stat overflow_stats[TOLD_KIND_COUNT] = {
 
 static struct told_now look_now(const struct live_cluster_view *view)
 {
-    struct told_now now = {0};
+    struct told_now now = {.hosts_build = view->hosts_build};
     for (unsigned k = 0; k < TOLD_KIND_COUNT; k++) {
         now.active[k] = breaker_active(&view->breakers[0], breaker_kinds[k]);
         now.limit[k] = breaker_limit(&view->breakers[0], breaker_kinds[k]);
@@ -45,18 +44,6 @@ static AGENT(Host__State) state_of(const struct live_host_view *h)
 static uint64_t until_us(const struct live_host_view *h)
 {
     return h->is_ejected ? h->eject_until_wall_ms * 1000 : 0;
-}
-
-static uint64_t hash_hosts(const struct agent *a, struct str cluster)
-{
-    struct live_host_view h;
-    uint64_t hash = 1;
-    for (size_t i = 0; live_next_host(a->ops.live, cluster, &i, &h);) {
-        const uint64_t more[] = {(uint64_t)state_of(&h), until_us(&h), (uint64_t)h.eject_cause};
-        hash = hash_xx64(h.host->text, strlen(h.host->text), hash);
-        hash = hash_xx64(more, sizeof(more), hash);
-    }
-    return hash;
 }
 
 /* ---- Episodes. ---- */
@@ -185,10 +172,9 @@ static void look_at(struct agent *a, const struct live_cluster_view *view, struc
         follow_episode(a, view, c, k, now.overflow[k]);
     if (!out)
         return;
-    now.hosts_hash = hash_hosts(a, view->cfg->name);
     if (c->is_told && memcmp(&now, &c->told, sizeof(now)) == 0)
         return;
-    tell(a, view, &now, !c->is_told || now.hosts_hash != c->told.hosts_hash, out);
+    tell(a, view, &now, !c->is_told || now.hosts_build != c->told.hosts_build, out);
     c->told = now;
     c->is_told = true;
 }
@@ -215,6 +201,13 @@ void told_look(struct agent *a, struct agent_out *out)
     for (size_t i = 0; live_next_cluster(a->ops.live, &i, &view);)
         look_at(a, &view, out);
     drop_vanished(&a->told, out);
+}
+
+void told_hosts_changed(struct told *t, struct str cluster)
+{
+    struct told_cluster *c = table_get(&t->clusters, cluster);
+    if (c)
+        c->told.hosts_build = TOLD_HOSTS_CHANGED;
 }
 
 void told_forget(struct told *t)

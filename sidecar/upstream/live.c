@@ -393,6 +393,7 @@ bool live_next_cluster(const struct live *l, size_t *i, struct live_cluster_view
         .cfg = lc->cfg,
         .endpoints = lc->endpoints,
         .host_count = lc->set ? lc->set->count : 0,
+        .hosts_build = lc->set ? lc->build : 0,
         .breakers = lc->life->breakers,
         .stats = lc->life->stats,
     };

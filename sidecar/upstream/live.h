@@ -97,6 +97,7 @@ struct live_cluster_view {
     const struct cluster_cfg *cfg;
     const struct endpoints_cfg *endpoints; /* in force; NULL: none */
     unsigned host_count;
+    uint64_t hosts_build; /* another number whenever the hosts were set anew; ejections leave it */
     const struct breaker *breakers;   /* two: default, high */
     const struct stats_scope *stats;  /* of cluster_family */
     struct ejector_rates rates[OUTLIER_ORIGIN_COUNT]; /* of outlier detection; -1: unknown */
