@@ -93,12 +93,31 @@ static void end_failed(struct h2_codec *h)
     conn_close_after_flush(h->base.conn, h->base.options.delayed_close_ms);
 }
 
+static void count_fault(struct h2_codec *h, const char *details)
+{
+    static const struct {
+        const char *details;
+        enum http2_stat place;
+    } counted[] = {
+        {"http2.inbound_empty_frames_flood", HTTP2_INBOUND_EMPTY_FRAMES_FLOOD},
+        {"codec_error:Too_many_PRIORITY_frames", HTTP2_INBOUND_PRIORITY_FRAMES_FLOOD},
+        {"codec_error:Too_many_WINDOW_UPDATE_frames", HTTP2_INBOUND_WINDOW_UPDATE_FRAMES_FLOOD},
+        {"http2.outbound_frames_flood", HTTP2_OUTBOUND_CONTROL_FLOOD},
+        {"http2.ping_timeout", HTTP2_KEEPALIVE_TIMEOUT},
+        {"http2.peer_does_not_read", HTTP2_TX_FLUSH_TIMEOUT},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(counted); i++)
+        if (strcmp(details, counted[i].details) == 0)
+            h2_count(h, counted[i].place);
+}
+
 void h2_fail(struct h2_codec *h, struct h2_fault fault)
 {
     assert(fault.code && fault.details);
     if (h->state >= H2_FAILING)
         return;
     h->fault = fault;
+    count_fault(h, fault.details);
     set_state(h, H2_FAILING);
     h2_mark_dirty(h); /* who is on the stack may still use its stream: it ends when all have returned */
 }
@@ -253,6 +272,7 @@ static void submit_last_goaway(struct h2_codec *h)
     if (h->state >= H2_FAILING || h->last_goaway_sent)
         return;
     h->last_goaway_sent = true;
+    h2_count(h, HTTP2_GOAWAY_SENT);
     int32_t last = nghttp2_session_get_last_proc_stream_id(h->session);
     h2_check(h, nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0),
              "GOAWAY");
@@ -430,6 +450,7 @@ static struct codec *h2_new(struct conn *c, bool is_server, const struct codec_o
     timer_init(&h->drain_timer, conn_loop(c), on_drain_timer);
     timer_init(&h->stall_timer, conn_loop(c), on_stall_timer);
     h2_session_open(h);
+    h2_count(h, is_server ? HTTP2_NGHTTP2_DOWNSTREAM_CONNECTIONS : HTTP2_NGHTTP2_UPSTREAM_CONNECTIONS);
     h->gate.frame_left = is_server ? NGHTTP2_CLIENT_MAGIC_LEN : 0;
     if (h->base.options.ping_interval_ms > 0)
         timer_arm(&h->ping_timer, h->base.options.ping_interval_ms);

@@ -78,6 +78,7 @@ int h2_flow_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const u
     };
     conn_writev(h->base.conn, iov, n > 0 ? 2 : 1);
     buf_consume(&s->out, n);
+    h2_count_by(h2_codec_of(s), HTTP2_PENDING_SEND_BYTES, 0, n);
     if (buf_len(&s->out) == 0 && s->out.cap > DELIVER_BYTES)
         buf_fini(&s->out);
     check_low(h, s);
@@ -98,6 +99,7 @@ void h2_flow_send(struct h2_stream *s, const void *data, size_t n, bool end)
 {
     if (n > 0)
         buf_append(&s->out, data, n);
+    h2_count_by(h2_codec_of(s), HTTP2_PENDING_SEND_BYTES, n, 0);
     s->out_end = end;
     wake(s);
     if (buf_len(&s->out) > s->base.codec->options.buffer_limit_bytes) {

@@ -119,14 +119,14 @@ static struct h2_fault check_empty(struct h2_gate *g, bool empty)
 static struct h2_fault check_priority(struct h2_gate *g)
 {
     if (++g->priorities > MAX_PRIORITIES_A_STREAM * (1 + g->streams_opened))
-        return calm("http2.inbound_priority_frames_flood");
+        return calm("codec_error:Too_many_PRIORITY_frames");
     return H2_FINE;
 }
 
 static struct h2_fault check_window_update(struct h2_gate *g)
 {
     if (++g->window_updates > 5 + 2 * (g->streams_opened + MAX_UPDATES_A_DATA_FRAME * g->data_frames_sent))
-        return calm("http2.inbound_window_update_frames_flood");
+        return calm("codec_error:Too_many_WINDOW_UPDATE_frames");
     return H2_FINE;
 }
 

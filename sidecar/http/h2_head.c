@@ -144,6 +144,7 @@ static void answer(struct h2_stream *s, unsigned status, const char *details, co
 
 static void refuse_too_large(struct h2_stream *s)
 {
+    h2_count(h2_codec_of(s), HTTP2_HEADER_OVERFLOW);
     if (s->base.codec->is_server && s->section == SECTION_HEAD)
         answer(s, 431, s->too_large, NULL);
     else
@@ -229,6 +230,8 @@ static void raise_response(struct h2_stream *s, bool end)
 
 static void raise_trailers(struct h2_stream *s)
 {
+    if (s->base.codec->is_server)
+        h2_count(h2_codec_of(s), HTTP2_TRAILERS); /* as Envoy, of requests alone */
     guard_trailers(&s->fields);
     s->trailers = s->fields;
     h2_flow_receive_trailers(s);

@@ -13,6 +13,7 @@
 #include "sidecar/base/list.h"
 #include "sidecar/http/stream_priv.h"
 #include "sidecar/net/timer.h"
+#include "sidecar/observe/families.h"
 
 #include <nghttp2/nghttp2.h>
 
@@ -209,6 +210,21 @@ static inline struct h2_codec *h2_of(struct codec *c)
 static inline struct h2_codec *h2_codec_of(const struct h2_stream *s)
 {
     return h2_of(s->base.codec);
+}
+
+static inline void h2_count(const struct h2_codec *h, enum http2_stat place)
+{
+    if (h->base.options.counts)
+        stats_inc(h->base.options.counts, h->base.options.counts_row, place);
+}
+
+static inline void h2_count_by(const struct h2_codec *h, enum http2_stat gauge, uint64_t up, uint64_t down)
+{
+    const struct codec_options *o = &h->base.options;
+    if (o->counts && up > down)
+        stats_add(o->counts, o->counts_row, gauge, up - down);
+    else if (o->counts && down > up)
+        stats_sub(o->counts, o->counts_row, gauge, down - up);
 }
 
 /* A flush is due at the end of the turn. */

@@ -59,6 +59,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     struct h2_codec *h = ctx;
     struct h2_stream *s = h2_stream_find(h, frame->hd.stream_id);
     (void)session;
+    if (!s)
+        h2_count(h, HTTP2_HEADERS_CB_NO_STREAM);
     if (s && s->section != SECTION_NONE)
         h2_head_field(s, str_n((const char *)name, name_n), str_n((const char *)value, value_n),
                       flags & NGHTTP2_NV_FLAG_NO_INDEX);
@@ -128,6 +130,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         receive_data_end(h, frame);
         break;
     case NGHTTP2_RST_STREAM:
+        h2_count(h, HTTP2_RX_RESET);
         s = h2_stream_find(h, frame->hd.stream_id);
         if (s)
             s->peer_reset = true;
@@ -154,6 +157,10 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
     (void)session;
     log_debug(LOG_HTTP2, "connection %llu, stream %d: %s", (unsigned long long)conn_id(h->base.conn),
               frame->hd.stream_id, nghttp2_strerror(rc));
+    if (rc == NGHTTP2_ERR_HTTP_HEADER || rc == NGHTTP2_ERR_HTTP_MESSAGING)
+        h2_count(h, HTTP2_RX_MESSAGING_ERROR);
+    else if (rc == NGHTTP2_ERR_REFUSED_STREAM)
+        h2_count(h, HTTP2_STREAM_REFUSED_ERRORS);
     if (s && !s->details)
         s->details = rc == NGHTTP2_ERR_HTTP_HEADER ? "http2.invalid.header.field"
                                                    : "http2.violation.of.messaging.rule";
@@ -191,6 +198,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
         h2_gate_data_sent(h);
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !h->fault.code)
         h->fault = (struct h2_fault){frame->goaway.error_code, "http2.protocol_error"};
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        h2_count(h, HTTP2_TX_RESET);
     if (!s)
         return 0;
     s->base.wire_bytes_sent += H2_FRAME_HEAD_BYTES + frame->hd.length;

@@ -32,6 +32,7 @@ static struct h2_stream *stream_new(struct h2_codec *h, uint32_t id, struct aren
     list_init(&s->ready);
     list_init(&s->low);
     list_push_back(&h->streams, &s->link);
+    h2_count(h, HTTP2_STREAMS_ACTIVE);
     return s;
 }
 
@@ -98,6 +99,8 @@ void h2_stream_finish(struct h2_stream *s, uint32_t code, enum stream_reset reas
     if (s->base.ended)
         return;
     forget_in_session(h, s, code);
+    h2_count_by(h, HTTP2_STREAMS_ACTIVE, 0, 1);
+    h2_count_by(h, HTTP2_PENDING_SEND_BYTES, 0, buf_len(&s->out));
     list_remove(&s->link);
     list_remove(&s->ready);
     list_remove(&s->low);
@@ -111,6 +114,8 @@ void h2_stream_finish(struct h2_stream *s, uint32_t code, enum stream_reset reas
         assert(h->active > 0);
         h->active--;
     }
+    if (!s->raised && h->base.is_server && h->base.handler && h->base.handler->on_stream && reason != RESET_NONE)
+        h->base.handler->on_stream(&h->base, h->base.ctx, &s->base); /* its head was no good: who counts and logs sees that */
     stream_raise_end(&s->base, reason, details);
     loop_defer(conn_loop(h->base.conn), free_stream, s);
     judge_close(h, s, reason);

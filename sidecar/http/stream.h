@@ -9,6 +9,7 @@
 
 #include "sidecar/http/msg.h"
 #include "sidecar/net/conn.h"
+#include "sidecar/observe/stats.h"
 
 struct codec;
 struct stream;
@@ -127,6 +128,8 @@ struct codec_options {
     uint64_t delayed_close_ms;  /* 0: 1000 */
     const char *http10_default_host; /* NULL: none */
     const char *server_name;    /* in answers that the codec gives by itself; NULL: none. Must outlive the codec */
+    struct stats_scope *counts; /* HTTP/2: of the places of enum http2_stat; NULL: none. Must outlive the codec */
+    unsigned counts_row;
 };
 
 /* The conn is the codec's from here on: it sets the conn's handler and closes it. options are copied. */

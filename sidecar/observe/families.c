@@ -80,17 +80,15 @@ const struct stat_family cluster_health_family = {
     .count = CLUSTER_HEALTH_STAT_COUNT,
 };
 
-static const struct stat_def cluster_http2_defs[] = {CLUSTER_HTTP2_STATS(AS_DEF)};
-const struct stat_family cluster_http2_family = {
-    .prefix = "cluster",
-    .tag = "envoy_cluster_name",
-    .defs = cluster_http2_defs,
-    .count = CLUSTER_HTTP2_STAT_COUNT,
-};
-
 static const struct stat_def http2_defs[] = {HTTP2_STATS(AS_DEF)};
 const struct stat_family http2_family = {
     .prefix = "",
+    .defs = http2_defs,
+    .count = HTTP2_STAT_COUNT,
+};
+const struct stat_family cluster_http2_family = {
+    .prefix = "cluster",
+    .tag = "envoy_cluster_name",
     .defs = http2_defs,
     .count = HTTP2_STAT_COUNT,
 };

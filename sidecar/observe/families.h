@@ -224,55 +224,31 @@ extern const struct stat_family cluster_outlier_family;
 enum cluster_health_stat { CLUSTER_HEALTH_STATS(STAT_PLACE) CLUSTER_HEALTH_STAT_COUNT };
 extern const struct stat_family cluster_health_family;
 
-/* Clusters that speak HTTP/2. */
-#define CLUSTER_HTTP2_STATS(X)                                                                     \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_GOAWAY_SENT, "http2.goaway_sent")                               \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_HEADER_OVERFLOW, "http2.header_overflow")                       \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_HEADERS_CB_NO_STREAM, "http2.headers_cb_no_stream")             \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_INBOUND_EMPTY_FRAMES_FLOOD, "http2.inbound_empty_frames_flood") \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_INBOUND_PRIORITY_FRAMES_FLOOD,                                  \
-      "http2.inbound_priority_frames_flood")                                                       \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_INBOUND_WINDOW_UPDATE_FRAMES_FLOOD,                             \
-      "http2.inbound_window_update_frames_flood")                                                  \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_KEEPALIVE_TIMEOUT, "http2.keepalive_timeout")                   \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_OUTBOUND_CONTROL_FLOOD, "http2.outbound_control_flood")         \
-    X(GAUGE, CLUSTER_HTTP2_HTTP2_OUTBOUND_CONTROL_FRAMES_ACTIVE,                                   \
-      "http2.outbound_control_frames_active")                                                      \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_OUTBOUND_FLOOD, "http2.outbound_flood")                         \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_RX_MESSAGING_ERROR, "http2.rx_messaging_error")                 \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_RX_RESET, "http2.rx_reset")                                     \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_STREAM_REFUSED_ERRORS, "http2.stream_refused_errors")           \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_TRAILERS, "http2.trailers")                                     \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_TX_FLUSH_TIMEOUT, "http2.tx_flush_timeout")                     \
-    X(COUNTER, CLUSTER_HTTP2_HTTP2_TX_RESET, "http2.tx_reset")                                     \
-    X(GAUGE, CLUSTER_HTTP2_HTTP2_STREAMS_ACTIVE, "http2.streams_active")                           \
-    X(GAUGE, CLUSTER_HTTP2_HTTP2_PENDING_SEND_BYTES, "http2.pending_send_bytes")
-enum cluster_http2_stat { CLUSTER_HTTP2_STATS(STAT_PLACE) CLUSTER_HTTP2_STAT_COUNT };
-extern const struct stat_family cluster_http2_family;
-
-/* The downstream side's HTTP/2, without a name. */
-#define HTTP2_STATS(X)                                                                           \
-    X(COUNTER, HTTP2_HTTP2_GOAWAY_SENT, "http2.goaway_sent")                                     \
-    X(COUNTER, HTTP2_HTTP2_HEADER_OVERFLOW, "http2.header_overflow")                             \
-    X(COUNTER, HTTP2_HTTP2_HEADERS_CB_NO_STREAM, "http2.headers_cb_no_stream")                   \
-    X(COUNTER, HTTP2_HTTP2_INBOUND_EMPTY_FRAMES_FLOOD, "http2.inbound_empty_frames_flood")       \
-    X(COUNTER, HTTP2_HTTP2_INBOUND_PRIORITY_FRAMES_FLOOD, "http2.inbound_priority_frames_flood") \
-    X(COUNTER, HTTP2_HTTP2_INBOUND_WINDOW_UPDATE_FRAMES_FLOOD,                                   \
-      "http2.inbound_window_update_frames_flood")                                                \
-    X(COUNTER, HTTP2_HTTP2_KEEPALIVE_TIMEOUT, "http2.keepalive_timeout")                         \
-    X(COUNTER, HTTP2_HTTP2_OUTBOUND_CONTROL_FLOOD, "http2.outbound_control_flood")               \
-    X(GAUGE, HTTP2_HTTP2_OUTBOUND_CONTROL_FRAMES_ACTIVE, "http2.outbound_control_frames_active") \
-    X(COUNTER, HTTP2_HTTP2_OUTBOUND_FLOOD, "http2.outbound_flood")                               \
-    X(COUNTER, HTTP2_HTTP2_RX_MESSAGING_ERROR, "http2.rx_messaging_error")                       \
-    X(COUNTER, HTTP2_HTTP2_RX_RESET, "http2.rx_reset")                                           \
-    X(COUNTER, HTTP2_HTTP2_STREAM_REFUSED_ERRORS, "http2.stream_refused_errors")                 \
-    X(COUNTER, HTTP2_HTTP2_TRAILERS, "http2.trailers")                                           \
-    X(COUNTER, HTTP2_HTTP2_TX_FLUSH_TIMEOUT, "http2.tx_flush_timeout")                           \
-    X(COUNTER, HTTP2_HTTP2_TX_RESET, "http2.tx_reset")                                           \
-    X(GAUGE, HTTP2_HTTP2_STREAMS_ACTIVE, "http2.streams_active")                                 \
-    X(GAUGE, HTTP2_HTTP2_PENDING_SEND_BYTES, "http2.pending_send_bytes")
+/* The HTTP/2 of all downstream connections, without a name, and that towards each cluster that may speak it. */
+#define HTTP2_STATS(X)                                                                         \
+    X(COUNTER, HTTP2_GOAWAY_SENT, "http2.goaway_sent")                                         \
+    X(COUNTER, HTTP2_HEADER_OVERFLOW, "http2.header_overflow")                                 \
+    X(COUNTER, HTTP2_HEADERS_CB_NO_STREAM, "http2.headers_cb_no_stream")                       \
+    X(COUNTER, HTTP2_INBOUND_EMPTY_FRAMES_FLOOD, "http2.inbound_empty_frames_flood")           \
+    X(COUNTER, HTTP2_INBOUND_PRIORITY_FRAMES_FLOOD, "http2.inbound_priority_frames_flood")     \
+    X(COUNTER, HTTP2_INBOUND_WINDOW_UPDATE_FRAMES_FLOOD,                                       \
+      "http2.inbound_window_update_frames_flood")                                              \
+    X(COUNTER, HTTP2_KEEPALIVE_TIMEOUT, "http2.keepalive_timeout")                             \
+    X(COUNTER, HTTP2_NGHTTP2_DOWNSTREAM_CONNECTIONS, "http2.nghttp2_downstream_connections")   \
+    X(COUNTER, HTTP2_NGHTTP2_UPSTREAM_CONNECTIONS, "http2.nghttp2_upstream_connections")       \
+    X(COUNTER, HTTP2_OUTBOUND_CONTROL_FLOOD, "http2.outbound_control_flood")                   \
+    X(GAUGE, HTTP2_OUTBOUND_CONTROL_FRAMES_ACTIVE, "http2.outbound_control_frames_active")     \
+    X(COUNTER, HTTP2_OUTBOUND_FLOOD, "http2.outbound_flood")                                   \
+    X(COUNTER, HTTP2_RX_MESSAGING_ERROR, "http2.rx_messaging_error")                           \
+    X(COUNTER, HTTP2_RX_RESET, "http2.rx_reset")                                               \
+    X(COUNTER, HTTP2_STREAM_REFUSED_ERRORS, "http2.stream_refused_errors")                     \
+    X(COUNTER, HTTP2_TRAILERS, "http2.trailers")                                               \
+    X(COUNTER, HTTP2_TX_FLUSH_TIMEOUT, "http2.tx_flush_timeout")                               \
+    X(COUNTER, HTTP2_TX_RESET, "http2.tx_reset")                                               \
+    X(GAUGE, HTTP2_STREAMS_ACTIVE, "http2.streams_active")                                     \
+    X(GAUGE, HTTP2_PENDING_SEND_BYTES, "http2.pending_send_bytes")
 enum http2_stat { HTTP2_STATS(STAT_PLACE) HTTP2_STAT_COUNT };
-extern const struct stat_family http2_family;
+extern const struct stat_family http2_family, cluster_http2_family;
 
 /* The downstream side's HTTP/1, without a name. */
 #define HTTP1_STATS(X)                                                                         \

@@ -163,6 +163,8 @@ static void on_cut_answer(struct attempt *a, enum stream_reset reason)
                                : reason == RESET_CONNECTION_TERMINATION ? FLAG_UC
                                                                          : FLAG_UR);
     x->info.response_code_details = report_reset_details(x, "upstream_reset_after_response_started", reason, "");
+    if (x->request->is_grpc) /* as Envoy, which counts the others by their head alone */
+        stats_inc(x->d->stats->http, x->row, HTTP_RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED);
     exchange_reset(x);
 }
 

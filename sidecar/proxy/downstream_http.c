@@ -126,12 +126,14 @@ static void make_codec(struct downstream *d, bool is_h2)
 {
     static const struct codec_handler handler = {.on_stream = on_stream,
                                                  .on_codec_end = on_codec_end};
-    const struct codec_options *options = &hcm_of(d)->codec_options;
+    struct codec_options options = hcm_of(d)->codec_options;
+    options.counts = d->stats->http2;
+    options.counts_row = d->proxy->row;
     struct buf early = d->early;
     d->early = (struct buf){0};
     downstream_set_state(d, DOWNSTREAM_HTTP);
-    d->codec = is_h2 ? h2_server_new(d->conn, options, &handler, d)
-                     : h1_server_new(d->conn, options, &handler, d);
+    d->codec = is_h2 ? h2_server_new(d->conn, &options, &handler, d)
+                     : h1_server_new(d->conn, &options, &handler, d);
     downstream_count(d, is_h2 ? HTTP_DOWNSTREAM_CX_HTTP2_TOTAL : HTTP_DOWNSTREAM_CX_HTTP1_TOTAL);
     downstream_count(d, is_h2 ? HTTP_DOWNSTREAM_CX_HTTP2_ACTIVE : HTTP_DOWNSTREAM_CX_HTTP1_ACTIVE);
     if (d->is_draining)

@@ -14,6 +14,8 @@ static void free_at_home(void *arg)
     unsigned chains = l->cfg->chain_count + 1;
     for (unsigned i = 0; i < chains; i++) {
         stats_scope_unref(&l->chains[i].http);
+        stats_scope_unref(&l->chains[i].http1);
+        stats_scope_unref(&l->chains[i].http2);
         stats_scope_unref(&l->chains[i].listener_http);
         stats_scope_unref(&l->chains[i].fault);
         stats_scope_unref(&l->chains[i].cors);
@@ -63,6 +65,8 @@ static void add_chain(struct chain_stats *c, struct stats *stats, struct str nam
         return;
     struct str prefix = chain->hcm->stat_prefix;
     c->http = stats_scope_ref(stats, &http_family, prefix);
+    c->http1 = stats_scope_ref(stats, &http1_family, STR_NONE);
+    c->http2 = stats_scope_ref(stats, &http2_family, STR_NONE);
     c->listener_http = stats_scope_ref2(stats, &listener_http_family, name, prefix);
     if (has_filter(chain->hcm, &filter_fault))
         c->fault = stats_scope_ref(stats, &http_fault_family, prefix);

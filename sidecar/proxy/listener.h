@@ -18,6 +18,7 @@
 /* Of one filter chain, by its kind; NULL: the other kind. */
 struct chain_stats {
     struct stats_scope *http;         /* http_family: "http.STAT_PREFIX" */
+    struct stats_scope *http1, *http2; /* the codecs', shared by all chains */
     struct stats_scope *fault, *cors; /* the same prefix; NULL: the chain has no such filter */
     struct stats_scope
         *listener_http;      /* listener_http_family: "listener.ADDRESS.http.STAT_PREFIX" */

@@ -34,6 +34,8 @@ struct life *life_new(struct live *live, const struct home *home, struct stats *
 
 void life_set_limits(struct life *l, struct stats *stats, const struct cluster_cfg *cfg)
 {
+    if (cfg->protocol != UPSTREAM_HTTP1 && !l->http2)
+        l->http2 = stats_scope_ref(stats, &cluster_http2_family, cfg->stat_name);
     for (unsigned i = 0; i < 2; i++) {
         const struct breaker_thresholds *t = &cfg->thresholds[i];
         struct breaker *b = &l->breakers[i];
@@ -89,6 +91,7 @@ static void life_drop(void *arg)
     stats_scope_unref(&l->external);
     stats_scope_unref(&l->internal);
     stats_scope_unref(&l->retry);
+    stats_scope_unref(&l->http2);
     stats_scope_unref(&l->remaining[0]);
     stats_scope_unref(&l->remaining[1]);
     table_fini(&l->hosts);

@@ -219,8 +219,12 @@ static struct codec *codec_for(struct pool_conn *pc)
         .stream_window_bytes = cfg->h2_stream_window_bytes,
         .connection_window_bytes = cfg->h2_connection_window_bytes,
         .buffer_limit_bytes = cfg->buffer_limit_bytes,
+        .ping_interval_ms = cfg->h2_keepalive_interval_ms,
+        .ping_timeout_ms = cfg->h2_keepalive_timeout_ms,
         .allow_upgrade = true,
         .accept_http10 = true,
+        .counts = pc->pool->cluster->life->http2,
+        .counts_row = pc->pool->cluster->up->row,
     };
     bool is_h2 = pc->pool->key.version == HTTP_2 ||
                  (cfg->protocol == UPSTREAM_AUTO && str_eq(conn_alpn(pc->conn), STR("h2")));
