@@ -15,6 +15,17 @@ static void write_ports(const struct known_host *host, char *text, size_t cap)
         n += (size_t)snprintf(text + n, cap - n, "%s%u", i > 0 ? " " : "", host->ports[i]);
 }
 
+/* A rule of the host itself goes on at the port that was called, as everybody expects. */
+static bool is_own_host(const struct world *w, const struct object *o, struct str fqdn)
+{
+    const ISTIO(VirtualService) *vs = (const ISTIO(VirtualService) *)o->body;
+    for (size_t i = 0; i < vs->n_hosts; i++) {
+        if (str_eq(host_fqdn(w->arena, str_of(vs->hosts[i]), o->ns, w->given->domain), fqdn))
+            return true;
+    }
+    return false;
+}
+
 static void check_target(struct world *w, struct check *c, const char *leaf, const ISTIO(Destination) *d)
 {
     if (!d)
@@ -34,7 +45,7 @@ static void check_target(struct world *w, struct check *c, const char *leaf, con
         if (d->port && !world_has_port(host, d->port->number))
             check_warn(c, OG_PORT_NOT_FOUND, ".port.number", "", "%.*s has no port %u, it has %s", STR_FMT(fqdn),
                        d->port->number, ports);
-        if (!d->port && host->port_count > 1)
+        if (!d->port && host->port_count > 1 && !is_own_host(w, c->object, fqdn))
             check_add(c, FINDING_INFO, OG_PORT_NEEDED, "", "name the port",
                       "%.*s has the ports %s: the one that the caller used is taken", STR_FMT(fqdn), ports);
         if (d->subset[0] && !world_has_subset(w, fqdn, d->subset))

@@ -248,9 +248,10 @@ static void references(void **state)
              "spec:\n  host: reviews.shop.svc.cluster.local\n  subsets: [{name: v1}]\n",
          "warning OG0304 spec.subsets[0].name\n"},
         {"several ports and none named",
-         "apiVersion: v1\nkind: Service\nmetadata: {name: reviews, namespace: shop}\n"
-         "spec: {ports: [{name: a, port: 80}, {name: b, port: 81}]}\n---\n" VS(TO("host: reviews")),
+         SERVICE "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: shop}\n"
+                 "spec: {ports: [{name: a, port: 80}, {name: b, port: 81}]}\n---\n" VS(TO("host: other")),
          "info OG0207 spec.http[0].route[0].destination\n"},
+        {"several ports of the host itself", PORTS("{name: http-a, port: 80}, {name: http-b, port: 81}") VS(TO("host: reviews")), ""},
         {"a wildcard of a ServiceEntry",
          "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: s, namespace: shop}\n"
          "spec: {hosts: ['*.example.com'], ports: [{number: 80, name: http, protocol: HTTP}]}\n---\n" SERVICE
