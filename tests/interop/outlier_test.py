@@ -51,13 +51,13 @@ CLUSTERS = {
     "half": (4, {"consecutive_5xx": 2, "max_ejection_percent": 50}, {}, {}),
     "returns": (1, {"consecutive_5xx": 2, "base_ejection_time": "0.5s"}, {}, {}),
     "grows": (1, {"consecutive_5xx": 2, "base_ejection_time": "0.4s", "max_ejection_time": "1s"}, {}, {}),
-    "rate": (5, {"success_rate_minimum_hosts": 5, "success_rate_request_volume": 5, "interval": "1s"}, {}, {}),
-    "ratespared": (5, {"success_rate_minimum_hosts": 5, "success_rate_request_volume": 5, "interval": "1s",
+    "rate": (5, {"success_rate_minimum_hosts": 5, "success_rate_request_volume": 3, "interval": "1s"}, {}, {}),
+    "ratespared": (5, {"success_rate_minimum_hosts": 5, "success_rate_request_volume": 3, "interval": "1s",
                        "enforcing_success_rate": 0}, {}, {}),
-    "rateof4": (4, {"success_rate_minimum_hosts": 3, "success_rate_request_volume": 5, "interval": "1s"}, {}, {}),
-    "percentage": (5, {"failure_percentage_minimum_hosts": 5, "failure_percentage_request_volume": 5,
+    "rateof4": (4, {"success_rate_minimum_hosts": 3, "success_rate_request_volume": 3, "interval": "1s"}, {}, {}),
+    "percentage": (5, {"failure_percentage_minimum_hosts": 5, "failure_percentage_request_volume": 3,
                        "enforcing_failure_percentage": 100, "failure_percentage_threshold": 50, "interval": "1s"}, {}, {}),
-    "splitrate": (6, {"success_rate_minimum_hosts": 5, "success_rate_request_volume": 5, "interval": "1s",
+    "splitrate": (6, {"success_rate_minimum_hosts": 5, "success_rate_request_volume": 3, "interval": "1s",
                       "split_external_local_origin_errors": True, "consecutive_local_origin_failure": 0}, {}, {}),
     "hole": ("hole", {"consecutive_gateway_failure": 2, "enforcing_consecutive_gateway_failure": 100}, {},
              {"connect_timeout": "0.2s"}),
@@ -194,8 +194,13 @@ class Run:
         for i in hosts or range(len(self.world.hosts[self.name])):
             self.world.hosts[self.name][i].mood = mood
 
-    def get(self, path="ok", pause=0.03, flags=True, **headers):
-        """(status, flags) of one request; main has a moment to decide afterwards."""
+    def settle(self):
+        """Main decides about what workers told it before it answers this, and then has a moment to tell them."""
+        self.admin("/ready")
+        time.sleep(0.015)
+
+    def get(self, path="ok", settle=True, flags=True, **headers):
+        """(status, flags) of one request."""
         Run.count += 1
         case = f"{self.name}{Run.count}"
         c = http.client.HTTPConnection("127.0.0.1", self.proxy.ports["http"], timeout=5)
@@ -209,7 +214,8 @@ class Run:
                 pass
         finally:
             c.close()
-        time.sleep(pause)
+        if settle:
+            self.settle()
         if not flags:
             return status
         return status, self.proxy.logged(case)[0]["flags"]
@@ -223,7 +229,7 @@ class Run:
                 c.recv(1)
             except OSError:
                 pass
-        time.sleep(0.03)
+        self.settle()
         return self.proxy.logged(self.name, before + 1)[-1]["flags"]
 
     # ---- Looking. ----
@@ -421,7 +427,7 @@ def returns(r):
     got = [r.get("status/500") for _ in range(2)] + [r.get()]
     events = r.events(2)
     got += [r.get(), r.get("status/500"), r.get()]
-    return got, events, r.stats(), [0.5 <= s <= 0.75 for s in r.spans()], r.flags()
+    return got, events, r.stats(), [0.5 <= s <= 0.9 for s in r.spans()], r.flags()
 
 
 def check_returns(got, events, stats, spans, flags):
@@ -433,13 +439,13 @@ def check_returns(got, events, stats, spans, flags):
 def grows(r):
     """Each ejection is longer than the last, up to the longest, and health makes them shorter again."""
     for n in range(1, 5):
-        r.get("status/500", pause=0, flags=False), r.get("status/500", flags=False)
+        r.get("status/500", settle=False, flags=False), r.get("status/500", flags=False)
         r.events(2 * n)
     time.sleep(0.9)  # more intervals than there were ejections
-    r.get("status/500", pause=0, flags=False), r.get("status/500", flags=False)
+    r.get("status/500", settle=False, flags=False), r.get("status/500", flags=False)
     events = r.events(10)
     return [re.sub(r'"secs_since_last_action":"[01]"', '"secs_since_last_action":<s>', e) for e in events], \
-        [w <= s <= w + 0.3 for w, s in zip((0.4, 0.8, 1.0, 1.0, 0.4), r.spans())], r.stats()
+        [w <= s <= w + 0.35 for w, s in zip((0.4, 0.8, 1.0, 1.0, 0.4), r.spans())], r.stats()
 
 
 def check_grows(events, spans, stats):
@@ -449,7 +455,7 @@ def check_grows(events, spans, stats):
 
 def after_a_sweep(r):
     """Runs traffic over the hosts so that one interval sees only it, then waits for the sweep."""
-    got = [r.get(flags=False, pause=0) for _ in range(60)]
+    got = [r.get(flags=False, settle=False) for _ in range(60)]
     time.sleep(1.1)
     return got
 
@@ -460,7 +466,7 @@ def rate(r):
     after_a_sweep(r)
     events = r.events(1)
     return events[:1], r.flags(), r.stats().get("active"), r.stats().get("enforced_success_rate"), \
-        {r.get(flags=False, pause=0) for _ in range(10)}
+        {r.get(flags=False, settle=False) for _ in range(10)}
 
 
 def check_rate(events, flags, active, enforced, got):
@@ -478,7 +484,7 @@ def ratespared(r):
     until = time.time() + 2.4
     while time.time() < until:
         for _ in range(10):
-            r.get(flags=False, pause=0)
+            r.get(flags=False, settle=False)
         rates, as_json = r.rates(), r.json_of_hosts()
         if rates["cluster"][0][1] == "80" and as_json[0]:
             seen = {**rates, "json": as_json}
@@ -685,9 +691,15 @@ def check_priorities(got, stats, flags):
     assert got == [500, 500, 200, 200, 200] and flags == ["/failed_outlier_check", "healthy"]
 
 
+def mirrored(r):
+    got = r.get("status/500")
+    time.sleep(0.1)  # nobody waits for the mirror's answer
+    return got
+
+
 def mirror(r):
     """Mirrored requests count too."""
-    return [r.get("status/500", pause=0.1) for _ in range(4)], r.stats(), r.events(1)
+    return [mirrored(r) for _ in range(4)], r.stats(), r.events(1)
 
 
 def check_mirror(got, stats, events):
