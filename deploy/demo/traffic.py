@@ -16,7 +16,7 @@ class Stream:
                                              f"--timeout-ms {timeout_ms} >{self.path} 2>&1 & echo $!").strip()
 
     def stop(self):
-        self.mesh.node.exec(argv=["kill", self.pid])
+        self.mesh.node.exec(argv=["sh", "-c", f"kill {self.pid}"])
 
     def seconds(self):
         """All that are over."""

@@ -62,7 +62,7 @@ def overload(mesh):
     """Somebody else takes the pod's places: 500 requests a second where 320 can be served."""
     somebody = mesh.node.sh(FAILING, "outrigger-demo-load --url http://127.0.0.1:8080/ --rps 500 --seconds 0 >/dev/null 2>&1 & echo $!")
     yield
-    mesh.node.exec(argv=["kill", somebody.strip()])
+    mesh.node.exec(argv=["sh", "-c", f"kill {somebody}"])
 
 
 FAULTS = {"crash": crash, "slow": slow, "flaky": flaky, "black-hole": black_hole, "overload": overload}
