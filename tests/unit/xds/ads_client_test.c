@@ -326,6 +326,45 @@ static void a_call_carries_the_authority_and_the_metadata(void **state)
     seen_authority = seen_authorization = STR_NONE;
 }
 
+static struct codec *shared;
+static unsigned connects, disconnects;
+
+static void on_connected(void *ctx, struct codec *codec)
+{
+    (void)ctx;
+    assert_null(shared);
+    shared = codec;
+    connects++;
+}
+
+static void on_disconnected(void *ctx)
+{
+    (void)ctx;
+    shared = NULL;
+    disconnects++;
+}
+
+/* A server that has nothing new to say answers nothing: the connection is there all the same. */
+static void others_hear_of_the_connection_once_the_node_is_said_and_before_it_goes(void **state)
+{
+    struct world *w = *state;
+    w->options.on_connected = on_connected;
+    w->options.on_disconnected = on_disconnected;
+    connects = disconnects = 0;
+    shared = NULL;
+    world_start(w);
+    WORLD_WAIT(w, w->call != NULL);
+    assert_int_equal(connects, 1);
+    assert_non_null(shared);
+    assert_false(xds_is_connected(w->xds));
+    grpc_finish(w->call, GRPC_UNAVAILABLE, STR("later"));
+    WORLD_WAIT(w, connects == 2);
+    assert_int_equal(disconnects, 1);
+    xds_stop(&w->xds);
+    assert_int_equal(disconnects, 2);
+    assert_null(shared);
+}
+
 #define DELTA(test) cmocka_unit_test_setup_teardown(test, world_setup_delta, world_teardown)
 #define SOTW(test) cmocka_unit_test_setup_teardown(test, world_setup_sotw, world_teardown)
 
@@ -349,6 +388,7 @@ int main(void)
         DELTA(it_stops_while_it_waits),
         DELTA(it_stops_in_the_middle_and_calls_nobody),
         DELTA(a_call_carries_the_authority_and_the_metadata),
+        DELTA(others_hear_of_the_connection_once_the_node_is_said_and_before_it_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
