@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import socket
+import subprocess
 import time
 from datetime import datetime
 
@@ -758,3 +759,11 @@ def worded(part):
     if isinstance(part, list):
         return [tuple(x) if isinstance(x, list) else x for x in part]
     return part
+
+
+def test_an_event_log_that_cannot_be_opened_ends_the_start(envoy, build, tmp_path):
+    where = str(tmp_path / "none" / "events.log")
+    (tmp_path / "boot.json").write_text(json.dumps({"cluster_manager": {"outlier_detection": {"event_log_path": where}}}))
+    for command in ([envoy, "--base-id", str(free_port()), "-l", "error"], [build / "sidecar" / "outrigger-sidecar"]):
+        done = subprocess.run([*command, "-c", tmp_path / "boot.json"], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 1 and where in done.stderr and "No such file or directory" in done.stderr
