@@ -29,6 +29,7 @@ struct ads_client_status {
         const char *reason; /* of the NACK; NULL */
         unsigned resources; /* that it has */
         uint64_t answered_us; /* 0: never */
+        uint64_t sent, acked; /* versions: of the newest response, and of the newest that was accepted; 0: none */
     } types[RESOURCE_TYPE_COUNT];
     const struct cache_client *client;
 };

@@ -488,5 +488,7 @@ void ads_stream_status(const struct ads_stream *s, struct ads_client_status *sta
         status_r->types[t].reason = s->types[t].nack;
         status_r->types[t].resources = count_held(&s->types[t]);
         status_r->types[t].answered_us = s->types[t].answered_us;
+        status_r->types[t].sent = s->types[t].version_sent;
+        status_r->types[t].acked = s->types[t].version_acked;
     }
 }

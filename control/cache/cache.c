@@ -467,6 +467,7 @@ struct cache *cache_new(const struct registry_options *options)
 {
     struct cache *cache = NEW(struct cache);
     cache->options = *options;
+    cache->generation = 1; /* 0 is no version */
     list_init(&cache->groups);
     list_init(&cache->clients);
     cache->registry = registry_build(NULL, 0, options);

@@ -25,6 +25,7 @@ static const char help[] =
     "  proxy clusters|endpoints|listeners|routes POD[.NAMESPACE]\n"
     "                                            what the control plane has for a pod's sidecar;\n"
     "                                            with -f DIR... what it would have for these files\n"
+    "  proxy bootstrap POD[.NAMESPACE]           what the sidecar was started with, as YAML or -o json\n"
     "  proxy admin POD[.NAMESPACE] PATH          what the sidecar itself says: /clusters, /stats?filter=REGEX, /config_dump\n"
     "  inject -f FILE... | uninject -f FILE...   put the sidecar into manifests, take it out again\n"
     "  version                                   print the version\n"

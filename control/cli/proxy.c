@@ -101,24 +101,66 @@ static int ask_plane(const struct cli *cli, enum resource_type type, const char 
 }
 
 /* What the sidecar's own administration endpoint says, by way of its session with the control plane. */
-static int ask_admin(const struct cli *cli, const char *word, const char *path)
+static int ask_admin(const struct cli *cli, const char *word, const char *path, struct client_answer *answer_r)
 {
-    struct client_answer answer;
     struct str pod, ns;
     int code = CLI_FAILED;
     cli_split_pod(cli, word, &pod, &ns);
     char *whole = xasprintf("/api/v1/proxies/%.*s.%.*s/admin%s%s", STR_FMT(pod), STR_FMT(ns), path[0] == '/' ? "" : "/", path);
-    if (client_ask(cli, "GET", whole, STR_NONE, &answer)) {
-        char *error = answer.status == 200 ? NULL : client_error(&answer);
+    if (client_ask(cli, "GET", whole, STR_NONE, answer_r)) {
+        char *error = answer_r->status == 200 ? NULL : client_error(answer_r);
         if (error)
-            cli_fail("%s: %u: %s", path, answer.status, error);
-        else
-            cli_print(buf_str(&answer.body));
+            cli_fail("%s: %u: %s", path, answer_r->status, error);
         code = error ? CLI_FAILED : CLI_OK;
         free(error);
     }
-    buf_fini(&answer.body);
     free(whole);
+    return code;
+}
+
+static int print_admin(const struct cli *cli, const char *word, const char *path)
+{
+    struct client_answer answer;
+    int code = ask_admin(cli, word, path, &answer);
+    if (code == CLI_OK)
+        cli_print(buf_str(&answer.body));
+    buf_fini(&answer.body);
+    return code;
+}
+
+static const json_t *bootstrap_of(const json_t *dump)
+{
+    size_t i;
+    json_t *part;
+    json_array_foreach(json_object_get(dump, "configs"), i, part) {
+        const json_t *found = json_object_get(part, "bootstrap");
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+/* What the sidecar was started with, or made from its environment. */
+static int print_bootstrap(const struct cli *cli, const char *word)
+{
+    struct client_answer answer;
+    /* The names of no resources: a whole dump may be large. */
+    int code = ask_admin(cli, word, "/config_dump?name_regex=bootstrap-alone", &answer);
+    if (code == CLI_OK) {
+        struct str text = buf_str(&answer.body);
+        json_t *dump = json_loadb(text.p ? text.p : "", text.n, 0, NULL);
+        const json_t *bootstrap = bootstrap_of(dump);
+        if (!bootstrap) {
+            code = cli_fail("%s: its /config_dump has no bootstrap; see outrigger proxy admin %s /config_dump", word, word);
+        } else if (cli->json) {
+            json_dumpf(bootstrap, stdout, JSON_INDENT(1));
+            puts("");
+        } else {
+            cli_print_yaml(bootstrap);
+        }
+        json_decref(dump);
+    }
+    buf_fini(&answer.body);
     return code;
 }
 
@@ -128,9 +170,14 @@ int cli_proxy(const struct cli *cli)
     struct buf json = {0};
     struct proxy_notes notes = {0};
     if (cli->word_count == 3 && strcmp(cli->words[0], "admin") == 0)
-        return ask_admin(cli, cli->words[1], cli->words[2]);
+        return print_admin(cli, cli->words[1], cli->words[2]);
+    bool is_bootstrap = cli->word_count == 2 && strcmp(cli->words[0], "bootstrap") == 0;
+    if (is_bootstrap && cli->file_count > 0)
+        return cli_usage("proxy bootstrap asks the sidecar itself: it takes no files");
+    if (is_bootstrap)
+        return print_bootstrap(cli, cli->words[1]);
     if (cli->word_count != 2 || !parse_what(cli->words[0], &type))
-        return cli_usage("proxy takes clusters, endpoints, listeners or routes, and a pod; or admin, a pod and a path");
+        return cli_usage("proxy takes clusters, endpoints, listeners, routes or bootstrap, and a pod; or admin, a pod and a path");
     for (unsigned i = 0; i < cli->file_count; i++) {
         if (access(cli->files[i], R_OK) != 0)
             return cli_fail("%s: cannot be read: %s", cli->files[i], strerror(errno));

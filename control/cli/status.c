@@ -14,6 +14,19 @@ static const json_t *type_of(const json_t *proxy, const char *type)
     return json_object_get(json_object_get(proxy, "types"), type);
 }
 
+/* The version is that of the newest response; where another was accepted last, both. */
+static void print_state(struct columns *t, const json_t *type)
+{
+    const char *state = json_string_value(json_object_get(type, "state"));
+    json_int_t sent = json_integer_value(json_object_get(type, "sent")), acked = json_integer_value(json_object_get(type, "acked"));
+    if (sent == 0)
+        columns_cell(t, "%s", state);
+    else if (sent == acked)
+        columns_cell(t, "%s v%lld", state, (long long)sent);
+    else
+        columns_cell(t, "%s v%lld (has v%lld)", state, (long long)sent, (long long)acked);
+}
+
 static void print_table(const json_t *proxies)
 {
     static const char *const heads[] = {"NAME", "CDS", "LDS", "EDS", "RDS", "AGENT", "CONNECTED"};
@@ -24,7 +37,7 @@ static void print_table(const json_t *proxies)
         columns_cell(t, "%s.%s", json_string_value(json_object_get(proxy, "pod")),
                      json_string_value(json_object_get(proxy, "namespace")));
         for (size_t n = 0; n < ARRAY_LEN(types); n++)
-            columns_cell(t, "%s", json_string_value(json_object_get(type_of(proxy, types[n]), "state")));
+            print_state(t, type_of(proxy, types[n]));
         columns_cell(t, "%s", json_string_value(json_object_get(proxy, "agent")));
         columns_cell(t, "%s", json_string_value(json_object_get(proxy, "connected")));
     }
@@ -39,11 +52,13 @@ static bool print_reasons(const json_t *proxies)
     bool is_any = false;
     json_array_foreach(proxies, i, proxy) {
         for (size_t n = 0; n < ARRAY_LEN(types); n++) {
-            const char *reason = json_string_value(json_object_get(type_of(proxy, types[n]), "reason"));
+            const json_t *type = type_of(proxy, types[n]);
+            const char *reason = json_string_value(json_object_get(type, "reason"));
             if (!reason)
                 continue;
-            printf("%s%s.%s refused %s: %s\n", is_any ? "" : "\n", json_string_value(json_object_get(proxy, "pod")),
-                   json_string_value(json_object_get(proxy, "namespace")), types[n], reason);
+            printf("%s%s.%s refused %s v%lld: %s\n", is_any ? "" : "\n", json_string_value(json_object_get(proxy, "pod")),
+                   json_string_value(json_object_get(proxy, "namespace")), types[n],
+                   (long long)json_integer_value(json_object_get(type, "sent")), reason);
             is_any = true;
         }
     }

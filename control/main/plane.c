@@ -141,6 +141,8 @@ static void write_type(const struct ads_client_status *status, enum resource_typ
 {
     buf_printf(out, "\"%s\": {\"state\": \"%s\", \"resources\": %u, ", resource_type_info(type)->short_name,
                ads_state_name(status->types[type].state), status->types[type].resources);
+    buf_printf(out, "\"sent\": %llu, \"acked\": %llu, ", (unsigned long long)status->types[type].sent,
+               (unsigned long long)status->types[type].acked);
     write_time(out, "answered", status->types[type].answered_us);
     if (status->types[type].reason) {
         buf_append_c(out, ", ");

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from support import ads_client
+
 SERVICE = """# the shop's reviews
 apiVersion: v1
 kind: Service
@@ -251,3 +253,40 @@ def test_wrong_starts_are_explained(build, tmp_path):
     (tmp_path / "run" / "state" / "vips.json").write_text("[")
     code, text = start("--config", tmp_path, "--xds", "127.0.0.1:0")
     assert code == 1 and "vips.json" in text and "repair or remove" in text
+
+
+def test_the_status_says_what_a_proxy_took(plane):
+    port = plane.logged(r"sidecars are served at 127.0.0.1:(\d+)")
+    stream = ads_client.Stream(f"127.0.0.1:{port}", node="sidecar~10.0.0.2~client.shop~shop.svc.cluster.local", agent="test")
+
+    def cells():
+        lines = plane.outrigger("status").stdout.splitlines()
+        return dict(zip(re.split(r" {2,}", lines[0]), re.split(r" {2,}", lines[1]))), lines
+
+    try:
+        stream.subscribe(ads_client.CDS)
+        clusters = stream.next()
+        row, _ = cells()
+        assert row["NAME"] == "client.shop" and row["LDS"] == "NOT ASKED"
+        assert re.fullmatch(r"STALE v(\d+) \(has v0\)", row["CDS"]), row
+        version = row["CDS"].split()[1]
+        stream.ack(clusters)
+        plane.logged("connected")
+        until(lambda: cells()[0]["CDS"] == f"SYNCED {version}")
+        (plane.config / "more.yaml").write_text(SERVICE.replace("name: reviews, n", "name: more, n"))
+        stream.nack(stream.next(), "the reason is this")
+        until(lambda: cells()[0]["CDS"].startswith("NACK v"))
+        row, lines = cells()
+        assert row["CDS"].endswith(f"(has {version})")
+        assert re.search(r"client.shop refused CDS v\d+: the reason is this", "\n".join(lines))
+        told = json.loads(plane.outrigger("status", "-o", "json").stdout)[0]["types"]["CDS"]
+        assert told["state"] == "NACK" and f"v{told['acked']}" == version and told["sent"] > told["acked"]
+    finally:
+        stream.close()
+
+
+def until(probe, limit=5):
+    end = time.monotonic() + limit
+    while not probe():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -18,6 +18,7 @@ import time
 
 import grpc
 import pytest
+import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from support import ads_client
@@ -437,6 +438,9 @@ def test_the_administration_endpoint_is_reached_through_the_session(mesh):
     status, dump = mesh.api("/api/v1/proxies/web-1.shop/admin/config_dump?include_eds")
     assert status == 200 and len(json.loads(dump)["configs"]) >= 4
     assert "upstream_rq_total" in mesh.api("/api/v1/proxies/web-1.shop/admin/stats/prometheus")[1]
+    bootstrap = json.loads(mesh.outrigger("proxy", "bootstrap", "web-1.shop", "-o", "json"))
+    assert bootstrap["node"]["id"].startswith("sidecar~")
+    assert yaml.safe_load(mesh.outrigger("proxy", "bootstrap", "web-1", "-n", "shop")) == bootstrap
     assert mesh.api("/api/v1/proxies/web-1.shop/admin/nowhere")[0] == 404
     assert mesh.api("/api/v1/proxies/web-1.shop/admin/quitquitquit")[0] == 405
     assert mesh.api("/api/v1/proxies/nobody.shop/admin/stats")[0] == 404
