@@ -108,6 +108,11 @@ static void references(void **state)
          "warning OG0203 spec.http[0].route[0].destination.port.number\n"},
         {"a subset that nobody defines", SERVICE VS(TO("host: reviews, subset: v1")),
          "warning OG0202 spec.http[0].route[0].destination.subset\n"},
+        {"a subset that somebody defines",
+         SERVICE POD("a", "v1") VS(TO("host: reviews, subset: v1")) DR("  host: reviews\n  subsets: [{name: v1, labels: {version: v1}}]\n"), ""},
+        {"a subset that a rule for all hosts of the namespace defines",
+         SERVICE VS(TO("host: reviews, subset: v1")) DR("  host: '*.shop.svc.cluster.local'\n  subsets: [{name: v1}]\n"), ""},
+        {"a port that the host has", SERVICE VS(TO("host: reviews, port: {number: 80}")), ""},
         {"a subset without pods",
          SERVICE POD("a", "v1") DR("  host: reviews\n  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]\n"),
          "warning OG0204 spec.subsets[1].labels\n"},
@@ -240,6 +245,12 @@ static void references(void **state)
             "  subsets:\n  - {name: one, labels: {v: one}, trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}}}\n"
             "  - {name: two, labels: {v: two}}\n"),
          "warning OG0401 spec.subsets[0].trafficPolicy.outlierDetection\nwarning OG0204 spec.subsets[1].labels\n"},
+        {"a subset of one name for each of two hosts",
+         SERVICE DR("  host: reviews\n  subsets: [{name: v1}]\n")
+             "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: shop}\nspec: {ports: [{name: http, port: 80}]}\n---\n"
+             "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: e, namespace: shop}\n"
+             "spec:\n  host: other\n  subsets: [{name: v1}]\n",
+         ""},
         {"two rules for one host", SERVICE VS(TO("host: reviews")) VS_NAMED("w", TO("host: reviews")),
          "warning OG0303 spec.hosts[0]\n"},
         {"a subset defined twice",
