@@ -28,6 +28,7 @@ struct host_priority {
     unsigned locality_count;
     unsigned healthy_split_id,
         degraded_split_id;                /* ids, as of lists, for the split over localities */
+    uint32_t able_healthy, able_degraded; /* percent of all load that its hosts could bear */
     uint32_t healthy_load, degraded_load; /* percent; all of a view sum to 100 */
     bool panic;
     struct ring *ring;     /* ring hash: over the hosts in use */

@@ -25,6 +25,14 @@ static void free_shared(struct shared *shared)
     hostset_free(CONTAINER_OF(shared, struct hostset, shared));
 }
 
+static struct subset_label *labels_copy(struct arena *a, const struct hostset_member *m)
+{
+    struct subset_label *v = m->label_count ? ARENA_ARRAY(a, struct subset_label, m->label_count) : NULL;
+    for (unsigned i = 0; i < m->label_count; i++)
+        v[i] = (struct subset_label){arena_str(a, m->labels[i].key), arena_str(a, m->labels[i].value)};
+    return v;
+}
+
 static void members_copy(struct hostset *s, const struct hostset_member *members, unsigned count)
 {
     s->members = ARENA_ARRAY(s->arena, struct hostset_member, count ? count : 1);
@@ -34,8 +42,7 @@ static void members_copy(struct hostset *s, const struct hostset_member *members
         assert(members[i].weight >= 1);
         assert(members[i].host->health_epoch == s->health_epoch); /* hosts of one cluster */
         s->members[i] = members[i];
-        s->members[i].labels = NULL;
-        s->members[i].label_count = 0;
+        s->members[i].labels = labels_copy(s->arena, &members[i]);
         host_ref(members[i].host);
     }
 }
@@ -56,7 +63,7 @@ struct hostset *hostset_new(const struct hostset_options *options,
         memcpy(s->locality_weights, locality_weights, locality_count * sizeof(*locality_weights));
     }
     if (options->subsets)
-        s->subsets = subsets_new(s, members, locality_count, arena);
+        s->subsets = subsets_new(s, locality_count, arena);
     else
         s->view = host_view_new(s, NULL);
     return s;

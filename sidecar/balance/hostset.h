@@ -52,8 +52,7 @@ struct hostset_member {
     uint32_t priority; /* 0 is the best */
     uint32_t locality; /* index into the locality weights */
     enum host_health health; /* without ejection */
-    /* For subsets; read while the set is made. */
-    const struct subset_label *labels;
+    const struct subset_label *labels; /* the set's own copy, when it is a set's */
     unsigned label_count;
 };
 

@@ -195,12 +195,29 @@ static struct host *policy_pick(struct lb *lb, const struct host_list *list)
     die("policy %d picks by table, not by list", (int)lb->set->options.policy);
 }
 
-static bool was_tried(const struct lb_ctx *ctx, const struct host *h)
+static bool is_labelled(const struct lb *lb, const struct host *h, const struct avoid *avoid)
 {
-    for (unsigned i = 0; i < ctx->tried_count; i++)
-        if (ctx->tried[i] == h)
+    const struct hostset_member *m = lb->set->members;
+    while (m->host != h)
+        m++;
+    if (avoid->canaries && str_eq(subset_label_of(m, STR("canary")), STR("vtrue")))
+        return true;
+    for (unsigned i = 0; i < avoid->label_count; i++)
+        if (subset_has_labels(m, avoid->labels[i]->v, avoid->labels[i]->count))
             return true;
     return false;
+}
+
+/* A host that the retry would rather not have. */
+static bool is_unwanted(const struct lb *lb, const struct lb_ctx *ctx, const struct host *h)
+{
+    const struct avoid *avoid = ctx->avoid;
+    if (!avoid)
+        return false;
+    for (unsigned i = 0; avoid->previous_hosts && i < ctx->tried_count; i++)
+        if (ctx->tried[i] == h)
+            return true;
+    return (avoid->canaries || avoid->label_count) && is_labelled(lb, h, avoid);
 }
 
 static struct host *pick_by_table(struct lb *lb, const struct lb_ctx *ctx, struct lb_counts *counts)
@@ -215,7 +232,7 @@ static struct host *pick_by_table(struct lb *lb, const struct lb_ctx *ctx, struc
         h = p->ring ? ring_pick(p->ring, hash, i) : maglev_pick(p->maglev, hash, i);
         if (h && factor)
             h = lb_bounded_pick(p, h, hash, ctx, factor);
-        if (!h || !was_tried(ctx, h))
+        if (!h || !is_unwanted(lb, ctx, h))
             break;
     }
     return h;
@@ -226,11 +243,15 @@ static struct host *pick_by_list(struct lb *lb, const struct lb_ctx *ctx, struct
     struct host *h = NULL;
     for (unsigned i = 0; i < ctx->max_picks || i == 0; i++) {
         bool degraded;
-        const struct host_priority *p =
-            priority_choose(lb->view, lb->random(lb->random_ctx), &degraded);
+        uint64_t draw = lb->random(lb->random_ctx);
+        const struct host_priority *p = NULL;
+        if (ctx->avoid && ctx->avoid->priority_frequency)
+            p = priority_choose_for_retry(lb->view, draw, ctx, &degraded);
+        if (!p)
+            p = priority_choose(lb->view, draw, &degraded);
         counts->panic_picks += p->panic;
         h = policy_pick(lb, list_choose(lb, p, degraded));
-        if (!h || !was_tried(ctx, h))
+        if (!h || !is_unwanted(lb, ctx, h))
             break;
     }
     return h;

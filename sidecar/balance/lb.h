@@ -3,6 +3,7 @@
 #ifndef OUTRIGGER_BALANCE_LB_H
 #define OUTRIGGER_BALANCE_LB_H
 
+#include "sidecar/balance/avoid.h"
 #include "sidecar/balance/hostset.h"
 
 /* A source of random numbers: rng_u64, or a test's list. */
@@ -29,9 +30,10 @@ struct lb_ctx {
     const struct subset_criteria *criteria; /* subsets: what the route wants; NULL: nothing */
     bool has_hash; /* else ring and maglev draw */
     uint64_t hash;
-    struct host *const *tried; /* a pick among these is drawn again, */
-    unsigned tried_count;
+    const struct avoid *avoid; /* of a retry: a pick that it names is drawn again, */
     unsigned max_picks; /* up to so many picks in all; the last one counts in any case; 0 is 1 */
+    struct host *const *tried; /* those of earlier attempts, in order */
+    unsigned tried_count;
 };
 
 /* NULL: no host. Good while the set is in force. counts_r may be NULL. */

@@ -47,6 +47,10 @@ struct host *lb_random_pick(struct lb *lb, const struct host_list *list);
 struct host *lb_bounded_pick(const struct host_priority *p, struct host *first, uint64_t hash,
                              const struct lb_ctx *ctx, uint32_t factor);
 
+/* priority_retry.c: NULL: the same as for everybody. */
+const struct host_priority *priority_choose_for_retry(const struct host_view *view, uint64_t draw,
+                                                      const struct lb_ctx *ctx, bool *degraded_r);
+
 /* lb_slow_start.c */
 uint64_t lb_slow_start_latest(const struct host_view *view);
 bool lb_slow_start_is_on(const struct lb *lb);

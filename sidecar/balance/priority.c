@@ -5,13 +5,6 @@
  * Pure arithmetic on a set that is being made. Percentages are whole numbers, as Envoy's. */
 #include "sidecar/balance/host_view_priv.h"
 
-#include <stdlib.h>
-
-struct ability {
-    uint32_t healthy,
-        degraded; /* percent of the whole load that the priority could bear, at most 100 */
-};
-
 static uint64_t list_weight(const struct host_list *list)
 {
     uint64_t sum = 0;
@@ -55,22 +48,22 @@ static void spread_in_total_panic(struct host_view *view)
     (first ? first : &view->priorities[0])->healthy_load += left;
 }
 
-static void spread_by_ability(struct host_view *view, const struct ability *able, uint32_t total)
+static void spread_by_ability(struct host_view *view, uint32_t total)
 {
     uint32_t left = 100;
     uint32_t *first = NULL;
     for (unsigned i = 0; i < view->priority_count; i++) {
-        uint32_t load = able[i].healthy * 100 / total;
+        uint32_t load = view->priorities[i].able_healthy * 100 / total;
         view->priorities[i].healthy_load = load < left ? load : left;
         left -= view->priorities[i].healthy_load;
-        if (!first && able[i].healthy)
+        if (!first && view->priorities[i].able_healthy)
             first = &view->priorities[i].healthy_load;
     }
     for (unsigned i = 0; i < view->priority_count; i++) {
-        uint32_t load = able[i].degraded * 100 / total;
+        uint32_t load = view->priorities[i].able_degraded * 100 / total;
         view->priorities[i].degraded_load = load < left ? load : left;
         left -= view->priorities[i].degraded_load;
-        if (!first && able[i].degraded)
+        if (!first && view->priorities[i].able_degraded)
             first = &view->priorities[i].degraded_load;
     }
     assert(first);
@@ -91,21 +84,19 @@ static void panic_decide(struct host_view *view, uint32_t total)
 
 void priority_spread(struct host_view *view)
 {
-    struct ability *able = xcalloc(view->priority_count, sizeof(*able));
     uint32_t total = 0;
     for (unsigned i = 0; i < view->priority_count; i++) {
-        const struct host_priority *p = &view->priorities[i];
-        able[i].healthy = able_percent(view, &p->healthy, &p->all);
-        able[i].degraded = able_percent(view, &p->degraded, &p->all);
-        total += able[i].healthy + able[i].degraded;
+        struct host_priority *p = &view->priorities[i];
+        p->able_healthy = able_percent(view, &p->healthy, &p->all);
+        p->able_degraded = able_percent(view, &p->degraded, &p->all);
+        total += p->able_healthy + p->able_degraded;
     }
     if (total > 100)
         total = 100;
     if (total > 0)
-        spread_by_ability(view, able, total);
+        spread_by_ability(view, total);
     else
         view->priorities[0].healthy_load =
             100; /* nobody is able: picks find nothing, unless in panic */
     panic_decide(view, total);
-    free(able);
 }

@@ -79,7 +79,7 @@ struct subset_criteria *subset_criteria_merge(struct subset_criteria *base,
 
 /* ---- Members. ---- */
 
-static struct str label_of(const struct hostset_member *m, struct str key)
+struct str subset_label_of(const struct hostset_member *m, struct str key)
 {
     for (unsigned i = 0; i < m->label_count; i++)
         if (str_eq(m->labels[i].key, key))
@@ -93,7 +93,7 @@ static bool key_of_member(const struct hostset_member *m, const struct subset_se
 {
     buf_clear(key);
     for (unsigned i = 0; i < selector->key_count; i++) {
-        struct str value = label_of(m, selector->keys[i]);
+        struct str value = subset_label_of(m, selector->keys[i]);
         if (!value.p)
             return false;
         text_add(key, selector->keys[i]);
@@ -125,20 +125,19 @@ static struct subset *subset_get(struct subsets *s, struct str key, struct arena
 }
 
 static void select_members(struct subsets *s, const struct hostset *set,
-                           const struct hostset_member *given,
                            const struct subset_selector *selector, struct arena *a)
 {
     struct buf key = {0};
     for (unsigned i = 0; i < set->count; i++)
-        if (key_of_member(&given[i], selector, &key))
+        if (key_of_member(&set->members[i], selector, &key))
             subset_add(subset_get(s, buf_str(&key), a), &set->members[i], a);
     buf_fini(&key);
 }
 
-static bool has_default_labels(const struct hostset_member *m, const struct subset_policy *p)
+bool subset_has_labels(const struct hostset_member *m, const struct subset_label *v, unsigned count)
 {
-    for (unsigned i = 0; i < p->default_count; i++)
-        if (!str_eq(label_of(m, p->default_labels[i].key), p->default_labels[i].value))
+    for (unsigned i = 0; i < count; i++)
+        if (!str_eq(subset_label_of(m, v[i].key), v[i].value))
             return false;
     return true;
 }
@@ -189,8 +188,7 @@ static void selector_put(struct subsets *s, struct subset_selector *selector)
     buf_fini(&keys);
 }
 
-struct subsets *subsets_new(const struct hostset *set, const struct hostset_member *given,
-                            unsigned locality_count, struct arena *a)
+struct subsets *subsets_new(const struct hostset *set, unsigned locality_count, struct arena *a)
 {
     const struct subset_policy *p = set->options.subsets;
     struct subsets *s = ARENA_NEW(a, struct subsets);
@@ -202,10 +200,10 @@ struct subsets *subsets_new(const struct hostset *set, const struct hostset_memb
     struct str keys;
     void *value;
     for (size_t i = 0; table_next(&s->selectors, &i, &keys, &value);) /* each key set once */
-        select_members(s, set, given, value, a);
+        select_members(s, set, value, a);
     for (unsigned i = 0; i < set->count; i++) {
         subset_add(&s->any, &set->members[i], a);
-        if (has_default_labels(&given[i], p))
+        if (subset_has_labels(&set->members[i], p->default_labels, p->default_count))
             subset_add(&s->by_default, &set->members[i], a);
     }
     for (size_t i = 0; table_next(&s->by_key, &i, &keys, &value);)

@@ -72,10 +72,12 @@ struct subsets {
     struct subset any, by_default;
 };
 
-/* Of the set's members; labels as given there. In a but for the tables (subsets_fini). */
-struct subsets *subsets_new(const struct hostset *s, const struct hostset_member *given,
-                            unsigned locality_count, struct arena *a);
+/* Of the set's members. In a but for the tables (subsets_fini). */
+struct subsets *subsets_new(const struct hostset *s, unsigned locality_count, struct arena *a);
 void subsets_fini(struct subsets *s);
+struct str subset_label_of(const struct hostset_member *m, struct str key); /* STR_NONE: none */
+bool subset_has_labels(const struct hostset_member *m, const struct subset_label *v,
+                       unsigned count);
 /* How many subsets b has that a does not; either may be NULL. */
 unsigned subsets_added(const struct subsets *a, const struct subsets *b);
 

@@ -5,7 +5,10 @@
 #include "sidecar/base/log.h"
 
 #include "proto/codec.h"
+#include "proto/omit_canary_hosts.pb-c.h"
+#include "proto/omit_host_metadata.pb-c.h"
 #include "proto/previous_hosts.pb-c.h"
+#include "proto/previous_priorities.pb-c.h"
 
 /* ---- Retries. ---- */
 
@@ -34,22 +37,61 @@ static bool retry_header_matches(struct route_builder *b, Envoy__Config__Route__
     return true;
 }
 
-static bool retry_hosts(const Envoy__Config__Route__V3__RetryPolicy *m, struct retry_policy *p, struct err *err)
+#define PREDICATE(x) envoy__extensions__retry__host__##x##__descriptor
+
+static bool retry_host(struct route_builder *b, const Envoy__Config__Route__V3__RetryPolicy__RetryHostPredicate *m,
+                       struct avoid *to, struct err *err)
+{
+    const Google__Protobuf__Any *any = m->typed_config;
+    struct str type = any ? build_type_of(any) : STR_NONE;
+    if (str_eq_c(type, PREDICATE(previous_hosts__v3__previous_hosts_predicate).name)) {
+        to->previous_hosts = true;
+        return true;
+    }
+    if (str_eq_c(type, PREDICATE(omit_canary_hosts__v3__omit_canary_hosts_predicate).name)) {
+        to->canaries = true;
+        return true;
+    }
+    if (!str_eq_c(type, PREDICATE(omit_host_metadata__v3__omit_host_metadata_config).name))
+        return err_set(err, "only previous_hosts, omit_canary_hosts and omit_host_metadata are supported, got \"%s\"",
+                       m->name);
+    const Envoy__Extensions__Retry__Host__OmitHostMetadata__V3__OmitHostMetadataConfig *config = (const void *)build_any(
+        any, &PREDICATE(omit_host_metadata__v3__omit_host_metadata_config), b->scratch, err);
+    struct subset_criteria *labels = config ? build_criteria(config->metadata_match, b->table->arena) : NULL;
+    if (labels && labels->count > 0) /* as in Envoy: nothing to match omits nobody */
+        to->labels[to->label_count++] = labels;
+    return config != NULL;
+}
+
+static bool retry_hosts(struct route_builder *b, const Envoy__Config__Route__V3__RetryPolicy *m, struct retry_policy *p,
+                        struct err *err)
 {
     if (m->host_selection_retry_max_attempts < 0 || m->host_selection_retry_max_attempts > UINT32_MAX)
         return err_set(err, "host_selection_retry_max_attempts: out of range, got %lld",
                        (long long)m->host_selection_retry_max_attempts);
     p->host_selection_attempts =
         m->host_selection_retry_max_attempts ? (uint32_t)m->host_selection_retry_max_attempts : 1;
-    for (size_t i = 0; i < m->n_retry_host_predicate; i++) {
-        const Google__Protobuf__Any *any = m->retry_host_predicate[i]->typed_config;
-        if (!any || !str_eq_c(build_type_of(any),
-                              envoy__extensions__retry__host__previous_hosts__v3__previous_hosts_predicate__descriptor
-                                  .name))
-            return err_set(err, "retry_host_predicate[%zu]: only previous_hosts is supported, got \"%s\"", i,
-                           m->retry_host_predicate[i]->name);
-        p->avoid_previous_hosts = true;
-    }
+    p->avoid.labels = ARENA_ARRAY(b->table->arena, struct subset_criteria *, m->n_retry_host_predicate);
+    for (size_t i = 0; i < m->n_retry_host_predicate; i++)
+        if (!retry_host(b, m->retry_host_predicate[i], &p->avoid, err))
+            return err_prefix(err, "retry_host_predicate[%zu]", i);
+    return true;
+}
+
+static bool retry_priority(struct route_builder *b, const Envoy__Config__Route__V3__RetryPolicy__RetryPriority *m,
+                           struct retry_policy *p, struct err *err)
+{
+    if (!m)
+        return true;
+    const Envoy__Extensions__Retry__Priority__PreviousPriorities__V3__PreviousPrioritiesConfig *config = (const void *)
+        build_any(m->typed_config,
+                  &envoy__extensions__retry__priority__previous_priorities__v3__previous_priorities_config__descriptor,
+                  b->scratch, err);
+    if (!config)
+        return err_prefix(err, "retry_priority");
+    if (config->update_frequency <= 0)
+        return err_set(err, "retry_priority.update_frequency: must be at least 1, got %d", (int)config->update_frequency);
+    p->avoid.priority_frequency = (uint32_t)config->update_frequency;
     return true;
 }
 
@@ -112,7 +154,7 @@ const struct retry_policy *route_build_retry(struct route_builder *b, const Envo
         }
         p->status_codes[i] = (uint16_t)m->retriable_status_codes[i];
     }
-    if (!retry_hosts(m, p, err) || !retry_backoff(m, p, err) || !retry_resets(b, m->rate_limited_retry_back_off, p, err) ||
+    if (!retry_hosts(b, m, p, err) || !retry_priority(b, m->retry_priority, p, err) || !retry_backoff(m, p, err) || !retry_resets(b, m->rate_limited_retry_back_off, p, err) ||
         !retry_header_matches(b, m->retriable_headers, m->n_retriable_headers, &p->retriable_headers,
                               &p->retriable_header_count, "retriable_headers", err) ||
         !retry_header_matches(b, m->retriable_request_headers, m->n_retriable_request_headers,

@@ -159,11 +159,12 @@ static const struct {
      "name weight metadata_match request_headers_to_add response_headers_to_add response_headers_to_remove request_headers_to_remove "
      "typed_per_filter_config host_rewrite_literal"},
     {"envoy.config.route.v3.RetryPolicy",
-     "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts "
+     "retry_on num_retries per_try_timeout per_try_idle_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts "
      "retriable_status_codes retry_back_off retriable_headers retriable_request_headers rate_limited_retry_back_off"},
     {"envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff", "*"},
     {"envoy.config.route.v3.RetryPolicy.ResetHeader", "*"},
     {"envoy.config.route.v3.RetryPolicy.RetryHostPredicate", "*"},
+    {"envoy.config.route.v3.RetryPolicy.RetryPriority", "*"},
     {"envoy.config.route.v3.RetryPolicy.RetryBackOff", "*"},
     {"envoy.config.route.v3.RedirectAction", "*"},
     {"envoy.config.route.v3.DirectResponseAction", "*"},
@@ -228,6 +229,9 @@ static const struct {
     {"envoy.extensions.filters.http.cors.v3.Cors", "*"},
     {"envoy.extensions.filters.http.cors.v3.CorsPolicy", "*"},
     {"envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate", "*"},
+    {"envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate", "*"},
+    {"envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", "*"},
+    {"envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig", "*"},
 
     {"envoy.config.bootstrap.v3.Bootstrap",
      "node static_resources dynamic_resources cluster_manager admin stats_flush_interval"},

@@ -347,9 +347,10 @@ static struct host *pick(struct exchange *x)
         .original_dst_header = cluster_config(x->cluster)->use_http_header
                                    ? headers_find(&x->request->headers, cluster_config(x->cluster)->http_header_name)
                                    : STR_NONE,
+        .avoid = x->policy && x->info.attempts > 1 ? &x->policy->avoid : NULL,
         .tried = x->tried,
         .tried_count = x->tried_count,
-        .max_picks = x->policy && x->tried_count > 0 ? x->policy->host_selection_attempts + 1 : 1,
+        .max_picks = x->policy ? x->policy->host_selection_attempts + 1 : 1,
     };
     return cluster_pick(x->cluster, &ctx);
 }

@@ -132,7 +132,8 @@ static void choose_retries(struct exchange *x)
     x->retry.status_code_count = p->status_code_count;
     x->retry.breaker = cluster_breaker(x->cluster, f->high_priority);
     backoff_init(&x->retry.backoff, p->backoff_base_ms, p->backoff_max_ms);
-    x->tried_cap = p->avoid_previous_hosts ? p->num_retries < 64 ? p->num_retries : 64 : 0;
+    bool remembers = p->avoid.previous_hosts || p->avoid.priority_frequency;
+    x->tried_cap = remembers ? p->num_retries < 64 ? p->num_retries : 64 : 0;
     x->tried = ARENA_ARRAY(x->arena, struct host *, x->tried_cap + 1);
 }
 

@@ -3,7 +3,7 @@
 #ifndef OUTRIGGER_ROUTE_ROUTE_CFG_H
 #define OUTRIGGER_ROUTE_ROUTE_CFG_H
 
-#include "sidecar/balance/subset.h"
+#include "sidecar/balance/avoid.h"
 #include "sidecar/base/arena.h"
 #include "sidecar/base/shared.h"
 #include "sidecar/base/table.h"
@@ -96,7 +96,7 @@ struct retry_policy {
     uint32_t num_retries;
     uint64_t per_try_timeout_ms, per_try_idle_timeout_ms; /* 0: none */
     uint32_t host_selection_attempts;                     /* 1: Envoy's default */
-    bool avoid_previous_hosts;
+    struct avoid avoid;
     uint16_t *status_codes;
     unsigned status_code_count;
     struct header_match *retriable_headers, *retriable_request_headers;

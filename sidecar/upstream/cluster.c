@@ -138,6 +138,7 @@ struct host *cluster_pick(struct cluster *c, const struct upstream_ctx *ctx)
                                 .criteria = ctx->criteria,
                                 .has_hash = ctx->has_hash,
                                 .hash = ctx->hash,
+                                .avoid = ctx->avoid,
                                 .tried = ctx->tried,
                                 .tried_count = ctx->tried_count,
                                 .max_picks = ctx->max_picks};

@@ -7,6 +7,7 @@
 #ifndef OUTRIGGER_UPSTREAM_UPSTREAM_H
 #define OUTRIGGER_UPSTREAM_UPSTREAM_H
 
+#include "sidecar/balance/avoid.h"
 #include "sidecar/balance/host.h"
 #include "sidecar/base/rng.h"
 #include "sidecar/http/stream.h"
@@ -55,8 +56,8 @@ struct upstream_ctx {
     const struct addr *original_dst;
     struct str
         original_dst_header; /* x-envoy-original-dst-host, obeyed where the cluster says so */
-    /* Hosts that earlier attempts used; a pick among them is drawn again, max_picks picks in all (0
-     * is 1). */
+    const struct avoid *avoid; /* of a retry: what it would rather not have; NULL: of none */
+    /* Hosts that earlier attempts used, and how many picks may be made in all (0 is 1). */
     struct host *const *tried;
     unsigned tried_count, max_picks;
 };

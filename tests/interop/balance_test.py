@@ -27,6 +27,26 @@ WANTED = [{"stage": "prod"}, {"stage": "test"}, {"stage": "prod", "version": "1"
           {"version": "2"}, {"version": "9"}, {"n": 1}, {"n": "1"}, {"n": True}, {"unknown": "x"}, {"stage": "prod", "version": "3"}]
 
 
+def extension(kind, **config):
+    """extension("host.previous_hosts.PreviousHostsPredicate")"""
+    where, message = kind.rsplit(".", 1)
+    return {"name": message, "typed_config": dict(
+        {"@type": f"type.googleapis.com/envoy.extensions.retry.{where}.v3.{message}"}, **config)}
+
+
+PREVIOUS = "priority.previous_priorities.PreviousPrioritiesConfig"
+CANARIES = extension("host.omit_canary_hosts.OmitCanaryHostsPredicate")
+SLOW_DISKS = extension("host.omit_host_metadata.OmitHostMetadataConfig", metadata_match={
+    "filter_metadata": {"envoy.lb": {"disk": "slow", "zone": "a"}}})
+RETRIES = [  # cluster, what stands in the path, retry policy
+    ("retrypriority", "each", {"retry_priority": extension(PREVIOUS, update_frequency=1)}),
+    ("retrypriority", "second", {"retry_priority": extension(PREVIOUS, update_frequency=2)}),
+    ("retrycanary", "canaries", {"retry_host_predicate": [CANARIES]}),
+    ("retrycanary", "labels", {"retry_host_predicate": [SLOW_DISKS]}),
+    ("retrycanary", "both", {"retry_host_predicate": [CANARIES, SLOW_DISKS]}),
+]
+
+
 class Backends:
     """Hosts 0 to HOSTS - 1, each of which says its number; /hold waits until it is let go."""
 
@@ -37,6 +57,7 @@ class Backends:
         self.ports = [s.getsockname()[1] for s in self.listeners]
         self.go = threading.Event()
         self.held = 0
+        self.asked = []  # hosts, in order
         for i in range(HOSTS):
             threading.Thread(target=self.accept, args=(i,), daemon=True).start()
 
@@ -50,11 +71,12 @@ class Backends:
         try:
             while (head := read_head(f)):
                 read_body(f, dict(head[1]))
+                self.asked.append(number)
                 path = head[0].split(" ")[1]
                 if "/hold" in path:
                     self.held += 1
                     self.go.wait(10)
-                code = "503 No" if f"/fail{number}." in path else "200 OK"
+                code = "503 No" if f"/fail{number}." in path or "/allfail" in path else "200 OK"
                 c.sendall(f"HTTP/1.1 {code}\r\ncontent-length: 0\r\nx-host: {number}\r\n\r\n".encode())
         except OSError:
             pass
@@ -242,6 +264,11 @@ def configuration(backends):
                 "name": "p", "typed_config": {"@type": LB + "round_robin.v3.RoundRobin"}}}]}),
     })
 
+    # Retries: hosts 0 to 2 of the best priority fail each request, so that all go on.
+    clusters["retrypriority"] = cluster("ROUND_ROBIN", [group([0, 1]), group([2, 3], 1), group([4], 2)])
+    clusters["retrycanary"] = cluster("ROUND_ROBIN", [group([0, 1, 2, 3], each={
+        1: {"canary": True}, 2: {"canary": "true"}, 3: {"zone": "a", "disk": "slow"}})])
+
     by_key = {"hash_policy": [{"header": {"header_name": "x-key"}}]}
     hashed = ("RING_HASH", "MAGLEV")
     routes = {name: by_key if c.get("lb_policy") in hashed or name in ("typedring", "typedmaglev") else {}
@@ -266,7 +293,10 @@ def configuration(backends):
     def config(ports, log):
         for name, c in clusters.items():
             c["name"] = c["load_assignment"]["cluster_name"] = name
-        table = [{"match": {"prefix": f"/{name}/want/" + "&".join(f"{k}={v}" for k, v in want.items()) + "/"},
+        table = [{"match": {"prefix": f"/{name}/{what}/"}, "route": {"cluster": name, "retry_policy": dict({
+            "retry_on": "5xx", "num_retries": 4, "retry_back_off": {"base_interval": "0.001s"},
+            "host_selection_retry_max_attempts": "12"}, **more)}} for name, what, more in RETRIES]
+        table += [{"match": {"prefix": f"/{name}/want/" + "&".join(f"{k}={v}" for k, v in want.items()) + "/"},
                   "route": dict({"cluster": name, "metadata_match": {"filter_metadata": {"envoy.lb": want}}}, **routes[name])}
                  for name in clusters if name.startswith("sub") for want in WANTED]
         table.append({"match": {"prefix": "/split/"}, "route": {
@@ -461,6 +491,37 @@ def test_a_subset_forgets_the_ejected(both):
         for i in range(3):
             r, _ = p.answer(path + "fail1.")
         assert set(p.hosts(path, 12)) == {0, 2}
+
+
+# ---- Retries. ----
+
+def attempts(proxy, path):
+    """The hosts that one request was tried with."""
+    before = len(proxy.backends.asked)
+    proxy.answer(path)
+    return proxy.backends.asked[before:]
+
+
+@pytest.mark.parametrize("what, priorities", [("each", [0, 1, 2, 0, 1]), ("second", [0, 0, 1, 1, 2])])
+def test_retries_leave_out_priorities_that_were_tried(both, what, priorities):
+    priority = {0: 0, 1: 0, 2: 1, 3: 1, 4: 2}
+    for p in both:
+        for _ in range(5):
+            assert [priority[h] for h in attempts(p, f"/retrypriority/{what}/allfail")] == priorities, p.proxy.name
+
+
+@pytest.mark.parametrize("what, omitted", [("canaries", {1}), ("labels", {3}), ("both", {1, 3})])
+def test_retries_omit_hosts_by_their_labels(both, what, omitted):
+    """The first attempt goes anywhere, those after it to the others."""
+    for p in both:
+        first, later = set(), set()
+        for _ in range(12):
+            tried = attempts(p, f"/retrycanary/{what}/allfail")
+            assert len(tried) == 5
+            first.add(tried[0])
+            later.update(tried[1:])
+        assert later == {0, 1, 2, 3} - omitted, p.proxy.name
+        assert first & omitted, p.proxy.name
 
 
 # ---- Subsets. ----

@@ -370,6 +370,28 @@ cases("action", [
     ("a hash of filter state", {"hash_policy": [{"filter_state": {"key": "k"}}]}, "filter_state"),
     ("labels that hosts must have", {"metadata_match": {"filter_metadata": {"envoy.lb": {"a": "1"}}}}),
 ])
+RETRY = TYPE + "envoy.extensions.retry."
+
+
+def retrying(**policy):
+    return {"retry_policy": {"retry_on": "5xx", **policy}}
+
+
+cases("action", [
+    ("retries that omit canaries", retrying(retry_host_predicate=[{"name": "c", "typed_config": {
+        "@type": RETRY + "host.omit_canary_hosts.v3.OmitCanaryHostsPredicate"}}])),
+    ("retries that omit labelled hosts", retrying(retry_host_predicate=[{"name": "m", "typed_config": {
+        "@type": RETRY + "host.omit_host_metadata.v3.OmitHostMetadataConfig",
+        "metadata_match": {"filter_metadata": {"envoy.lb": {"a": "1"}}}}}])),
+    ("retries by a predicate of an unknown type", retrying(retry_host_predicate=[{"name": "m", "typed_config": {
+        "@type": TYPE + "google.protobuf.Duration", "value": "1s"}}])),
+    ("retries by priority", retrying(retry_priority={"name": "p", "typed_config": {
+        "@type": RETRY + "priority.previous_priorities.v3.PreviousPrioritiesConfig", "update_frequency": 2}})),
+    ("retries by priority that never change", retrying(retry_priority={"name": "p", "typed_config": {
+        "@type": RETRY + "priority.previous_priorities.v3.PreviousPrioritiesConfig"}}), "must be at least 1"),
+    ("retries by priority of an unknown type", retrying(retry_priority={"name": "p", "typed_config": {
+        "@type": TYPE + "google.protobuf.Duration", "value": "1s"}})),
+])
 case("a local cluster, which turns on zone-aware routing", "local_cluster_name")(
     lambda boot: boot.b.update(cluster_manager={"local_cluster_name": "a"}))
 

@@ -4,6 +4,8 @@
 #include "sidecar/base/hash.h"
 #include "sidecar/base/rng.h"
 
+static const struct avoid previous_hosts = {.previous_hosts = true};
+
 /* Picks n times and writes the hosts' numbers as text. */
 static const char *picks(struct fixture *f, struct lb *lb, unsigned n)
 {
@@ -139,7 +141,7 @@ static void a_tried_host_is_drawn_again_up_to_the_limit(void **state)
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
     struct lb *lb = lb_of(&f, &o);
     struct host *tried[] = {&f.hosts[0], &f.hosts[1]};
-    struct lb_ctx ctx = {.tried = tried, .tried_count = 2, .max_picks = 5};
+    struct lb_ctx ctx = {.avoid = &previous_hosts, .tried = tried, .tried_count = 2, .max_picks = 5};
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(fixture_number(&f, lb_pick(lb, &ctx, NULL)), 3);
     ctx.max_picks = 2; /* round robin stands at 1: 1, then 2, and that is the last pick */
@@ -273,6 +275,7 @@ static void tables_move_on_from_a_tried_host(void **state)
         struct lb *lb = lb_of(&f, &o);
         struct lb_ctx ctx = {.has_hash = true, .hash = 12345};
         struct host *first = lb_pick(lb, &ctx, NULL);
+        ctx.avoid = &previous_hosts;
         ctx.tried = &first;
         ctx.tried_count = 1;
         ctx.max_picks = 10;
