@@ -80,6 +80,8 @@ CLUSTERS = {
     "garbled": (1, {"consecutive_gateway_failure": 2, "enforcing_consecutive_gateway_failure": 100}, {}, {}),
     "limited": (1, {"consecutive_5xx": 1}, {}, {"circuit_breakers": {"thresholds": [{"max_pending_requests": 0}]}}),
     "priorities": (2, {"consecutive_5xx": 2}, {}, {}),
+    "ring": (4, {"consecutive_5xx": 2}, {"hash_policy": [{"header": {"header_name": "x-key"}}]}, {"lb_policy": "RING_HASH"}),
+    "maglev": (4, {"consecutive_5xx": 2}, {"hash_policy": [{"header": {"header_name": "x-key"}}]}, {"lb_policy": "MAGLEV"}),
     "mirror": (1, {"consecutive_5xx": 3}, {}, {}),
     "tcpdead": ("dead", {"consecutive_5xx": 3}, {}, {}),
     "tcphole": ("hole", {"consecutive_gateway_failure": 2, "enforcing_consecutive_gateway_failure": 100}, {},
@@ -690,6 +692,27 @@ def priorities(r):
 
 def check_priorities(got, stats, flags):
     assert got == [500, 500, 200, 200, 200] and flags == ["/failed_outlier_check", "healthy"]
+
+
+def ring(r):
+    """A table of hashes is made anew over those that are left."""
+    def of_keys():
+        got = []
+        for i in range(24):
+            r.get(settle=False, **{"x-key": f"key{i}"})
+            got.append(r.world.ports(r.name).index(int(r.proxy.logged(f"{r.name}{Run.count}")[0]["host"].split(":")[1])))
+        return got
+    before = of_keys()
+    victim = before[0]
+    r.get("status/500", **{"x-key": "key0"}), r.get("status/500", **{"x-key": "key0"})
+    return before, of_keys(), victim
+
+
+def check_ring(before, after, victim):
+    assert victim in before and victim not in after and len(set(after)) == 3
+
+
+maglev, check_maglev = ring, check_ring
 
 
 def mirrored(r):
