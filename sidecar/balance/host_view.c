@@ -29,8 +29,8 @@ static int by_priority(const void *a, const void *b)
 static int by_locality(const void *a, const void *b)
 {
     const struct hostset_member *x = ((const struct seen *)a)->m, *y = ((const struct seen *)b)->m;
-    if (x->locality != y->locality)
-        return x->locality < y->locality ? -1 : 1;
+    if (x->locality_rank != y->locality_rank)
+        return x->locality_rank < y->locality_rank ? -1 : 1;
     return x < y ? -1 : x > y;
 }
 
@@ -81,7 +81,7 @@ static double effective_weight(const struct host_view *view, const struct host_l
 static void locality_fill(struct host_view *view, struct host_locality *l, struct group g)
 {
     lists_fill(view, g, &l->all, &l->healthy, &l->degraded);
-    l->weight = view->locality_weights[g.v[0].m->locality];
+    l->weight = view->locality_weights[g.v[g.count - 1].m->locality];
     l->healthy_weight = effective_weight(view, l, l->healthy.count);
     l->degraded_weight = effective_weight(view, l, l->degraded.count);
 }
@@ -91,12 +91,12 @@ static void localities_fill(struct host_view *view, struct host_priority *p, str
 {
     qsort(seen, count, sizeof(*seen), by_locality);
     for (unsigned i = 0; i < count; i++)
-        p->locality_count += i == 0 || seen[i].m->locality != seen[i - 1].m->locality;
+        p->locality_count += i == 0 || seen[i].m->locality_rank != seen[i - 1].m->locality_rank;
     p->localities = ARENA_ARRAY(view->arena, struct host_locality,
                                 p->locality_count ? p->locality_count : 1);
     struct host_locality *l = p->localities;
     for (unsigned i = 0, end; i < count; i = end) {
-        for (end = i + 1; end < count && seen[end].m->locality == seen[i].m->locality;)
+        for (end = i + 1; end < count && seen[end].m->locality_rank == seen[i].m->locality_rank;)
             end++;
         locality_fill(view, l++, (struct group){&seen[i], end - i});
     }

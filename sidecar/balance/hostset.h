@@ -50,7 +50,8 @@ struct hostset_member {
     struct host *host;
     uint32_t weight;   /* at least 1 */
     uint32_t priority; /* 0 is the best */
-    uint32_t locality; /* index into the locality weights */
+    uint32_t locality;      /* index into the locality weights */
+    uint32_t locality_rank; /* by name; localities of one rank in a priority are one, of the last one's weight */
     enum host_health health; /* without ejection */
     const struct subset_label *labels; /* the set's own copy, when it is a set's */
     unsigned label_count;

@@ -2,6 +2,8 @@
 #include "sidecar/config/build_value.h"
 #include "sidecar/config/supported.h"
 
+#include <stdlib.h>
+
 static bool build_endpoint(const Envoy__Config__Endpoint__V3__LbEndpoint *m, struct arena *a, struct endpoint *e,
                            struct err *err)
 {
@@ -46,6 +48,26 @@ static bool build_locality(const Envoy__Config__Endpoint__V3__LocalityLbEndpoint
     return true;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct locality_endpoints *x = *(struct locality_endpoints *const *)a,
+                                    *y = *(struct locality_endpoints *const *)b;
+    int order = str_cmp(x->region, y->region);
+    order = order ? order : str_cmp(x->zone, y->zone);
+    return order ? order : str_cmp(x->sub_zone, y->sub_zone);
+}
+
+/* Localities balance in the order of their names, and those of one name are one, as in Envoy. */
+static void rank_localities(struct endpoints_cfg *c)
+{
+    struct locality_endpoints **v = ARENA_ARRAY(c->arena, struct locality_endpoints *, c->count + 1);
+    for (unsigned i = 0; i < c->count; i++)
+        v[i] = &c->localities[i];
+    qsort(v, c->count, sizeof(struct locality_endpoints *), by_name);
+    for (unsigned i = 1; i < c->count; i++)
+        v[i]->rank = v[i - 1]->rank + (by_name(&v[i - 1], &v[i]) != 0);
+}
+
 static bool build_policy(const Envoy__Config__Endpoint__V3__ClusterLoadAssignment__Policy *p, struct endpoints_cfg *c,
                          struct err *err)
 {
@@ -74,6 +96,7 @@ struct endpoints_cfg *build_endpoints(const Envoy__Config__Endpoint__V3__Cluster
         if (!ok)
             err_prefix(err, "endpoints[%u]", i);
     }
+    rank_localities(c);
     if (ok && build_policy(m->policy, c, err))
         return c;
     shared_unref(&c->shared);

@@ -62,6 +62,7 @@ struct endpoint {
 
 struct locality_endpoints {
     struct str region, zone, sub_zone;
+    uint32_t rank; /* by these names; those of one name share it */
     uint32_t priority;
     uint32_t weight; /* 0: not given */
     struct endpoint *endpoints;

@@ -194,6 +194,7 @@ static void add_member(struct live_cluster *lc, struct members *m, const struct 
                                                .weight = e->weight ? e->weight : 1,
                                                .priority = locality->priority,
                                                .locality = at,
+                                               .locality_rank = locality->rank,
                                                .health = health_of(e->health),
                                                .labels = e->labels,
                                                .label_count = e->label_count};

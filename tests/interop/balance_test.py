@@ -141,6 +141,15 @@ def configuration(backends):
         "ringpanic": cluster("RING_HASH", [group(["0u", "1u", 2])]),
         "ringzones": cluster("RING_HASH", [group([0, 1], zone="a", weight=1), group([2], zone="b", weight=3),
                                            group(["3u"], zone="c", weight=4)], common_lb_config=zones),
+        "ringzonesback": cluster("RING_HASH", [
+            group([4, 1], zone="c", weight=5), group([2, 5], zone="b", weight=3), group([0, 3], zone="a", weight=1)],
+            common_lb_config=zones, ring_hash_lb_config={"minimum_ring_size": 31}),
+        "ringzonetwice": cluster("RING_HASH", [
+            group([4, 1], zone="b", weight=5), group([0, 3], zone="a", weight=1), group([2, 5], zone="b", weight=3)],
+            common_lb_config=zones),
+        "zonetwice": cluster("ROUND_ROBIN", [
+            group([4, 1], zone="b", weight=5), group([0, 3], zone="a", weight=1), group([2, 5], zone="b", weight=3)],
+            common_lb_config=zones),
         "ringpriorities": cluster("RING_HASH", [group([0, "1u"]), group([2, 3], 1)]),
         "maglev": cluster("MAGLEV", three),
         "maglevmixed": cluster("MAGLEV", [group([3, 0, 7, 1])], **maglev),
@@ -199,6 +208,9 @@ def configuration(backends):
             group([f"{n}u" if n < ill else n for n in range(3, 6)], 1, 1, "region"),
             group([6, 7], 2, 1, "far")], common_lb_config=dict(zones, healthy_panic_threshold={"value": 0}))
 
+    clusters["destination"] = dict(connect_timeout="1s", type="ORIGINAL_DST", lb_policy="CLUSTER_PROVIDED",
+                                   original_dst_lb_config={"use_http_header": True, "http_header_name": "X-To"},
+                                   outlier_detection={"consecutive_5xx": 1, "max_ejection_percent": 100})
     ejecting = {"outlier_detection": {
         "consecutive_5xx": 1, "enforcing_consecutive_5xx": 100, "enforcing_success_rate": 0, "interval": "60s",
         "base_ejection_time": "60s", "max_ejection_percent": 100}}
@@ -292,7 +304,9 @@ def configuration(backends):
 
     def config(ports, log):
         for name, c in clusters.items():
-            c["name"] = c["load_assignment"]["cluster_name"] = name
+            c["name"] = name
+            if "load_assignment" in c:
+                c["load_assignment"]["cluster_name"] = name
         table = [{"match": {"prefix": f"/{name}/{what}/"}, "route": {"cluster": name, "retry_policy": dict({
             "retry_on": "5xx", "num_retries": 4, "retry_back_off": {"base_interval": "0.001s"},
             "host_selection_retry_max_attempts": "12"}, **more)}} for name, what, more in RETRIES]
@@ -380,7 +394,7 @@ def turned(cycle):
 # ---- The same, request by request. ----
 
 @pytest.mark.parametrize("name", [
-    "ring", "ringsmall", "ringmax", "ringweights", "ringill", "ringpanic", "ringzones", "ringpriorities", "maglev",
+    "ring", "ringsmall", "ringmax", "ringweights", "ringill", "ringpanic", "ringzones", "ringzonesback", "ringzonetwice", "ringpriorities", "maglev",
     "maglevmixed", "maglevweights", "maglevill", "maglevzones", "ringhostname", "maglevhostname", "hashkey", "maglevhashkey",
     "degradedring", "bounded", "maglevbounded", "typedring", "typedmaglev"])
 def test_tables_give_the_same_host_for_the_same_key(both, name):
@@ -435,7 +449,7 @@ def test_turns_are_taken_in_the_same_order(both, name, cycle):
 # ---- The same in the long run. ----
 
 @pytest.mark.parametrize("name", [
-    "random", "lr", "lrweights", "typedzones", "typedlr", "typedscan", "typedrandom", "zones", "zonesunweighted", "zonesdegraded", "degraded", "degradedmost", "degradednext",
+    "random", "lr", "lrweights", "typedzones", "typedlr", "typedscan", "typedrandom", "zones", "zonesunweighted", "zonesdegraded", "zonetwice", "degraded", "degradedmost", "degradednext",
     "overprovisioned", "weightedhealth", "drop", *[f"p{i}" for i in range(5)], *[f"pill{i}" for i in range(5)],
     *[f"failover{i}" for i in range(7)]])
 def test_hosts_get_the_same_share(both, name):
@@ -491,6 +505,17 @@ def test_a_subset_forgets_the_ejected(both):
         for i in range(3):
             r, _ = p.answer(path + "fail1.")
         assert set(p.hosts(path, 12)) == {0, 2}
+
+
+def test_a_destination_that_is_ejected_is_asked_all_the_same(both):
+    """ORIGINAL_DST: there is nobody else to ask."""
+    for p in both:
+        to = f"127.0.0.1:{p.backends.ports[2]}"
+        assert [p.answer("/destination/allfail", x_to=to)[0].status for _ in range(4)] == [503] * 4
+        assert p.hosts("/destination/", 4, x_to=to) == [2] * 4
+        assert p.host("/destination/", x_to=f"127.0.0.1:{p.backends.ports[5]}") == 5
+        assert p.host("/destination/") == "503"  # no header, and the connection was not redirected
+        assert p.host("/destination/", x_to="nowhere") == "503"
 
 
 # ---- Retries. ----

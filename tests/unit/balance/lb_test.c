@@ -185,7 +185,7 @@ static void localities_share_by_weight_and_health(void **state)
     struct fixture f = {.random = {0}, .random_count = 1};
     for (unsigned i = 0; i < 4; i++) {
         fixture_add(&f, 0, 1, i == 0 ? HOST_UNHEALTHY : HOST_HEALTHY);
-        f.members[i].locality = i / 2;
+        f.members[i].locality = f.members[i].locality_rank = i / 2;
     }
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
     o.locality_weighted = true;
@@ -197,6 +197,31 @@ static void localities_share_by_weight_and_health(void **state)
     for (unsigned i = 0; i < 340; i++)
         first_zone += fixture_number(&f, lb_pick(lb, &(struct lb_ctx){0}, NULL)) <= 2;
     assert_in_range(first_zone, 139, 141); /* 0.7 : 1 */
+    lb_free(&lb);
+}
+
+/* Zones 0 and 2 are one of weight 3, given in two parts; zone 1 has weight 1. */
+static void parts_of_one_locality_are_one_of_the_last_weight(void **state)
+{
+    (void)state;
+    struct fixture f = {.random = {0}, .random_count = 1};
+    for (unsigned i = 0; i < 3; i++) {
+        fixture_add(&f, 0, 1, HOST_HEALTHY);
+        f.members[i].locality = i;
+        f.members[i].locality_rank = i % 2;
+    }
+    struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
+    o.locality_weighted = true;
+    struct lb *lb = lb_new(fixture_random, &f);
+    struct hostset *s = hostset_new(&o, f.members, f.count, (uint32_t[]){9, 1, 3}, 3);
+    lb_update(lb, s);
+    hostset_unref(&s);
+    unsigned got[4] = {0};
+    for (unsigned i = 0; i < 80; i++)
+        got[fixture_number(&f, lb_pick(lb, &(struct lb_ctx){0}, NULL))]++;
+    assert_int_equal(got[1], 30);
+    assert_int_equal(got[2], 20);
+    assert_int_equal(got[3], 30);
     lb_free(&lb);
 }
 
@@ -299,6 +324,7 @@ int main(void)
         cmocka_unit_test(panic_uses_all_hosts_and_is_counted),
         cmocka_unit_test(without_panic_ill_hosts_get_nothing),
         cmocka_unit_test(localities_share_by_weight_and_health),
+        cmocka_unit_test(parts_of_one_locality_are_one_of_the_last_weight),
         cmocka_unit_test(priorities_share_by_load),
         cmocka_unit_test(tables_choose_as_envoy_does),
         cmocka_unit_test(tables_give_hosts_their_weights),

@@ -115,7 +115,7 @@ static void the_weight_of_an_ill_locality_is_lost(void **state)
     (void)state;
     struct fixture f = {0};
     fill(&f, "11");
-    f.members[1].locality = 1;
+    f.members[1].locality = f.members[1].locality_rank = 1;
     f.members[1].health = HOST_UNHEALTHY;
     struct hostset_options o = options_of(BALANCE_RING_HASH);
     o.locality_weighted = true;
