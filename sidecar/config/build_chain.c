@@ -57,6 +57,7 @@ static bool build_codec(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena *a
     const Envoy__Config__Core__V3__Http1ProtocolOptions *h1 = m->http_protocol_options;
     if (h1) {
         o->accept_http10 = h1->accept_http_10;
+        o->enable_trailers = h1->enable_trailers;
         o->http10_default_host =
             h1->default_host_for_http_10[0] ? arena_strdup(a, h1->default_host_for_http_10) : NULL;
         o->proper_case = h1->header_key_format &&

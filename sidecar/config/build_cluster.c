@@ -175,6 +175,11 @@ static bool build_outlier(const Envoy__Config__Cluster__V3__Cluster *m, struct c
                    "enforcing_failure_percentage_local_origin", err);
 }
 
+static void build_h1(const Envoy__Config__Core__V3__Http1ProtocolOptions *h1, struct cluster_cfg *c)
+{
+    c->h1_enable_trailers = h1 && h1->enable_trailers;
+}
+
 static void build_h2(const Envoy__Config__Core__V3__Http2ProtocolOptions *h2, struct cluster_cfg *c)
 {
     if (!h2)
@@ -207,6 +212,7 @@ static bool build_protocol(const Envoy__Extensions__Upstreams__Http__V3__HttpPro
         switch (o->explicit_http_config->protocol_config_case) {
         case EXPLICIT(HTTP_PROTOCOL_OPTIONS):
             c->protocol = UPSTREAM_HTTP1;
+            build_h1(o->explicit_http_config->http_protocol_options, c);
             return true;
         case EXPLICIT(HTTP2_PROTOCOL_OPTIONS):
             c->protocol = UPSTREAM_HTTP2;
@@ -217,6 +223,7 @@ static bool build_protocol(const Envoy__Extensions__Upstreams__Http__V3__HttpPro
         }
     case HTTP_OPTIONS(USE_DOWNSTREAM_PROTOCOL_CONFIG):
         c->protocol = UPSTREAM_USE_DOWNSTREAM;
+        build_h1(o->use_downstream_protocol_config->http_protocol_options, c);
         build_h2(o->use_downstream_protocol_config->http2_protocol_options, c);
         return true;
     case HTTP_OPTIONS(AUTO_CONFIG):

@@ -400,7 +400,7 @@ static void chunks_done(struct h1 *c)
         return;
     }
     message_done(c);
-    if (trailers.count > 0)
+    if (trailers.count > 0 && c->base.options.enable_trailers)
         stream_raise_trailers(&s->base, &trailers);
     else
         stream_raise_data(&s->base, NULL, 0, true);

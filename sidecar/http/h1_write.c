@@ -466,7 +466,8 @@ void h1_send_trailers(struct stream *base, const struct headers *trailers)
         struct out o;
         out_init(&o, c);
         PUT(&o, "0\r\n");
-        put_fields(&o, trailers);
+        if (c->base.options.enable_trailers)
+            put_fields(&o, trailers);
         PUT(&o, "\r\n");
         out_done(&o, base);
     }

@@ -124,6 +124,7 @@ struct codec_options {
     bool accept_http10;
     bool allow_connect;
     bool allow_upgrade;         /* pass Upgrade: websocket (and RFC 8441) to the user */
+    bool enable_trailers;       /* HTTP/1 gives trailers to the user and sends his; else they are checked and dropped */
     bool proper_case;           /* HTTP/1 writes Header-Names in this form */
     uint64_t delayed_close_ms;  /* 0: 1000 */
     const char *http10_default_host; /* NULL: none */

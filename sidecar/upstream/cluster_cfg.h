@@ -149,6 +149,7 @@ struct cluster_cfg {
     uint64_t max_connection_duration_ms;  /* 0: none */
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint64_t max_stream_duration_ms;
+    bool h1_enable_trailers;
     uint32_t h2_max_streams;                                     /* 1024 by default */
     uint32_t h2_stream_window_bytes, h2_connection_window_bytes; /* 0: the codec's defaults */
     uint64_t h2_keepalive_interval_ms, h2_keepalive_timeout_ms;

@@ -221,6 +221,7 @@ static struct codec *codec_for(struct pool_conn *pc)
         .buffer_limit_bytes = cfg->buffer_limit_bytes,
         .ping_interval_ms = cfg->h2_keepalive_interval_ms,
         .ping_timeout_ms = cfg->h2_keepalive_timeout_ms,
+        .enable_trailers = cfg->h1_enable_trailers,
         .allow_upgrade = true,
         .accept_http10 = true,
         .counts = pc->pool->cluster->life->http2,

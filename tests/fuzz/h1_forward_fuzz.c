@@ -146,7 +146,8 @@ static const struct codec_handler client_codec = {0};
 static void write_request(const struct taken *t, struct buf *wire)
 {
     struct session s = {0};
-    struct codec *c = h1_client_new(session_open(&s), NULL, &client_codec, NULL);
+    static const struct codec_options o = {.enable_trailers = true};
+    struct codec *c = h1_client_new(session_open(&s), &o, &client_codec, NULL);
     struct stream *stream = codec_open_stream(c, s.arena, &client_stream, NULL);
     bool trailers = t->trailers.count > 0, body = buf_len(&t->body) > 0;
     stream_send_request(stream, &t->head, !trailers && !body);
@@ -186,7 +187,7 @@ static void check_equal(const struct headers *a, const struct headers *b)
 
 static void forward(const struct taken *t)
 {
-    static const struct codec_options lenient = {.max_header_count = 200};
+    static const struct codec_options lenient = {.max_header_count = 200, .enable_trailers = true};
     struct front back = {0};
     struct buf wire = {0};
     write_request(t, &wire);
@@ -207,7 +208,8 @@ static void forward(const struct taken *t)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static const struct codec_options o = {.accept_http10 = true, .allow_connect = true, .allow_upgrade = true};
+    static const struct codec_options o = {
+        .accept_http10 = true, .allow_connect = true, .allow_upgrade = true, .enable_trailers = true};
     struct front f = {.forwards = true};
     run_server(&f, data, n, &o);
     taken_clear(&f.taken);

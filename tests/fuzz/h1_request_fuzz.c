@@ -52,6 +52,7 @@ static struct buf run(const uint8_t *data, size_t n, uint8_t flags, enum reactio
     struct session s = {.reaction = reaction};
     struct codec_options o = {
         .accept_http10 = flags & 1,
+        .enable_trailers = !(flags & 16),
         .allow_connect = flags & 2,
         .allow_upgrade = flags & 4,
         .max_header_bytes = flags & 8 ? 128 : 0,

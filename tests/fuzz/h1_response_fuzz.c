@@ -59,7 +59,8 @@ static void ask(struct session *s, uint8_t kind)
 static struct buf run(const uint8_t *data, size_t n, uint8_t flags, enum reaction reaction, size_t step)
 {
     struct session s = {.reaction = reaction};
-    struct codec_options o = {.max_header_bytes = flags & 8 ? 128 : 0,
+    struct codec_options o = {.enable_trailers = !(flags & 16),
+                              .max_header_bytes = flags & 8 ? 128 : 0,
                               .max_header_count = flags & 8 ? 5 : 0};
     struct conn *conn = session_open(&s);
     s.codec = h1_client_new(conn, &o, &codec_handler, &s);

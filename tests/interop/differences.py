@@ -11,7 +11,6 @@ FULL = "a limit of zero is shown as full from the start, not only once something
 TUNNEL = "Envoy takes the client's FIN in a tunnel for a broken connection"
 
 DELAYED = "a connection that ends with a cut answer is closed at once; Envoy's client hears of it a second later"
-TRAILERS = "trailers pass; Envoy's HTTP/1 drops them unless enable_trailers is set"
 
 DIFFERENCES = {
     "breaker": [
@@ -27,7 +26,6 @@ DIFFERENCES = {
     ],
     "retry": [
         ("*", "counters.http.downstream_cx_delayed_close_timeout", DELAYED),
-        ("grpc-status in trailers is too late", "step[0].answers[0].trailers*", TRAILERS),
         ("hedge: no room for another", "*circuit_breakers.default.*_open", FULL),
         ("an upgrade is retried before it is one", "step[0].log[0].*", TUNNEL),
         ("an upgrade is retried before it is one", "counters.cluster.upstream_cx_destroy*", TUNNEL),

@@ -30,6 +30,7 @@ ROUTES = [
     r("/dead", "dead"),
     r("/none", "none"),
     r("/nocluster", "missing"),
+    r("/trailers", "trailers"),
     r("/nocluster404", "missing", {"cluster_not_found_response_code": "NOT_FOUND"}),
     r("/byheader", route={"cluster_header": "x-cluster"}),
     r("/t300", route={"timeout": "0.3s"}),
@@ -99,6 +100,7 @@ LISTENERS = {
     "continuing": {"proxy_100_continue": True},
     "norouteids": {"_vhost": {"domains": ["only.test"]}},
     "old": {"http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "old.test"}},
+    "trailing": {"http_protocol_options": {"enable_trailers": True}},
     "edged": {"_vhost": {"request_headers_to_add": [edit("x-v", "1")], "response_headers_to_add": [edit("x-v", "2")]},
               "_table": {"request_headers_to_add": [edit("x-t", "1")], "request_headers_to_remove": ["x-gone"]}},
 }
@@ -124,6 +126,8 @@ def configuration(upstream, dead):
             cluster("duration", upstream.port, typed_extension_protocol_options=http_options(
                 common_http_protocol_options={"max_stream_duration": "0.3s"},
                 explicit_http_config={"http_protocol_options": {}})),
+            cluster("trailers", upstream.port, typed_extension_protocol_options=http_options(
+                explicit_http_config={"http_protocol_options": {"enable_trailers": True}})),
             cluster("h2dead", dead, typed_extension_protocol_options=H2),
         ]
         for c in clusters:
@@ -173,6 +177,14 @@ CASES = [
     ("404 of upstream", "plain", rq("/status/404")),
     ("500 of upstream", "plain", rq("/status/500")),
     ("chunked with trailers", "plain", rq("/chunked")),
+    ("chunked with trailers, upstream's enabled", "plain", rq("/trailers/chunked")),
+    ("chunked with trailers, downstream's enabled", "trailing", rq("/chunked")),
+    ("chunked with trailers, both enabled", "trailing", rq("/trailers/chunked")),
+    ("trailers of a request", "plain", rq("/ok", "transfer-encoding: chunked", method="POST", body=TRAILERS)),
+    ("trailers of a request, upstream's enabled", "plain",
+     rq("/trailers/ok", "transfer-encoding: chunked", method="POST", body=TRAILERS)),
+    ("trailers of a request, both enabled", "trailing",
+     rq("/trailers/ok", "transfer-encoding: chunked", method="POST", body=TRAILERS)),
     ("until close", "plain", rq("/untilclose")),
     ("upstream closes after its answer", "plain", rq("/close")),
     ("interim answers", "plain", rq("/hints")),
@@ -303,8 +315,6 @@ HOP = {"answers[0].headers.x-hop"}
 # When both sides have ended a tunnel it is over in order; Envoy takes the client's FIN for a broken connection.
 TUNNEL = {"log[0].details", "log[0].flags"}
 APART = {
-    # Trailers pass; Envoy's HTTP/1 drops them unless enable_trailers is set.
-    "chunked with trailers": {"answers[0].trailers[0]"},
     "upstream's own fields": HOP,
     "upstream's own fields, server kept where absent": HOP,
     "upstream's server passes": HOP,

@@ -432,6 +432,17 @@ static void each_answer_is_framed(void **state)
     }
 }
 
+static void trailers_are_dropped_both_ways_unless_enabled(void **state)
+{
+    struct wire w = {.answer = answer_chunked, .drops_trailers = true};
+    wire_open(&w, *state, true, NULL);
+    wire_puts(&w, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-T: 1\r\n\r\n");
+    assert_string_equal(wire_events(&w), "POST / of h\ndata [x]\nend of data\nover\n");
+    assert_string_equal(wire_got(&w), "HTTP/1.1 200 OK\r\nx-a: 1\r\ntransfer-encoding: chunked\r\n\r\n"
+                                      "3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n");
+    wire_close(&w);
+}
+
 static void names_can_be_written_in_proper_case(void **state)
 {
     static const struct codec_options o = {.proper_case = true};
@@ -915,6 +926,7 @@ int main(void)
         T(as_many_trailers_pass_as_fields),
         T(a_hundred_fields_pass_and_one_more_does_not),
         T(each_answer_is_framed),
+        T(trailers_are_dropped_both_ways_unless_enabled),
         T(names_can_be_written_in_proper_case),
         T(a_body_of_another_length_ends_the_connection),
         T(a_pipelined_request_waits_for_the_answer_before_it),

@@ -30,6 +30,7 @@ struct wire {
     wire_fn *on_data;
     wire_fn *on_end;
     bool tells_head;     /* fields too */
+    bool drops_trailers; /* no enable_trailers */
     bool in_data;        /* the last event was data, which is joined */
     bool closed;         /* the codec's end of the connection is gone */
     unsigned streams, requests, above, below, drains, rooms;
@@ -210,6 +211,7 @@ static inline void wire_open(struct wire *w, struct loop *loop, bool server,
     int fds[2];
     struct conn *conn;
     struct codec_options o = options ? *options : (struct codec_options){0};
+    o.enable_trailers = !w->drops_trailers;
     if (o.delayed_close_ms == 0)
         o.delayed_close_ms = 20;
     w->loop = loop;
