@@ -141,20 +141,12 @@ static void begin_parser(struct h1 *c)
     c->parser.data = c;
 }
 
-static bool is_control(char ch)
-{
-    return ((uint8_t)ch < 0x20 && ch != '\t' && ch != '\r' && ch != '\n') || ch == 0x7f;
-}
-
 static enum guard_verdict verdict_of(const llhttp_t *parser)
 {
     switch (llhttp_get_errno(parser)) {
     case HPE_INVALID_CONTENT_LENGTH:
     case HPE_UNEXPECTED_CONTENT_LENGTH:
         return GUARD_CONTENT_LENGTH;
-    case HPE_INVALID_HEADER_TOKEN:
-    case HPE_INVALID_URL:
-        return is_control(*llhttp_get_error_pos(parser)) ? GUARD_BAD_CHARACTERS : GUARD_SYNTAX;
     default:
         return GUARD_SYNTAX;
     }

@@ -4,7 +4,6 @@
  * A head is put together on the stack and queued; the connection sends it with the body's first bytes in one
  * system call. Nothing that could end a line early is ever written: a field that holds such a byte is left out, a
  * request line that does is not sent. */
-#include "sidecar/base/clock.h"
 #include "sidecar/base/die.h"
 #include "sidecar/base/log.h"
 #include "sidecar/http/h1_priv.h"
@@ -371,7 +370,6 @@ void h1_send_response(struct stream *base, const struct http_response *r, bool e
 
 void h1_send_refusal(struct h1 *c, enum guard_verdict v)
 {
-    char date[HTTP_DATE_CAP];
     struct out o;
     unsigned status = guard_status(v);
     struct str reason = str_of(http_status_reason(status));
@@ -381,7 +379,7 @@ void h1_send_refusal(struct h1 *c, enum guard_verdict v)
     put_length(&o, body ? (int64_t)reason.n : 0);
     if (body)
         put_field(&o, STR("content-type"), STR("text/plain"));
-    put_field(&o, STR("date"), str_of(http_date(clock_wall_us(), date)));
+    put_field(&o, STR("date"), http_date_now());
     if (c->base.options.server_name)
         put_field(&o, STR("server"), str_of(c->base.options.server_name));
     put_field(&o, STR("connection"), STR("close"));

@@ -129,6 +129,7 @@ static void answer(struct h2_stream *s, unsigned status, const char *details, co
         .status = status, .details = details, .end = s->in_end != IN_OPEN, .request = request};
     s->details = details;
     s->end_given = refusal.end;
+    s->got_head = s->refused = true;
     raise_stream(s);
     stream_raise_refused(&s->base, &refusal);
     if (s->base.ended || s->base.sent != STREAM_SENT_NOTHING)
@@ -230,6 +231,11 @@ static void raise_response(struct h2_stream *s, bool end)
 
 static void raise_trailers(struct h2_stream *s)
 {
+    if (s->refused) {
+        s->in_end = IN_TRAILERS;
+        s->end_given = true;
+        return;
+    }
     if (s->base.codec->is_server)
         h2_count(h2_codec_of(s), HTTP2_TRAILERS); /* as Envoy, of requests alone */
     guard_trailers(&s->fields);

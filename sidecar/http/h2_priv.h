@@ -84,6 +84,7 @@ struct h2_stream {
     /* In: sections. */
     enum h2_section section;
     bool got_head; /* request, or final response */
+    bool refused;  /* server: what else comes of the request is dropped */
     unsigned interims;
     uint32_t section_count;
     size_t section_bytes;

@@ -90,7 +90,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
     (void)session;
     (void)flags;
     h2_flow_release_held(h, false);
-    if (s && !s->base.ended) {
+    if (s && !s->base.ended && !s->refused) {
         h->held.stream = s;
         h->held.data = data;
         h->held.n = n;
@@ -109,8 +109,12 @@ static void receive_data_end(struct h2_codec *h, const nghttp2_frame *frame)
         return;
     }
     h2_flow_release_held(h, false);
-    if (s && end)
+    if (s && end && s->refused) {
+        s->in_end = IN_DATA_END;
+        s->end_given = true;
+    } else if (s && end) {
         h2_flow_receive(s, NULL, 0, true);
+    }
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)

@@ -1,6 +1,7 @@
 /* Facts about heads: names of versions, reasons of status codes, deep copies. No state; any thread. */
 #include "sidecar/http/msg.h"
 
+#include "sidecar/base/clock.h"
 #include "sidecar/base/die.h"
 
 #include <stdio.h>
@@ -128,6 +129,18 @@ char *http_date(uint64_t wall_us, char text[HTTP_DATE_CAP])
              (unsigned)tm.tm_mday % 100, months + tm.tm_mon * 3, (unsigned)(tm.tm_year + 1900) % 10000,
              (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
     return text;
+}
+
+struct str http_date_now(void)
+{
+    static _Thread_local char text[HTTP_DATE_CAP];
+    static _Thread_local uint64_t made_for_s;
+    uint64_t now_us = clock_wall_us();
+    if (now_us / 1000000 != made_for_s) {
+        made_for_s = now_us / 1000000;
+        http_date(now_us, text);
+    }
+    return str_of(text);
 }
 
 struct str http_path_only(struct str path)

@@ -41,6 +41,7 @@ const char *http_status_reason(unsigned status); /* "OK"; "Unknown" as Envoy for
 /* "Sat, 21 Nov 2026 10:21:29 GMT" (RFC 9110 5.6.7). Returns text. */
 #define HTTP_DATE_CAP 32
 char *http_date(uint64_t wall_us, char text[HTTP_DATE_CAP]);
+struct str http_date_now(void); /* the thread's own, made once a second; good until the next call */
 /* The path without query and fragment. */
 struct str http_path_only(struct str path);
 

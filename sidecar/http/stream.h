@@ -46,8 +46,8 @@ struct stream_refusal {
 struct stream_handler {
     /* Server: the request head, already passed by http/guard. */
     void (*on_request)(struct stream *s, void *ctx, struct http_request *request, bool end);
-    /* Server: in place of on_request, or behind it when a body breaks the protocol and no answer was begun. Who answers here
-     * does it in full; else the codec answers by itself and ends the stream with RESET_PROTOCOL_ERROR. The connection
+    /* Server: in place of on_request, or behind it when a body breaks the protocol and no answer was begun. Only
+     * on_stream_end follows. Who answers here does it in full; else the codec answers by itself and ends the stream with RESET_PROTOCOL_ERROR. The connection
      * takes no more requests (HTTP/1). */
     void (*on_refused)(struct stream *s, void *ctx, const struct stream_refusal *refusal);
     /* Client: an interim answer (1xx but 101), then the answer. */

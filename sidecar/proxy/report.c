@@ -2,12 +2,9 @@
  * details, response flags, headers of the answer, counters, the access log. On the worker's loop. */
 #include "sidecar/proxy/exchange_priv.h"
 
-#include "sidecar/base/clock.h"
 #include "sidecar/base/die.h"
 #include "sidecar/grpc/grpc.h"
 #include "sidecar/proxy/log_access.h"
-
-#include <time.h>
 
 /* ---- Local replies. ---- */
 
@@ -149,22 +146,6 @@ void report_upstream_code(struct exchange *x, unsigned status, bool replaced)
 
 /* ---- The head of the answer. ---- */
 
-/* RFC 9110 5.6.7, made once a second. */
-static struct str date_text(void)
-{
-    static _Thread_local char text[32];
-    static _Thread_local time_t made_for;
-    static _Thread_local size_t n;
-    time_t now = (time_t)(clock_wall_us() / 1000000);
-    if (now != made_for || n == 0) {
-        struct tm tm;
-        gmtime_r(&now, &tm);
-        n = strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
-        made_for = now;
-    }
-    return str_n(text, n);
-}
-
 static void count_class(struct exchange *x, unsigned status)
 {
     if (status >= 100 && status <= 599)
@@ -189,7 +170,7 @@ void report_response_head(struct exchange *x, struct http_response *response)
     if (x->choice.vhost && x->choice.vhost->attempt_count_in_response && x->info.attempts > 0)
         headers_set_id(h, HDR_X_ENVOY_ATTEMPT_COUNT, arena_printf(x->arena, "%u", x->info.attempts));
     if (!headers_has(h, HDR_DATE))
-        headers_add_id(h, HDR_DATE, arena_str(x->arena, date_text()));
+        headers_add_id(h, HDR_DATE, arena_str(x->arena, http_date_now()));
     if (hcm->server_header == SERVER_OVERWRITE ||
         (hcm->server_header == SERVER_APPEND_IF_ABSENT && !headers_has(h, HDR_SERVER)))
         headers_set_id(h, HDR_SERVER, hcm->server_name);

@@ -4,6 +4,7 @@
 
 #include "sidecar/base/die.h"
 #include "sidecar/http/path.h"
+#include "sidecar/observe/request_id.h"
 
 #include <string.h>
 
@@ -180,33 +181,13 @@ static void clean_headers(struct exchange *x, bool edge)
         headers_remove(h, STR("x-forwarded-client-cert")); /* a plain connection proves no identity */
 }
 
-/* RFC 9562 version 4. */
-static struct str make_uuid(struct exchange *x)
-{
-    static const char digits[] = "0123456789abcdef";
-    uint64_t bits[2] = {rng_u64(&x->proxy->rng), rng_u64(&x->proxy->rng)};
-    uint8_t bytes[16];
-    memcpy(bytes, bits, sizeof(bytes));
-    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
-    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
-    char *text = arena_alloc(x->arena, 37);
-    unsigned at = 0;
-    for (unsigned i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            text[at++] = '-';
-        text[at++] = digits[bytes[i] >> 4];
-        text[at++] = digits[bytes[i] & 15];
-    }
-    text[at] = '\0';
-    return str_n(text, at);
-}
-
 static void request_id(struct exchange *x, bool edge)
 {
     struct headers *h = &x->request->headers;
     bool keep = headers_has(h, HDR_X_REQUEST_ID) && (!edge || x->hcm->preserve_external_request_id);
     if (x->hcm->generate_request_id && !keep)
-        headers_set_id(h, HDR_X_REQUEST_ID, make_uuid(x));
+        headers_set_id(h, HDR_X_REQUEST_ID,
+                       str_of(request_id_make(&x->proxy->rng, arena_alloc(x->arena, REQUEST_ID_CAP))));
     x->info.request_id = headers_get(h, HDR_X_REQUEST_ID);
 }
 

@@ -86,6 +86,16 @@ static void fuzz_on_request(struct stream *s, void *ctx, struct http_request *r,
         fuzz_answer(u);
 }
 
+static void fuzz_on_refused(struct stream *s, void *ctx, const struct stream_refusal *refusal)
+{
+    struct fuzz_user *u = ctx;
+    (void)s;
+    assert(!u->ended && !u->head_seen && refusal->status >= 400 && refusal->details[0]);
+    u->end_seen = true; /* nothing but the end may follow */
+    if (u->mood & 8)
+        fuzz_answer(u);
+}
+
 static void fuzz_on_interim(struct stream *s, void *ctx, struct http_response *r)
 {
     struct fuzz_user *u = ctx;
@@ -132,6 +142,7 @@ static void fuzz_on_end(struct stream *s, void *ctx, enum stream_reset reason, c
 
 static const struct stream_handler fuzz_stream_handler = {
     .on_request = fuzz_on_request,
+    .on_refused = fuzz_on_refused,
     .on_interim = fuzz_on_interim,
     .on_response = fuzz_on_response,
     .on_data = fuzz_on_data,

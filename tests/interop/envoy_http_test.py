@@ -185,6 +185,10 @@ CASES = [
      rq("/trailers/ok", "transfer-encoding: chunked", method="POST", body=TRAILERS)),
     ("trailers of a request, both enabled", "trailing",
      rq("/trailers/ok", "transfer-encoding: chunked", method="POST", body=TRAILERS)),
+    ("a trace passes without a tracer", "plain", rq(
+        "/ok", "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate: a=b",
+        "b3: 80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1", "x-b3-traceid: 463ac35c9f6413ad48485a3953bb6124",
+        "x-b3-spanid: a2fb4a1d1a96d312", "x-b3-sampled: 1")),
     ("until close", "plain", rq("/untilclose")),
     ("upstream closes after its answer", "plain", rq("/close")),
     ("interim answers", "plain", rq("/hints")),

@@ -155,7 +155,7 @@ static const struct refusal_case {
     {"space before the first field (RFC 9112 2.2)", "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
      REFUSED("400", "http1.codec_error"), BAD},
     {"a control character", "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
-     REFUSED("400", "http1.invalid_characters"), BAD},
+     REFUSED("400", "http1.codec_error"), BAD},
     {"a field without a name", "GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", REFUSED("400", "http1.codec_error"),
      BAD},
     {"two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
