@@ -223,6 +223,7 @@ static void build_timeouts(const Envoy__Config__Route__V3__RouteAction *m, struc
     f->max_stream_duration_ms = codec_duration_ms(max->max_stream_duration, 0);
     f->grpc_timeout_header_max_given = max->grpc_timeout_header_max != NULL;
     f->grpc_timeout_header_max_ms = codec_duration_ms(max->grpc_timeout_header_max, 0);
+    f->grpc_timeout_header_offset_ms = codec_duration_ms(max->grpc_timeout_header_offset, 0);
 }
 
 #define HASH(x) ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_##x

@@ -35,7 +35,7 @@ static int32_t grpc_status_in(const struct headers *h)
 
 static void add_upstream_headers(struct exchange *x, struct http_response *response)
 {
-    uint64_t since = x->info.request_end_ns; /* 0: the answer came before the end of the request */
+    uint64_t since = x->routed_ns; /* 0: the answer came before the end of the request */
     if (!x->hcm->suppress_envoy_headers && since > 0)
         headers_set_id(&response->headers, HDR_X_ENVOY_UPSTREAM_SERVICE_TIME,
                        arena_printf(x->arena, "%llu",
@@ -78,9 +78,9 @@ static void on_answer_end(struct attempt *a)
 {
     struct exchange *x = a->x;
     x->info.upstream_last_rx_ns = loop_now_ns(x->loop);
-    if (x->info.request_end_ns > 0)
+    if (x->routed_ns > 0)
         stats_record(cluster_stats(x->cluster), x->row, CLUSTER_UPSTREAM_RQ_TIME,
-                     (x->info.upstream_last_rx_ns - x->info.request_end_ns) / 1000000);
+                     (x->info.upstream_last_rx_ns - x->routed_ns) / 1000000);
     timer_disarm(&x->route_timer);
 }
 

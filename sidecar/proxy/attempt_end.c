@@ -277,7 +277,8 @@ static void time_out(struct attempt *a, enum response_flag flag, const char *det
     attempt_end(a, RESET_LOCAL);
     attempt_cancel(x, RESET_LOCAL);
     stream_info_flag(&x->info, flag);
-    report_upstream_code(x, timeout_code(x), false);
+    if (flag != FLAG_UMSDR) /* as Envoy, which does not count that as an answer of the cluster */
+        report_upstream_code(x, timeout_code(x), false);
     reply_timeout(x, body, details);
 }
 

@@ -34,13 +34,14 @@ static void on_max_duration(struct timer *t)
 {
     struct exchange *x = CONTAINER_OF(t, struct exchange, duration_timer);
     struct str body = STR("downstream duration timeout");
+    unsigned status = x->request_ended ? 504 : 408;
     stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_MAX_DURATION_REACHED);
-    if (x->is_answering || !x->has_grpc_deadline) {
-        reply_or_reset(x, 504, body, "max_duration_timeout");
+    if (x->is_answering) {
+        reply_or_reset(x, status, body, "max_duration_timeout");
         return;
     }
     attempt_cancel(x, RESET_LOCAL);
-    report_reply_send(x, report_reply_new(x, 504, GRPC_DEADLINE_EXCEEDED, body), body, "max_duration_timeout");
+    report_reply_send(x, report_reply_new(x, status, GRPC_DEADLINE_EXCEEDED, body), body, "max_duration_timeout");
 }
 
 static void on_request_timeout(struct timer *t)
@@ -66,19 +67,23 @@ static void init_timers(struct exchange *x)
     timer_init(&x->request_timer, x->loop, on_request_timeout);
 }
 
-/* A gRPC request's own deadline in ms, rounded up; 0: it has none. */
-static uint64_t grpc_timeout_ms(const struct exchange *x)
+/* A request's own deadline, rounded up; false: it has none. */
+static bool grpc_timeout(const struct exchange *x, uint64_t *ms_r)
 {
     uint64_t ns;
     struct str value = headers_get(&x->request->headers, HDR_GRPC_TIMEOUT);
-    return value.p && grpc_timeout_parse(value, &ns) ? (ns + 999999) / 1000000 : 0;
+    if (!value.p || !grpc_timeout_parse(value, &ns))
+        return false;
+    *ms_r = (ns + 999999) / 1000000;
+    return true;
 }
 
 static uint64_t route_timeout(const struct exchange *x, const struct route_forward *f)
 {
     if (!x->request->is_grpc || !f->max_grpc_timeout_given)
         return f->timeout_ms;
-    uint64_t ms = grpc_timeout_ms(x);
+    uint64_t ms = 0; /* no end */
+    grpc_timeout(x, &ms);
     if (ms > 0 && f->grpc_timeout_offset_ms > 0 && (uint64_t)f->grpc_timeout_offset_ms < ms)
         ms -= (uint64_t)f->grpc_timeout_offset_ms;
     if (f->max_grpc_timeout_ms > 0 && (ms == 0 || ms > f->max_grpc_timeout_ms))
@@ -86,16 +91,29 @@ static uint64_t route_timeout(const struct exchange *x, const struct route_forwa
     return ms;
 }
 
-static uint64_t stream_duration(struct exchange *x, const struct route_forward *f)
+/* How long the exchange may last at most; false: for ever. A caller's own deadline may be over from the start: 0. */
+static bool longest_duration(const struct exchange *x, const struct route_forward *f, uint64_t *ms_r)
 {
-    uint64_t ms = f->max_stream_duration_given ? f->max_stream_duration_ms : x->hcm->max_stream_duration_ms;
-    uint64_t grpc_ms = f->grpc_timeout_header_max_given ? grpc_timeout_ms(x) : 0;
-    x->has_grpc_deadline = grpc_ms > 0;
-    if (grpc_ms > 0)
-        ms = f->grpc_timeout_header_max_ms > 0 && grpc_ms > f->grpc_timeout_header_max_ms
-                 ? f->grpc_timeout_header_max_ms
-                 : grpc_ms;
-    return ms;
+    if (!f->grpc_timeout_header_max_given || !grpc_timeout(x, ms_r)) {
+        *ms_r = f->max_stream_duration_given ? f->max_stream_duration_ms : x->hcm->max_stream_duration_ms;
+        return *ms_r > 0;
+    }
+    if (f->grpc_timeout_header_max_ms > 0 && *ms_r > f->grpc_timeout_header_max_ms)
+        *ms_r = f->grpc_timeout_header_max_ms;
+    *ms_r -= f->grpc_timeout_header_offset_ms < *ms_r ? f->grpc_timeout_header_offset_ms : *ms_r;
+    return true;
+}
+
+static void choose_duration(struct exchange *x, const struct route_forward *f)
+{
+    uint64_t ms;
+    if (!longest_duration(x, f, &ms)) {
+        timer_disarm(&x->duration_timer);
+        return;
+    }
+    timer_arm(&x->duration_timer, ms);
+    if (x->request->is_grpc && (f->max_stream_duration_given || f->grpc_timeout_header_max_given))
+        headers_set_id(&x->request->headers, HDR_GRPC_TIMEOUT, arena_printf(x->arena, "%llum", (unsigned long long)ms));
 }
 
 void deadlines_choose(struct exchange *x)
@@ -118,11 +136,7 @@ void deadlines_choose(struct exchange *x)
         else
             timer_disarm(&x->idle_timer);
     }
-    uint64_t duration_ms = stream_duration(x, f);
-    if (duration_ms > 0)
-        timer_arm(&x->duration_timer, duration_ms);
-    else
-        timer_disarm(&x->duration_timer);
+    choose_duration(x, f);
 }
 
 void deadlines_begin(struct exchange *x)

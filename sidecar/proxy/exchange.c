@@ -191,8 +191,10 @@ static void exchange_start(struct exchange *x)
     x->body.keep = (x->retry.on != 0 && x->retry.remaining > 0) || x->mirrors.count > 0;
     request_head_finish(x);
     exchange_set_state(x, EXCHANGE_TRYING);
-    if (x->request_ended)
+    if (x->request_ended) {
+        x->routed_ns = loop_now_ns(x->loop);
         deadlines_on_request_end(x);
+    }
     attempt_start(x);
     if (x->body.ended)
         send_mirrors(x);
@@ -259,7 +261,12 @@ static void on_request_hold(void *ctx, bool is_held)
     struct exchange *x = ctx;
     if (x->state == EXCHANGE_DONE)
         return;
-    if (is_held)
+    /* A whole request needs no pause; who does not read does not hear that the client left either. */
+    bool pause = is_held && !x->request_ended;
+    if (pause == x->is_held)
+        return;
+    x->is_held = pause;
+    if (pause)
         stream_read_pause(x->down);
     else
         stream_read_resume(x->down);
@@ -431,6 +438,8 @@ static void on_request_end(struct exchange *x)
 {
     x->request_ended = true;
     x->info.request_end_ns = loop_now_ns(x->loop);
+    if (x->state >= EXCHANGE_TRYING)
+        x->routed_ns = x->info.request_end_ns;
     if (x->state == EXCHANGE_TRYING)
         deadlines_on_request_end(x);
 }

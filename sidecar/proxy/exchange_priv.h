@@ -47,6 +47,7 @@ struct exchange {
     bool is_internal;             /* internal_address_config has its source */
     struct str remote_ip;         /* whose request it is, without port */
     struct body body;
+    bool is_held;     /* downstream is not read because a filter holds the request */
     bool body_paused; /* downstream is not read because the body is at its limit */
     struct mirror_choice mirrors; /* to be sent once the whole request is here */
     struct filter_run run; /* begun once the route is chosen */
@@ -56,6 +57,7 @@ struct exchange {
     struct route_choice choice;
     uint64_t random; /* one draw for split and fractions */
     struct cluster *cluster;
+    uint64_t routed_ns; /* when the router had the whole request; 0: not yet */
     struct overrides overrides;
     const struct retry_policy *policy; /* NULL: none */
     struct retry retry;
@@ -71,7 +73,6 @@ struct exchange {
     bool retry_is_for_timeout; /* the retry that is due follows a per-try timeout */
 
     uint64_t route_timeout_ms, per_try_timeout_ms, per_try_idle_ms, idle_timeout_ms; /* 0: none */
-    bool has_grpc_deadline; /* the longest duration is the caller's own */
     struct timer route_timer, idle_timer, duration_timer, request_timer, headers_timer, backoff_timer;
 
     bool is_answering;              /* an answer is on its way through the filters, or sent */

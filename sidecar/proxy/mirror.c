@@ -64,18 +64,17 @@ static void finish(struct mirror *m)
 }
 
 /* Mirrored requests come from ourselves: internal ones. */
-static void count_code(const struct mirror *m, unsigned status)
+static void count_code(const struct cluster *c, unsigned status)
 {
-    unsigned row = cluster_row(m->cluster);
-    stats_code(cluster_stats(m->cluster), row, status);
-    stats_code(cluster_internal_stats(m->cluster), row, status);
+    stats_code(cluster_stats(c), cluster_row(c), status);
+    stats_code(cluster_internal_stats(c), cluster_row(c), status);
 }
 
 static void on_timeout(struct timer *t)
 {
     struct mirror *m = CONTAINER_OF(t, struct mirror, timer);
     stats_inc(cluster_stats(m->cluster), cluster_row(m->cluster), CLUSTER_UPSTREAM_RQ_TIMEOUT);
-    count_code(m, 504);
+    count_code(m->cluster, 504);
     m->is_timed_out = true;
     if (m->rq.stream && !m->is_answered)
         cluster_report_result(m->cluster, m->host, OUTLIER_TIMED_OUT, 0);
@@ -93,7 +92,7 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
     (void)s;
     (void)end;
     m->is_answered = true;
-    count_code(m, response->status);
+    count_code(m->cluster, response->status);
     cluster_report_code(m->cluster, m->host, grpc_code_of_answer(&m->request, response));
     host_add(m->host, response->status >= 500 ? HOST_RQ_ERROR : HOST_RQ_SUCCESS, 1);
 }
@@ -142,7 +141,7 @@ static void on_failure(struct pool_request *rq, void *ctx, enum upstream_failure
     (void)detail;
     if (f >= UPSTREAM_CONNECT_FAILED)
         cluster_report_result(m->cluster, m->host, OUTLIER_CONNECT_FAILED, 0);
-    count_code(m, 503);
+    count_code(m->cluster, 503);
     finish(m);
 }
 
@@ -217,6 +216,8 @@ void mirror_send(const struct mirror_choice *choice, struct upstream *up,
         struct cluster *c = upstream_acquire(up, policy->cluster);
         struct host *host = c ? cluster_pick(c, &(struct upstream_ctx){0}) : NULL;
         if (!host) {
+            if (c)
+                count_code(c, 503);
             upstream_release(&c);
             continue;
         }

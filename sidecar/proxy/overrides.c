@@ -26,14 +26,10 @@ static bool take_number(struct http_request *request, struct str name, uint64_t 
 static void take_timeout(struct overrides *o, struct http_request *request, bool expected_too)
 {
     struct str expected = headers_get(&request->headers, HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS);
-    uint64_t given;
-    bool has_given = take_number(request, STR("x-envoy-upstream-rq-timeout-ms"), &given);
-    if (expected_too && expected.p && str_to_u64(expected, &o->timeout_ms)) {
-        o->has_timeout = true;
-    } else if (has_given) {
-        o->timeout_ms = given;
-        o->has_timeout = true;
-    }
+    if (expected_too && expected.p && str_to_u64(expected, &o->timeout_ms))
+        o->has_timeout = true; /* Envoy leaves the other header where it is */
+    else
+        o->has_timeout = take_number(request, STR("x-envoy-upstream-rq-timeout-ms"), &o->timeout_ms);
     o->has_per_try_timeout =
         take_number(request, STR("x-envoy-upstream-rq-per-try-timeout-ms"), &o->per_try_timeout_ms);
 }

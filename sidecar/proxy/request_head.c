@@ -223,7 +223,7 @@ static uint64_t expected_ms(const struct exchange *x)
     if (x->route_timeout_ms == 0)
         return ms;
     uint64_t elapsed_ms =
-        x->info.request_end_ns > 0 ? (loop_now_ns(x->loop) - x->info.request_end_ns) / 1000000 : 0;
+        x->routed_ns > 0 ? (loop_now_ns(x->loop) - x->routed_ns) / 1000000 : 0;
     if (elapsed_ms >= x->route_timeout_ms)
         return 1; /* 0 would be none at all */
     uint64_t left_ms = x->route_timeout_ms - elapsed_ms;

@@ -158,6 +158,7 @@ struct route_forward {
     int64_t grpc_timeout_offset_ms;
     bool grpc_timeout_header_max_given;
     uint64_t grpc_timeout_header_max_ms;
+    uint64_t grpc_timeout_header_offset_ms;
 
     const struct retry_policy *retry; /* NULL: the virtual host's, or none */
     enum hedge hedge;                 /* unset: the virtual host's */

@@ -11,6 +11,7 @@ FULL = "a limit of zero is shown as full from the start, not only once something
 TUNNEL = "Envoy takes the client's FIN in a tunnel for a broken connection"
 
 DELAYED = "a connection that ends with a cut answer is closed at once; Envoy's client hears of it a second later"
+WHOLE = "a mirror is sent when the whole request is here, within the limit of what is kept; Envoy's is streamed"
 
 DIFFERENCES = {
     "breaker": [
@@ -39,8 +40,19 @@ DIFFERENCES = {
     "rewrite_headers": [
         ("removed from an answer", "*.x-hop", "RFC 9110, 7.6.1: fields nominated by Connection stay on their hop"),
     ],
-    "timeout": [],
-    "fault_mirror": [],
+    "timeout": [
+        ("*", "counters.http.downstream_cx_delayed_close_timeout", DELAYED),
+        ("route: a tunnel has none", "step[0].log[0].*", TUNNEL),
+        ("route: a tunnel has none", "counters.cluster.upstream_cx_destroy*", TUNNEL),
+        ("route: a tunnel has none", "counters.http.downstream_rq_*", TUNNEL),
+    ],
+    "fault_mirror": [
+        ("mirror: no room for it", "*circuit_breakers.default.*_open", FULL),
+        ("mirror: a body too long to be kept", "step[0].seen*", WHOLE),
+        ("mirror: a body too long to be kept", "counters.cluster.*", WHOLE),
+        ("mirror: a websocket", "step[0].seen*", "an upgraded request has no end, and so no mirror"),
+        ("mirror: a websocket", "counters.cluster.*", "an upgraded request has no end, and so no mirror"),
+    ],
     "drain": [],
 }
 

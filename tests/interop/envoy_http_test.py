@@ -8,7 +8,7 @@ import copy
 import pytest
 
 from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Pair, Upstream, address, cluster, differences,
-                        free_port, http_options)
+                        free_port)
 
 FAULT = TYPE + "envoy.extensions.filters.http.fault.v3.HTTPFault"
 CORS = TYPE + "envoy.extensions.filters.http.cors.v3."
@@ -33,13 +33,8 @@ ROUTES = [
     r("/trailers", "trailers"),
     r("/nocluster404", "missing", {"cluster_not_found_response_code": "NOT_FOUND"}),
     r("/byheader", route={"cluster_header": "x-cluster"}),
-    r("/t300", route={"timeout": "0.3s"}),
     r("/t0", route={"timeout": "0s"}),
     r("/overflow", "overflow"),
-    r("/idle", route={"idle_timeout": "0.3s", "timeout": "0s"}),
-    r("/duration", route={"max_stream_duration": {"max_stream_duration": "0.3s"}, "timeout": "0s"}),
-    r("/grpcmax", route={"max_stream_duration": {"grpc_timeout_header_max": "0s"}, "timeout": "0s"}),
-    r("/clusterduration", "duration", {"timeout": "0s"}),
     r("/redirect", redirect={"host_redirect": "other.test", "path_redirect": "/new?x=1"}),
     r("/redirect308", redirect={"scheme_redirect": "https", "response_code": "PERMANENT_REDIRECT", "strip_query": True}),
     r("/direct", direct_response={"status": 418, "body": {"inline_string": "teapot"}},
@@ -58,14 +53,6 @@ ROUTES = [
     r("/hash", route={"hash_policy": [{"cookie": {"name": "sticky", "ttl": "60s", "path": "/"}}]}),
     r("/ws", route={"upgrade_configs": [{"upgrade_type": "websocket"}], "timeout": "0s"}),
     r("/h2", "h2dead"),
-    r("/delay", typed_per_filter_config={"envoy.filters.http.fault": {"@type": FAULT, "delay": {
-        "fixed_delay": "0.05s", "percentage": {"numerator": 100}}}}),
-    r("/abort", typed_per_filter_config={"envoy.filters.http.fault": {"@type": FAULT, "abort": {
-        "http_status": 503, "percentage": {"numerator": 100}}}}),
-    r("/abortgrpc", typed_per_filter_config={"envoy.filters.http.fault": {"@type": FAULT, "abort": {
-        "grpc_status": 7, "percentage": {"numerator": 100}}}}),
-    r("/abort14", typed_per_filter_config={"envoy.filters.http.fault": {"@type": FAULT, "abort": {
-        "http_status": 404, "percentage": {"numerator": 100}}}}),
     r("/cors", typed_per_filter_config={"envoy.filters.http.cors": {
         "@type": CORS + "CorsPolicy", "allow_origin_string_match": [{"exact": "https://a.test"}], "allow_methods": "GET",
         "allow_headers": "x-one", "max_age": "60", "allow_credentials": True, "expose_headers": "x-up"}}),
@@ -94,8 +81,6 @@ LISTENERS = {
     "named": {"server_name": "me", "via": "1.1 me", "server_header_transformation": "APPEND_IF_ABSENT"},
     "through": {"server_header_transformation": "PASS_THROUGH"},
     "quiet": {"http_filters": [dict(ROUTER, typed_config=dict(ROUTER["typed_config"], suppress_envoy_headers=True))]},
-    "timed": {"stream_idle_timeout": "0.3s", "request_timeout": "0.5s"},
-    "short": {"common_http_protocol_options": {"max_stream_duration": "0.3s"}},
     "upgrades": {"upgrade_configs": [{"upgrade_type": "websocket"}]},
     "continuing": {"proxy_100_continue": True},
     "norouteids": {"_vhost": {"domains": ["only.test"]}},
@@ -123,9 +108,6 @@ def configuration(upstream, dead):
         clusters = [
             cluster("up", upstream.port), cluster("dead", dead), cluster("none"),
             cluster("overflow", upstream.port, circuit_breakers={"thresholds": [limits]}),
-            cluster("duration", upstream.port, typed_extension_protocol_options=http_options(
-                common_http_protocol_options={"max_stream_duration": "0.3s"},
-                explicit_http_config={"http_protocol_options": {}})),
             cluster("trailers", upstream.port, typed_extension_protocol_options=http_options(
                 explicit_http_config={"http_protocol_options": {"enable_trailers": True}})),
             cluster("h2dead", dead, typed_extension_protocol_options=H2),
@@ -225,18 +207,6 @@ CASES = [
     ("no route, gRPC", "norouteids", rq("/ok", *GRPC, method="POST")),
     ("overflow", "plain", rq("/overflow")),
     ("overflow, gRPC", "plain", rq("/overflow", *GRPC, method="POST")),
-    # Timeouts.
-    ("route timeout", "plain", rq("/t300/hang")),
-    ("route timeout in the answer", "plain", rq("/t300/slow")),
-    ("route timeout, gRPC", "plain", rq("/t300/hang", *GRPC, method="POST")),
-    ("route idle timeout", "plain", rq("/idle/hang")),
-    ("route idle timeout in the answer", "plain", rq("/idle/slow")),
-    ("idle while the request is not complete", "timed", rq("/ok", "content-length: 5", method="POST")),
-    ("request timeout", "timed", rq("/t0/ok", "content-length: 5", method="POST") + b"a"),
-    ("longest stream", "short", rq("/t0/hang")),
-    ("longest stream of the route", "plain", rq("/duration/hang")),
-    ("longest stream of the cluster", "plain", rq("/clusterduration/hang")),
-    ("a gRPC deadline", "plain", rq("/grpcmax/hang", "grpc-timeout: 200m", *GRPC, method="POST")),
     # What the head becomes.
     ("Envoy's headers from outside", "plain", rq("/ok", *XE)),
     ("Envoy's headers at the edge", "edge", rq("/ok", *XE)),
@@ -301,12 +271,6 @@ CASES = [
     ("downstream leaves in the answer", "plain", rq("/slow"), {"close": 0.2}),
     ("downstream leaves in its request", "plain", rq("/ok", "content-length: 10", method="POST") + b"a", {"close": 0.2}),
     # Filters.
-    ("delayed", "plain", rq("/delay/ok")),
-    ("aborted", "plain", rq("/abort")),
-    ("aborted, gRPC", "plain", rq("/abort", *GRPC, method="POST")),
-    ("aborted by gRPC status", "plain", rq("/abortgrpc", *GRPC, method="POST")),
-    ("aborted by gRPC status, no gRPC", "plain", rq("/abortgrpc")),
-    ("aborted with 404, gRPC", "plain", rq("/abort14", *GRPC, method="POST")),
     ("preflight", "plain", rq("/cors", "origin: https://a.test", "access-control-request-method: PUT", method="OPTIONS")),
     ("preflight of another", "plain", rq("/cors", "origin: https://b.test", "access-control-request-method: PUT", method="OPTIONS")),
     ("simple CORS", "plain", rq("/cors/ok", "origin: https://a.test")),

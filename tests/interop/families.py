@@ -25,7 +25,7 @@ import pytest
 
 import differences as listed
 from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, differences,
-                        free_port, free_ports, http_options, neutral, read_answers, settled)
+                        free_port, free_ports, http_options, neutral, read_answers, read_body, read_head, settled)
 from h2_upstream import H2Upstream
 
 TCP = TYPE + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -102,16 +102,16 @@ class Gate:
 class Case:
     """to: the ports of the case's cluster: up and other (HTTP/1), h2, max2 (HTTP/2, two streams), dead, gate, or nothing; several with blanks between. cluster, route, hcm,
     vhost, tcp: fields of these messages. others: {name: (to, fields)}, clusters named MINE-name. filters: before the router.
-    routes: before the one that is made of route."""
+    routes: before the one that is made of route. seen False: what upstream saw is not compared."""
 
     def __init__(self, number, name, steps, to="up", cluster=None, route=None, hcm=None, vhost=None, tcp=None, others=None,
-                 filters=(), routes=(), listener=None, logs=1, unlike=None):
+                 filters=(), routes=(), listener=None, logs=1, unlike=None, seen=True):
         self.id = f"k{number}"
         self.name, self.steps, self.to = name, steps, to
         self.cluster, self.route, self.hcm, self.vhost, self.tcp = cluster or {}, route or {}, hcm or {}, vhost or {}, tcp
         self.others, self.filters, self.routes = others or {}, list(filters), list(routes)
         self.listener = listener or {}
-        self.logs = logs
+        self.logs, self.seen = logs, seen
         self.unlike = re.compile(unlike) if unlike else None
 
     def filled(self, part):
@@ -124,7 +124,8 @@ class Case:
         if self.tcp is not None:
             return dict({"@type": TCP, "stat_prefix": self.id, "cluster": self.id, "access_log": logs}, **self.tcp)
         hcm = copy.deepcopy(self.hcm)
-        route = {"match": {"prefix": "/"}, "route": dict({"cluster": self.id}, **self.route)}
+        action = {k: v for k, v in dict({"cluster": self.id}, **self.route).items() if v is not None}
+        route = {"match": {"prefix": "/"}, "route": action}
         vhost = dict({"name": "v", "domains": ["*"], "routes": self.routes + [route]}, **self.vhost)
         return self.filled(dict({
             "@type": HCM, "stat_prefix": self.id, "http_filters": self.filters + [ROUTER], "access_log": logs,
@@ -172,9 +173,15 @@ class Side:
         self.lock = threading.Lock()
         self.proxy = Proxy(name, command, functools.partial(family.configuration, self), ports, where, [ports["admin"]])
         deadline = time.time() + 10
-        while self.admin("/ready")[0] != 200:
+        while not self.is_ready():
             assert time.time() < deadline, "never ready"
             time.sleep(0.02)
+
+    def is_ready(self):
+        try:
+            return self.admin("/ready")[0] == 200
+        except OSError:
+            return False
 
     def port_of(self, case, word):
         if word == "gate":
@@ -227,11 +234,15 @@ class Side:
             answers = [{"end": "closed"}]  # by FIN or RST: that hangs on what of the request was there
         logs = case.logs if logs is None else logs
         log = self.proxy.logged(mark, logs) if logs and case.tcp is None else []
-        seen = [s for s in self.up.seen if s[0] == mark]
-        seen2 = [s for s in self.up2.seen if s[0] == mark]
+        if case.others:
+            time.sleep(0.1)  # for what is mirrored
+        seen = [s for s in self.up.seen if s[0] == mark and case.seen]
+        seen2 = [s for s in self.up2.seen if s[0] == mark and case.seen]
         result = {"answers": answers, "log": log, "seen": [
             {"line": s[1], "headers": [list(h) for h in s[2]], "body": s[3].decode("latin-1"), "trailers": s[4]} for s in seen]}
         result["seen"] += [{"headers": s[1]["headers"], "body": s[1]["body"].decode("latin-1")} for s in seen2]
+        # Mirrors come when they come.
+        result["seen"].sort(key=lambda s: [dict(map(tuple, s["headers"])).get(n, "") for n in ("host", "x-envoy-internal")])
         return settled(self.neutral(mark, result))
 
     def neutral(self, mark, result):
@@ -239,6 +250,20 @@ class Side:
         ours = [self.up.port, self.other, self.up2.port, self.dead] + [g.port for g in self.gates.values()] + self.limited
         text = re.sub("127.0.0.1:(%s)" % "|".join(map(str, ours)), "<host>", json.dumps(result))
         return neutral(self.proxy, mark, json.loads(text))
+
+    def many(self, case, request, n):
+        """The first lines of n answers on one connection."""
+        c = socket.create_connection(("127.0.0.1", self.proxy.ports[case.id]), timeout=5)
+        f = c.makefile("rb")
+        lines = []
+        for _ in range(n):
+            c.sendall(request)
+            line, headers = read_head(f)
+            read_body(f, dict(headers))
+            lines.append(line)
+        f.close()
+        c.close()
+        return lines
 
     def burst(self, case, step):
         ready = []

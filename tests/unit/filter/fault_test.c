@@ -55,6 +55,25 @@ static void an_abort_may_be_grpcs(void **state)
     assert_int_equal(b->reply.grpc_status, 14);
 }
 
+static void a_header_may_say_with_what(void **state)
+{
+    struct bench *b = *state;
+    add_fault(b, "{abort: {header_abort: {}, " ALWAYS "}}");
+    headers_add(&b->request.headers, STR("x-envoy-fault-abort-request"), STR("418"));
+    filter_run_request_headers(&b->run, &b->request, true);
+    assert_string_equal(b->log, "reply 418 fault_filter_abort;");
+}
+
+static void above_the_limit_at_once_requests_pass(void **state)
+{
+    struct bench *b = *state;
+    add_fault(b, "{max_active_faults: 0, abort: {http_status: 503, " ALWAYS "}}");
+    filter_run_request_headers(&b->run, &b->request, true);
+    assert_string_equal(b->log, "request GET end;");
+    assert_int_equal(bench_stat(b, "http.in.fault.faults_overflow"), 1);
+    assert_int_equal(bench_stat(b, "http.in.fault.active_faults"), 0);
+}
+
 static void without_a_percentage_nothing_happens(void **state)
 {
     struct bench *b = *state;
@@ -181,11 +200,11 @@ static void a_route_overrides_the_chain(void **state)
 static const struct {
     const char *json, *error;
 } bad_rows[] = {
-    {"{delay: {header_delay: {}, " ALWAYS "}}", "delay: only fixed_delay is supported"},
     {"{delay: {fixed_delay: 0s}}", "delay.fixed_delay: must be greater than 0"},
     {"{abort: {http_status: 199}}", "abort.http_status: must be 200 to 599, got 199"},
     {"{abort: {http_status: 600}}", "abort.http_status: must be 200 to 599, got 600"},
-    {"{abort: {header_abort: {}}}", "abort: only http_status and grpc_status are supported"},
+    {"{abort: {" ALWAYS "}}", "abort: one of http_status, grpc_status and header_abort is required"},
+    {"{delay: {" ALWAYS "}}", "delay: one of fixed_delay and header_delay is required"},
     {"{headers: [{name: a}, {name: b, string_match: {safe_regex: {regex: \"(\"}}}]}", "headers[1]"},
 };
 
@@ -205,6 +224,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_abort_answers_in_the_upstreams_place),
         TEST(an_abort_may_be_grpcs),
+        TEST(a_header_may_say_with_what),
+        TEST(above_the_limit_at_once_requests_pass),
         TEST(without_a_percentage_nothing_happens),
         TEST(a_percentage_is_a_share),
         TEST(a_delay_holds_the_request),
