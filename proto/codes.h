@@ -52,6 +52,7 @@ enum finding_code {
     OG_INJECTED = 501,     /* a workload got its sidecar */
     OG_NOT_INJECTED = 502, /* and why not */
     OG_INJECT_MARKS = 503, /* there is no way, or no way back, in this text */
+    OG_PROBE_TAKEN = 504,  /* a probe that the sidecar answers instead of the application */
 };
 
 #endif

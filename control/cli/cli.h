@@ -40,7 +40,6 @@ char *cli_proxy_query(const struct cli *cli, const char *path);
 int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_print(struct str text); /* to stdout */
-void cli_print_yaml(const json_t *value);
 
 /* ---- A table with columns as wide as their widest cell. ---- */
 struct columns;

@@ -5,6 +5,7 @@
 #include "control/cli/proxy_table.h"
 
 #include "control/cache/cache.h"
+#include "control/inject/tree.h"
 #include "control/registry/vips.h"
 #include "control/sources/files.h"
 #include "sidecar/base/die.h"
@@ -156,7 +157,10 @@ static int print_bootstrap(const struct cli *cli, const char *word)
             json_dumpf(bootstrap, stdout, JSON_INDENT(1));
             puts("");
         } else {
-            cli_print_yaml(bootstrap);
+            struct buf yaml = {0};
+            tree_print_yaml(bootstrap, 0, &yaml);
+            cli_print(buf_str(&yaml));
+            buf_fini(&yaml);
         }
         json_decref(dump);
     }

@@ -201,6 +201,16 @@ static json_t *all_labels(const struct workload *w, json_t *added)
     return out;
 }
 
+/* What the annotation wants in the sidecar's environment; of two values the later counts. */
+static void add_proxy_metadata(json_t *env, const struct settings *s)
+{
+    const struct node *map = node_get(s->proxy_config, "proxyMetadata");
+    for (unsigned i = 0; i < (map ? node_count(map) : 0); i++) {
+        struct str key = node_key_at(map, i);
+        json_array_append_new(env, json_pack("{s:o, s:o}", "name", text(key), "value", text(node_text(node_at(map, i)))));
+    }
+}
+
 static json_t *environment(const struct workload *w, const struct settings *s, const struct inject_params *params,
                            json_t *labels)
 {
@@ -222,6 +232,7 @@ static json_t *environment(const struct workload *w, const struct settings *s, c
     add_env(env, "TRUST_DOMAIN", json_string("cluster.local"));
     add_env_json(env, "ISTIO_METAJSON_LABELS", all_labels(w, labels));
     add_env(env, "OUTRIGGER_STATE_DIR", json_string(DATA_PATH));
+    add_proxy_metadata(env, s);
     return env;
 }
 
@@ -288,7 +299,7 @@ static json_t *names_of(const json_t *list)
     return json_null();
 }
 
-static json_t *annotations(const struct workload *w, const struct plan *plan)
+static json_t *annotations(const struct workload *w, const struct settings *s, const struct plan *plan)
 {
     json_t *out = json_object();
     const struct node *first = node_get(node_at(app_containers(w), 0), "name");
@@ -297,7 +308,7 @@ static json_t *annotations(const struct workload *w, const struct plan *plan)
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         if (first && !has_annotation(w, defaults[i]))
             json_object_set_new(out, defaults[i], text(node_text(first)));
-    if (!has_annotation(w, "prometheus.io/scrape") && !has_annotation(w, "prometheus.io/port")) {
+    if (s->has_prometheus && !has_annotation(w, "prometheus.io/scrape") && !has_annotation(w, "prometheus.io/port")) {
         json_object_set_new(out, "prometheus.io/path", json_string("/stats/prometheus"));
         json_object_set_new(out, "prometheus.io/port", json_string("15020"));
         json_object_set_new(out, "prometheus.io/scrape", json_string("true"));
@@ -329,7 +340,7 @@ void plan_init(struct plan *plan, const struct workload *w, const struct setting
     if (s->is_captured)
         json_array_append_new(plan->init_containers, init_container(s));
     json_array_append_new(s->is_native ? plan->init_containers : plan->containers, sidecar(w, s, params, plan->labels));
-    plan->annotations = annotations(w, plan);
+    plan->annotations = annotations(w, s, plan);
 }
 
 void plan_fini(struct plan *plan)

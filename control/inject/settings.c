@@ -1,6 +1,6 @@
 /* Reads, checks and decides; changes nothing. Every value that becomes an argument of outrigger-capture is held against
  * the grammar that it has there, so that a mistake is seen when the manifest is written and not when the pod hangs. */
-#include "control/inject/settings.h"
+#include "control/inject/annotations.h"
 
 #include "proto/codes.h"
 #include "sidecar/base/die.h"
@@ -38,8 +38,8 @@ const char *settings_verdict_text(enum settings_verdict verdict)
     return "";
 }
 
-void settings_fault(const struct workload *w, struct findings *findings, unsigned code, const struct node *at,
-                    const char *path, const char *fix, const char *fmt, ...)
+void settings_tell(const struct workload *w, struct findings *findings, enum finding_level level, unsigned code,
+                   const struct node *at, const char *path, const char *fix, const char *fmt, ...)
 {
     char message[512], full[512];
     va_list ap;
@@ -48,7 +48,7 @@ void settings_fault(const struct workload *w, struct findings *findings, unsigne
     va_end(ap);
     snprintf(full, sizeof(full), "%s%s%s", w->path, w->path[0] && path[0] ? "." : "", path);
     findings_add(findings, &(struct finding){
-                               .level = FINDING_ERROR,
+                               .level = level,
                                .code = code,
                                .file = node_file(at),
                                .line = node_line(at),
@@ -250,7 +250,12 @@ static void read_container(struct reader *r, const struct inject_params *params,
     s->volumes = document_of(r, "sidecar.istio.io/userVolume", NODE_LIST);
     s->volume_mounts = document_of(r, "sidecar.istio.io/userVolumeMount", NODE_LIST);
     s->proxy_config = document_of(r, "proxy.istio.io/config", NODE_MAP);
+    s->has_prometheus = flag_of(r, "prometheus.istio.io/merge-metrics", true);
     s->is_native = flag_of(r, "sidecar.istio.io/nativeSidecar", true);
+    const struct node *metadata = node_get(s->proxy_config, "proxyMetadata");
+    if (metadata && node_kind(metadata) != NODE_MAP)
+        wrong(r, settings_find(r->workload, "annotations", "proxy.istio.io/config"), "proxy.istio.io/config", "",
+              "proxyMetadata must be a map of names and strings");
     const struct node *hold = node_get(s->proxy_config, "holdApplicationUntilProxyStarts");
     if (hold && str_eq_c(node_text(hold), "true") && !s->is_native)
         wrong(r, settings_find(r->workload, "annotations", "proxy.istio.io/config"), "proxy.istio.io/config",
@@ -364,5 +369,6 @@ enum settings_verdict settings_read(const struct workload *w, const struct injec
         return SETTINGS_WRONG;
     read_capture(&r, s);
     read_container(&r, params, s);
+    r.is_wrong = !annotations_check(w, s, findings) || r.is_wrong;
     return r.is_wrong ? SETTINGS_WRONG : SETTINGS_INJECT;
 }

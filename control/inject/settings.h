@@ -32,6 +32,7 @@ struct settings {
     struct str outbound_ranges, outbound_ranges_excluded, outbound_ports, outbound_ports_excluded;
     struct str interfaces_excluded;
     struct str cpu, cpu_limit, memory, memory_limit; /* STR_NONE: not given */
+    bool has_prometheus;                             /* false: Prometheus is not told of the sidecar */
     bool has_status_port;                            /* false: no readiness probe */
     uint64_t readiness_delay_s, readiness_period_s, readiness_failures;
     const struct node *proxy_config;          /* a map, or NULL */
@@ -45,7 +46,9 @@ enum settings_verdict settings_read(const struct workload *w, const struct injec
  * `group` is "labels" or "annotations". NULL: neither. */
 const struct node *settings_find(const struct workload *w, const char *group, const char *name);
 /* A finding about a place in the workload; path is below the pod's. */
-void settings_fault(const struct workload *w, struct findings *findings, unsigned code, const struct node *at,
-                    const char *path, const char *fix, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+void settings_tell(const struct workload *w, struct findings *findings, enum finding_level level, unsigned code,
+                   const struct node *at, const char *path, const char *fix, const char *fmt, ...)
+    __attribute__((format(printf, 8, 9)));
+#define settings_fault(w, findings, ...) settings_tell(w, findings, FINDING_ERROR, __VA_ARGS__)
 
 #endif

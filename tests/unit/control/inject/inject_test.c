@@ -209,6 +209,70 @@ static void a_pod_that_is_not_in_order_is_refused_at_its_place(void **state)
     }
 }
 
+/* Each with what is said of it, "" where there is nothing to say; the information that the pod was injected is not meant. */
+static void nothing_of_istios_is_passed_over(void **state)
+{
+    (void)state;
+#define PROBED(metadata, probe)                                                                                                 \
+    "kind: Pod\nmetadata: {name: p" metadata "}\nspec:\n  containers:\n  - name: a\n    livenessProbe: {" probe "}\n"
+    static const struct {
+        const char *text, *said;
+        bool ok;
+    } rows[] = {
+        {ANNOTATED("example.com/own: x"), "", true},
+        {ANNOTATED("kubernetes.io/psp: x"), "", true},
+        {ANNOTATED("sidecar.istio.io/logLevel: debug"), "", true},
+        {ANNOTATED("outrigger.dev/logLevel: debug"), "", true},
+        {ANNOTATED("sidecar.istio.io/rewriteAppHTTPProbers: \"false\""), "", true},
+        {ANNOTATED("sidecar.istio.io/rewriteAppHTTPProbers: \"true\""),
+         "warning OG0113 metadata.annotations[sidecar.istio.io/rewriteAppHTTPProbers]: probes are not rewritten and need not be", true},
+        {ANNOTATED("proxy.istio.io/overrides: '{}'"), "warning OG0113 metadata.annotations[proxy.istio.io/overrides]: changes to", true},
+        {ANNOTATED("traffic.sidecar.istio.io/excludeOutboundPort: \"1\""),
+         "warning OG0113 metadata.annotations[traffic.sidecar.istio.io/excludeOutboundPort]: nothing is known by this name", true},
+        {ANNOTATED("outrigger.dev/excludeOutboundPort: \"1\""), "warning OG0113 metadata.annotations[outrigger.dev/excludeOutboundPort]",
+         true},
+        {ANNOTATED("sidecar.istio.io/bootstrapOverride: own"),
+         "error OG0111 metadata.annotations[sidecar.istio.io/bootstrapOverride]: a bootstrap of one's own is not built, got \"own\"", false},
+        {ANNOTATED("inject.istio.io/templates: sidecar"), "", true},
+        {ANNOTATED("inject.istio.io/templates: gateway"), "error OG0111 metadata.annotations[inject.istio.io/templates]", false},
+        {ANNOTATED("traffic.sidecar.istio.io/kubevirtInterfaces: net1"), "error OG0111", false},
+        {ANNOTATED("proxy.istio.io/config: '{concurrency: 2}'"), "", true},
+        {ANNOTATED("proxy.istio.io/config: '{tracing: {}}'"), "warning OG0113 metadata.annotations[proxy.istio.io/config]: tracing is not",
+         true},
+        {"kind: Pod\nmetadata: {labels: {istio.io/rev: canary}}\nspec:\n  containers:\n  - name: a\n",
+         "warning OG0113 metadata.labels[istio.io/rev]: there is one control plane without revisions", true},
+        {PROBED("", "httpGet: {port: 8080}"), "", true},
+        {PROBED("", "tcpSocket: {port: 8080}"), "warning OG0504 spec.containers[0].livenessProbe.tcpSocket: always succeeds", true},
+        {PROBED(", annotations: {outrigger.dev/excludeInboundPorts: '8080'}", "tcpSocket: {port: 8080}"), "", true},
+        {PROBED(", annotations: {outrigger.dev/includeInboundPorts: '80'}", "tcpSocket: {port: 8080}"), "", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct outcome o = run(inject_text, rows[i].text);
+        const struct finding *f = &o.findings.v[0];
+        struct buf said = {0};
+        if (f->level != FINDING_INFO)
+            buf_printf(&said, "%s OG%04u %.*s: %.*s", finding_level_name(f->level), f->code, STR_FMT(f->path), STR_FMT(f->message));
+        struct str got = buf_len(&said) > 0 ? buf_str(&said) : STR("");
+        if (o.ok != rows[i].ok || !str_has_prefix(got, str_of(rows[i].said)) || (rows[i].said[0] == '\0') != (got.n == 0))
+            fail_msg("%s: got \"%.*s\", expected \"%s\"", rows[i].text, STR_FMT(got), rows[i].said);
+        buf_fini(&said);
+        done(&o);
+    }
+}
+
+static void metadata_of_the_proxy_is_its_environment(void **state)
+{
+    (void)state;
+    struct outcome o = run(inject_text, ANNOTATED("proxy.istio.io/config: '{proxyMetadata: {OUTRIGGER_SO_MARK: \"7\"}}'"));
+    assert_true(o.ok);
+    assert_non_null(strstr(o.text, "name: OUTRIGGER_SO_MARK"));
+    assert_non_null(strstr(o.text, "prometheus.io/scrape"));
+    done(&o);
+    o = run(inject_text, ANNOTATED("prometheus.istio.io/merge-metrics: \"false\""));
+    assert_true(o.ok && !strstr(o.text, "prometheus.io/scrape"));
+    done(&o);
+}
+
 static void a_sidecar_that_is_not_native_is_the_first_container(void **state)
 {
     (void)state;
@@ -278,6 +342,8 @@ int main(void)
         cmocka_unit_test(a_label_beats_an_annotation_and_ours_beats_istio_s),
         cmocka_unit_test(annotations_become_flags_of_capture),
         cmocka_unit_test(a_pod_that_is_not_in_order_is_refused_at_its_place),
+        cmocka_unit_test(nothing_of_istios_is_passed_over),
+        cmocka_unit_test(metadata_of_the_proxy_is_its_environment),
         cmocka_unit_test(a_sidecar_that_is_not_native_is_the_first_container),
         cmocka_unit_test(marks_of_an_earlier_injection_are_not_mixed_with_new_ones),
         cmocka_unit_test(marks_that_do_not_match_are_refused_with_their_line),
