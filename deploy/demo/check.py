@@ -55,10 +55,17 @@ def main(build, words):
     with running(build, **options) as node:
         rows = run(node, words, "sidecar" in options)
         if not all(r[3] for r in rows):
-            for log in sorted((node.directory / "log").glob("*.log")):
-                print(f"\n--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-20:]), file=sys.stderr)
+            print_logs(node.directory)
     table(rows)
     return 0 if all(r[3] for r in rows) else 1
+
+
+def print_logs(run):
+    """The ends of what the control plane and the sidecars have to say."""
+    for log in (*sorted(run.glob("log/*.log")), *sorted(run.glob("pods/*/sidecar.log"))):
+        lines = log.read_text(errors="replace").splitlines()[-20:]
+        if lines:
+            print(f"\n--- {log.relative_to(run)}\n" + "\n".join(lines), file=sys.stderr)
 
 
 def sidecar_options(kind):

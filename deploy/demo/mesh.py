@@ -91,7 +91,7 @@ class Mesh:
     def apply_named(self, name, pod):
         """A file whose first route is named as the file is: waits until a pod's sidecar has it."""
         self.apply(name)
-        until(lambda: name in self.node.sh(pod, "curl -s http://127.0.0.1:15000/config_dump"), 5, f"{name}.yaml in force")
+        until(lambda: f'"{name}"' in self.node.sh(pod, "curl -s http://127.0.0.1:15000/config_dump"), 5, f"{name}.yaml in force")
 
     # The applications.
 
@@ -122,8 +122,8 @@ class Mesh:
         out = self.node.sh("visitor-1", f"for i in $(seq {count}); do curl -s -m 5 {flags} {url}; echo; done", timeout=60)
         return count, out.count(V1), out.count(V2)
 
-    def rule(self, name, in_force, *headers, count=10):
-        """Puts a rule about photo-service in force; how long that took. in_force judges the versions of `count` answers."""
+    def rule(self, name, in_force, *headers):
+        """Puts a rule about photo-service in force; how long that took. in_force judges the versions of ten answers."""
         self.apply("photo-versions")
         self.apply(name)
-        return until(lambda: in_force(*self.ask(PHOTOS, count, *headers)), 5, f"{name}.yaml in force")
+        return until(lambda: in_force(*self.ask(PHOTOS, 10, *headers)), 5, f"{name}.yaml in force")

@@ -68,10 +68,9 @@ def dark(mesh):
 def canary(mesh):
     """canary: 10 %, 50 %, 100 % of the requests get version 2"""
     shown = []
-    mesh.rule("photo-v1", lambda sent, v1, v2: v1 == sent)
-    in_force = {10: lambda sent, v1, v2: v2 > 0, 50: lambda sent, v1, v2: v2 > 25, 100: lambda sent, v1, v2: v2 == sent}
+    mesh.apply("photo-versions")
     for percent in (10, 50, 100):
-        mesh.rule(f"photo-canary-{percent}", in_force[percent], count=100)
+        mesh.apply_named(f"photo-canary-{percent}", "visitor-1")
         sent, _, v2 = mesh.shares(PHOTOS, 2000, rps=500)
         expected, share = sent * percent / 100, percent / 100
         sigma = math.sqrt(sent * share * (1 - share))
