@@ -62,7 +62,7 @@ pytests() {
     local log=$logs/$1.log start=$SECONDS
     local name=$1
     shift
-    OUTRIGGER_BUILD=${OUTRIGGER_BUILD:-$PWD/build} timeout 900 "$python" -m pytest -q -rs -p no:cacheprovider "$@" >"$log" 2>&1
+    OUTRIGGER_BUILD=${OUTRIGGER_BUILD:-$PWD/build} timeout 900 "$python" -m pytest -q -rsfE -p no:cacheprovider "$@" >"$log" 2>&1
     local rc=$? last
     last=$(tail -1 "$log")
     local ok fail skip
