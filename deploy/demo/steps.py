@@ -74,7 +74,7 @@ def canary(mesh):
         sent, _, v2 = mesh.shares(PHOTOS, 2000, rps=500)
         expected, share = sent * percent / 100, percent / 100
         sigma = math.sqrt(sent * share * (1 - share))
-        off = {10: 4, 50: 3, 100: 0}[percent] * sigma
+        off = {10: 3, 50: 3, 100: 0}[percent] * sigma
         must(abs(v2 - expected) <= off, f"{percent} %: {v2} of {sent} on version 2, expected {expected:.0f} +- {off:.0f}")
         shown.append(f"{percent} %: {v2} of {sent}")
     return ", ".join(shown)

@@ -8,7 +8,7 @@ import copy
 import pytest
 
 from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Pair, Upstream, address, cluster, differences,
-                        free_port)
+                        free_port, http_options)
 
 FAULT = TYPE + "envoy.extensions.filters.http.fault.v3.HTTPFault"
 CORS = TYPE + "envoy.extensions.filters.http.cors.v3."
