@@ -36,21 +36,24 @@ static bool read_file(const char *path, struct buf *text, struct buf *out)
     return n == 0;
 }
 
+/* The text's tree weighs ten times the text, and is gone at the end. */
 static bool parse(struct bootstrap *b, struct str text, const char *file, struct buf *out)
 {
     const struct codec_text_options options = {CODEC_STRICT, DURATIONS_PROTOBUF};
+    struct arena *scratch = arena_new(16384);
     struct findings findings;
     struct node **docs;
-    findings_init(&findings, b->arena);
-    unsigned count = node_parse(text, file, b->arena, &findings, &docs);
+    findings_init(&findings, scratch);
+    unsigned count = node_parse(text, file, scratch, &findings, &docs);
     ProtobufCMessage *m = NULL;
     if (findings.errors == 0 && count == 1)
-        m = codec_from_node(&envoy__config__bootstrap__v3__bootstrap__descriptor, docs[0], "", &options, b->arena,
+        m = codec_from_node(&envoy__config__bootstrap__v3__bootstrap__descriptor, docs[0], "", &options, scratch,
                             &findings);
     findings_print_all(&findings, out);
     if (findings.errors == 0 && count != 1)
         buf_printf(out, "%s: error OG0101: one document is needed, got %u\n", file, count);
-    b->message = (void *)m;
+    b->message = m ? (void *)codec_clone(m, b->arena) : NULL;
+    arena_free(&scratch);
     return m != NULL;
 }
 
@@ -125,6 +128,13 @@ static void complete_node(struct bootstrap *b, const struct options *o)
     b->node->user_agent_version = arena_strdup(b->arena, OUTRIGGER_VERSION);
 }
 
+static void find_outlier_log(struct bootstrap *b)
+{
+    const Envoy__Config__Bootstrap__V3__ClusterManager *m = b->message->cluster_manager;
+    if (m && m->outlier_detection && m->outlier_detection->event_log_path[0])
+        b->outlier_event_log = m->outlier_detection->event_log_path;
+}
+
 static bool complete(struct bootstrap *b, const struct options *o, struct err *err)
 {
     complete_node(b, o);
@@ -133,9 +143,7 @@ static bool complete(struct bootstrap *b, const struct options *o, struct err *e
     if (b->ads_cluster.n > 0 && (!b->node->id[0] || !b->node->cluster[0]))
         return err_set(err, "node: id and cluster are required with dynamic resources; set them, or give --service-node and "
                             "--service-cluster");
-    if (b->message->cluster_manager && b->message->cluster_manager->outlier_detection &&
-        b->message->cluster_manager->outlier_detection->event_log_path[0])
-        b->outlier_event_log = b->message->cluster_manager->outlier_detection->event_log_path;
+    find_outlier_log(b);
     return true;
 }
 
@@ -163,11 +171,29 @@ bool bootstrap_load(const struct options *o, struct bootstrap *b, struct buf *ou
     uint64_t drain_s;
     if (str_to_u64(str_of(getenv("TERMINATION_DRAIN_DURATION_SECONDS")), &drain_s) && drain_s < 86400)
         b->termination_drain_ms = drain_s * 1000;
-    ok = ok && parse(b, arena_str(b->arena, buf_str(&text)), file, out) && complete(b, o, &err);
+    ok = ok && parse(b, buf_str(&text), file, out) && complete(b, o, &err);
     if (err.set)
         buf_printf(out, "%s: error OG0111: %s\n", file, err.text);
     buf_fini(&text);
     return ok;
+}
+
+void bootstrap_settle(struct bootstrap *b)
+{
+    struct arena *was = b->arena;
+    struct buf bytes = {0};
+    struct err err = {0};
+    codec_pack(&b->message->base, &bytes);
+    b->arena = arena_new(4096);
+    b->bytes = arena_str(b->arena, buf_str(&bytes));
+    buf_fini(&bytes);
+    b->message->static_resources = NULL;
+    b->message = (void *)codec_clone(&b->message->base, b->arena);
+    b->node = b->message->node;
+    if (!check_ads(b, &err))
+        die("the bootstrap changed when it was copied: %s", err.text);
+    find_outlier_log(b);
+    arena_free(&was);
 }
 
 void bootstrap_fini(struct bootstrap *b)

@@ -12,6 +12,7 @@
 struct bootstrap {
     struct arena *arena;
     Envoy__Config__Bootstrap__V3__Bootstrap *message; /* in the arena */
+    struct str bytes; /* the whole message, packed, in the arena; empty until bootstrap_settle */
     Envoy__Config__Core__V3__Node *node;              /* never NULL; id and cluster may be empty without ADS */
     struct addr admin; /* len 0: no admin endpoint */
     bool from_environment;
@@ -29,6 +30,9 @@ struct bootstrap {
 
 /* Reads, checks and completes it. False after everything that is wrong was appended to out, a line each. */
 bool bootstrap_load(const struct options *o, struct bootstrap *b, struct buf *out);
+/* Static resources were taken over: they stay as bytes alone, for /config_dump. Everything else that
+ * b->message held moves; pointers into it from before are gone. */
+void bootstrap_settle(struct bootstrap *b);
 void bootstrap_fini(struct bootstrap *b);
 
 #endif

@@ -373,6 +373,9 @@ int server_run(const struct options *o, struct bootstrap *b)
     bool ok = load_static(s.index, b, &err);
     if (!ok)
         say_refused(o, &err);
+    if (ok)
+        bootstrap_settle(b);
+    malloc_trim(0); /* what building left behind is a multiple of what was built */
     ok = ok && server_endpoints_start(&s);
     if (ok && b->ads_cluster.n > 0)
         server_xds_start(&s);

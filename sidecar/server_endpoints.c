@@ -120,7 +120,7 @@ static bool start_admin(struct server *s)
         .stats = s->stats,
         .live = s->live,
         .index = s->index,
-        .bootstrap = &b->message->base,
+        .bootstrap = b->bytes,
         .node = &b->node->base,
         .concurrency = s->worker_count,
         .start_wall_us = s->start_wall_us,

@@ -22,7 +22,8 @@ struct admin_ops {
     struct stats *stats;
     struct live *live;
     const struct index *index;
-    const ProtobufCMessage *bootstrap, *node;
+    struct str bootstrap; /* packed */
+    const ProtobufCMessage *node;
     unsigned concurrency;
     uint64_t start_wall_us;
 

@@ -279,11 +279,19 @@ static bool is_shown(const struct dump *d, const struct part *p)
 static void write_bootstrap(struct dump *d)
 {
     struct buf *out = &d->rq->out;
+    struct str bytes = d->rq->admin->ops.bootstrap;
+    struct err err = {0};
+    struct arena *a = arena_new(4096);
+    const ProtobufCMessage *m =
+        codec_unpack_within(codec_find_type(STR("envoy.config.bootstrap.v3.Bootstrap")), bytes.p, bytes.n,
+                            SIZE_MAX, a, &err);
+    assert(m); /* we packed it */
     buf_append_c(out, "{\"@type\":\"" DUMP_TYPE "BootstrapConfigDump\",\"bootstrap\":");
-    codec_to_json_proto_names(d->rq->admin->ops.bootstrap, 0, out);
+    codec_to_json_proto_names(m, 0, out);
     buf_append_byte(out, ',');
     write_time(out, "last_updated", d->rq->admin->ops.start_wall_us);
     buf_append_byte(out, '}');
+    arena_free(&a);
 }
 
 static void write_all(struct dump *d)

@@ -130,7 +130,7 @@ char *buf_take(struct buf *b)
     buf_append_byte(b, '\0');
     if (b->off > 0)
         memmove(b->data, b->data + b->off, buf_len(b));
-    char *s = (char *)b->data;
+    char *s = xrealloc(b->data, buf_len(b)); /* what is taken is kept, often for long */
     memset(b, 0, sizeof(*b));
     return s;
 }

@@ -119,6 +119,15 @@ static ProtobufCMessage *message_of(struct arena *a, const char *type, const cha
     return m;
 }
 
+static struct str packed_of(struct arena *a, const char *type, const char *yaml)
+{
+    struct buf bytes = {0};
+    codec_pack(message_of(a, type, yaml), &bytes);
+    struct str packed = arena_str(a, buf_str(&bytes));
+    buf_fini(&bytes);
+    return packed;
+}
+
 static bool put(struct bench *b, enum resource_kind kind, const char *name, const char *yaml)
 {
     struct buf bytes = {0};
@@ -148,8 +157,8 @@ static int set_up(void **state)
         .stats = b->stats,
         .live = b->live,
         .index = b->index,
-        .bootstrap = message_of(b->arena, "envoy.config.bootstrap.v3.Bootstrap",
-                                "node: {id: n, cluster: c}"),
+        .bootstrap = packed_of(b->arena, "envoy.config.bootstrap.v3.Bootstrap",
+                               "node: {id: n, cluster: c}"),
         .node = message_of(b->arena, "envoy.config.core.v3.Node",
                            "{id: n, user_agent_name: outrigger}"),
         .concurrency = 3,
