@@ -105,6 +105,12 @@ struct str arena_str(struct arena *a, struct str s)
     return (struct str){p, s.n};
 }
 
+struct str arena_u64(struct arena *a, uint64_t value)
+{
+    char digits[STR_U64_CAP];
+    return arena_str(a, str_u64(value, digits));
+}
+
 char *arena_strdup(struct arena *a, const char *s)
 {
     return s ? arena_memdup(a, s, strlen(s) + 1) : NULL;

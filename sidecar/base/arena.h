@@ -21,6 +21,7 @@ void *arena_memdup(struct arena *a, const void *p, size_t n);
 /* Copies end in NUL, so .p is a C string too. STR_NONE stays STR_NONE. */
 struct str arena_str(struct arena *a, struct str s);
 char *arena_strdup(struct arena *a, const char *s); /* NULL gives NULL */
+struct str arena_u64(struct arena *a, uint64_t value); /* decimal */
 struct str arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Bytes held from the system, for memory bounds and statistics. */

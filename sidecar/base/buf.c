@@ -84,13 +84,8 @@ void buf_append_byte(struct buf *b, uint8_t byte)
 
 void buf_append_u64(struct buf *b, uint64_t value)
 {
-    char digits[20];
-    size_t n = sizeof(digits);
-    do {
-        digits[--n] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    buf_append(b, digits + n, sizeof(digits) - n);
+    char digits[STR_U64_CAP];
+    buf_append_str(b, str_u64(value, digits));
 }
 
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)

@@ -3,34 +3,26 @@
 
 #include <string.h>
 
-struct str str_of(const char *c_string)
+/* Eight at a time, as every name of a field passes here: adding to the low seven bits carries into the eighth where a
+ * byte is 'A' or more, and where it is more than 'Z'; a letter is the one but not the other, nor above 127. */
+static uint64_t lower8(uint64_t x)
 {
-    return (struct str){c_string, c_string ? strlen(c_string) : 0};
-}
-
-struct str str_n(const char *p, size_t n)
-{
-    return (struct str){p, n};
-}
-
-bool str_eq(struct str a, struct str b)
-{
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
-
-bool str_eq_c(struct str a, const char *c_string)
-{
-    return str_eq(a, str_of(c_string));
-}
-
-uint8_t ascii_lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t low = x & ones * 0x7f;
+    uint64_t from_a = low + ones * (0x80 - 'A'), above_z = low + ones * (0x7f - 'Z');
+    return x | (((from_a & ~above_z & ~x) & ones * 0x80) >> 2);
 }
 
 void ascii_lower_n(char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t x;
+        memcpy(&x, p + i, 8);
+        x = lower8(x);
+        memcpy(p + i, &x, 8);
+    }
+    for (; i < n; i++)
         p[i] = (char)ascii_lower((uint8_t)p[i]);
 }
 
@@ -134,6 +126,16 @@ bool str_to_u64(struct str s, uint64_t *value_r)
     }
     *value_r = value;
     return true;
+}
+
+struct str str_u64(uint64_t value, char text[STR_U64_CAP])
+{
+    size_t at = STR_U64_CAP;
+    do {
+        text[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    return (struct str){text + at, STR_U64_CAP - at};
 }
 
 bool str_to_i64(struct str s, int64_t *value_r)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct str {
     const char *p;
@@ -16,11 +17,24 @@ struct str {
 /* For printf: printf("%.*s", STR_FMT(s)). */
 #define STR_FMT(s) (int)(s).n, (s).p ? (s).p : ""
 
-struct str str_of(const char *c_string); /* NULL gives STR_NONE */
-struct str str_n(const char *p, size_t n);
+/* NULL gives STR_NONE. */
+static inline struct str str_of(const char *c_string)
+{
+    return (struct str){c_string, c_string ? strlen(c_string) : 0};
+}
+static inline struct str str_n(const char *p, size_t n)
+{
+    return (struct str){p, n};
+}
 
-bool str_eq(struct str a, struct str b);
-bool str_eq_c(struct str a, const char *c_string);
+static inline bool str_eq(struct str a, struct str b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+static inline bool str_eq_c(struct str a, const char *c_string)
+{
+    return str_eq(a, str_of(c_string));
+}
 /* ASCII letters compare without case. */
 bool str_ieq(struct str a, struct str b);
 /* Orders bytewise, the shorter first: for qsort and sorted output. */
@@ -42,8 +56,14 @@ bool str_next(struct str *rest, char separator, struct str *part_r);
 /* Decimal digits only, no sign, no space; false on anything else or past UINT64_MAX. */
 bool str_to_u64(struct str s, uint64_t *value_r);
 bool str_to_i64(struct str s, int64_t *value_r);
+/* Its decimal digits, at the end of text. */
+#define STR_U64_CAP 20
+struct str str_u64(uint64_t value, char text[STR_U64_CAP]);
 
-uint8_t ascii_lower(uint8_t c);
+static inline uint8_t ascii_lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+}
 void ascii_lower_n(char *p, size_t n); /* in place */
 
 #endif

@@ -130,7 +130,7 @@ struct fault_state {
 
 static bool has_node(const struct fault_cfg *c, const struct http_request *request)
 {
-    struct str node = headers_find(&request->headers, STR("x-envoy-downstream-service-node"));
+    struct str node = headers_get(&request->headers, HDR_X_ENVOY_DOWNSTREAM_SERVICE_NODE);
     for (unsigned i = 0; i < c->node_count; i++)
         if (str_eq(c->nodes[i], node))
             return true;

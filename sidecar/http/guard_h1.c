@@ -8,19 +8,7 @@
 
 #include <string.h>
 
-#define BIT(id) (UINT64_C(1) << (id))
 #define NOMINATED_MAX 9u /* as Envoy */
-
-static_assert(HDR_ID_COUNT <= 64, "the fields present are kept in one word");
-
-/* Which known fields a list holds. */
-static uint64_t fields_of(const struct headers *h)
-{
-    uint64_t fields = 0;
-    for (uint32_t i = 0; i < h->count; i++)
-        fields |= BIT(h->v[i].id);
-    return fields;
-}
 
 static unsigned count_of(const struct headers *h, enum header_id id)
 {
@@ -28,12 +16,6 @@ static unsigned count_of(const struct headers *h, enum header_id id)
     for (uint32_t i = 0; i < h->count; i++)
         count += h->v[i].id == id;
     return count;
-}
-
-static void remove_present(struct headers *h, uint64_t fields, enum header_id id)
-{
-    if (fields & BIT(id))
-        headers_remove_id(h, id);
 }
 
 static enum guard_verdict check_size(const struct headers *h, const struct codec_options *o)
@@ -89,10 +71,10 @@ static bool read_token(struct headers *h, struct str token, struct connection *c
 }
 
 /* Takes Connection and what it nominates out of the list. TE, Upgrade and Host have rules of their own. */
-static enum guard_verdict read_connection(struct headers *h, uint64_t fields, struct connection *c)
+static enum guard_verdict read_connection(struct headers *h, struct connection *c)
 {
     *c = (struct connection){0};
-    if (!(fields & BIT(HDR_CONNECTION)))
+    if (!headers_has(h, HDR_CONNECTION))
         return GUARD_OK;
     for (uint32_t i = 0; i < h->count;) {
         if (h->v[i].id != HDR_CONNECTION) {
@@ -124,25 +106,23 @@ static void reduce_te(struct headers *h)
         headers_remove_id(h, HDR_TE);
 }
 
-static void remove_connection_fields(struct headers *h, uint64_t fields)
+static void remove_connection_fields(struct headers *h)
 {
-    remove_present(h, fields, HDR_KEEP_ALIVE);
-    remove_present(h, fields, HDR_PROXY_CONNECTION);
-    remove_present(h, fields, HDR_TRANSFER_ENCODING);
-    remove_present(h, fields, HDR_UPGRADE);
-    if (fields & BIT(HDR_TE))
+    headers_remove_ids(h, HDR_BIT(HDR_KEEP_ALIVE) | HDR_BIT(HDR_PROXY_CONNECTION) | HDR_BIT(HDR_TRANSFER_ENCODING) |
+                              HDR_BIT(HDR_UPGRADE));
+    if (headers_has(h, HDR_TE))
         reduce_te(h);
 }
 
 /* ---- Framing (RFC 9112 6). ---- */
 
-static enum guard_verdict read_framing(const struct headers *h, uint64_t fields, bool http10,
+static enum guard_verdict read_framing(const struct headers *h, bool http10,
                                        int64_t *length_r, bool *chunked_r)
 {
     *length_r = -1;
     *chunked_r = false;
-    bool has_length = fields & BIT(HDR_CONTENT_LENGTH);
-    if (fields & BIT(HDR_TRANSFER_ENCODING)) {
+    bool has_length = headers_has(h, HDR_CONTENT_LENGTH);
+    if (headers_has(h, HDR_TRANSFER_ENCODING)) {
         if (has_length)
             return GUARD_LENGTH_AND_CHUNKED;
         if (http10)
@@ -231,14 +211,14 @@ static enum guard_verdict read_target(struct http_request *r, struct str target,
 }
 
 /* The target's own authority goes before Host, but Host must be right all the same. */
-static enum guard_verdict read_host(struct http_request *r, uint64_t fields, bool nominated,
+static enum guard_verdict read_host(struct http_request *r, bool nominated,
                                     const struct codec_options *o)
 {
     struct headers *h = &r->headers;
     bool has_authority = r->authority.n > 0;
     if (nominated)
         return GUARD_HOST_MISSING;
-    if (!(fields & BIT(HDR_HOST))) {
+    if (!headers_has(&r->headers, HDR_HOST)) {
         if (r->version != HTTP_1_0)
             return GUARD_HOST_MISSING;
         if (has_authority)
@@ -312,28 +292,27 @@ enum guard_verdict guard_h1_request(struct http_request *r, struct str target, u
                                     struct guard_framing *framing_r)
 {
     struct headers *h = &r->headers;
-    uint64_t fields = fields_of(h);
     struct connection connection;
     *framing_r = (struct guard_framing){0};
     TRY(read_version(major, minor, options->accept_http10, &r->version));
     TRY(check_size(h, options));
     r->is_head = str_eq(r->method, STR("HEAD"));
     r->is_connect = str_eq(r->method, STR("CONNECT"));
-    TRY(read_framing(h, fields, r->version == HTTP_1_0, &r->content_length, &framing_r->chunked));
+    TRY(read_framing(h, r->version == HTTP_1_0, &r->content_length, &framing_r->chunked));
     if (r->is_connect && (r->content_length > 0 || framing_r->chunked))
         return GUARD_BODY;
-    TRY(read_connection(h, fields, &connection));
+    TRY(read_connection(h, &connection));
     enum guard_verdict target_verdict = read_target(r, target, options);
     if (target_verdict != GUARD_OK && target_verdict != GUARD_FRAGMENT)
         return target_verdict;
-    TRY(read_host(r, fields, connection.host, options));
+    TRY(read_host(r, connection.host, options));
     if (target_verdict != GUARD_OK)
         return target_verdict; /* HTTP otherwise: who is told of it may know the host */
     bool has_body = r->content_length > 0 || framing_r->chunked;
     TRY(read_upgrade(r, connection.upgrade, has_body, options));
-    if (fields & BIT(HDR_EXPECT))
+    if (headers_has(h, HDR_EXPECT))
         read_expect(r);
-    remove_connection_fields(h, fields);
+    remove_connection_fields(h);
     r->is_grpc = http_content_type_is_grpc(headers_get(h, HDR_CONTENT_TYPE));
     framing_r->close = connection.close || r->version == HTTP_1_0;
     framing_r->is_tunnel = r->is_connect || r->protocol.n > 0;
@@ -373,7 +352,6 @@ enum guard_verdict guard_h1_response(struct http_response *r, unsigned major, un
                                      struct guard_framing *framing_r)
 {
     struct headers *h = &r->headers;
-    uint64_t fields = fields_of(h);
     struct connection connection;
     *framing_r = (struct guard_framing){0};
     TRY(read_version(major, minor, true, &r->version));
@@ -382,12 +360,12 @@ enum guard_verdict guard_h1_response(struct http_response *r, unsigned major, un
         return GUARD_STATUS;
     if (r->status == 101 && !is_answer_to_upgrade(r, asked))
         return GUARD_STATUS;
-    TRY(read_framing(h, fields, r->version == HTTP_1_0, &r->content_length, &framing_r->chunked));
-    TRY(read_connection(h, fields, &connection));
+    TRY(read_framing(h, r->version == HTTP_1_0, &r->content_length, &framing_r->chunked));
+    TRY(read_connection(h, &connection));
     TRY(read_response_body(r, asked, framing_r));
     if (r->status == 101)
         r->protocol = asked->protocol;
-    remove_connection_fields(h, fields);
+    remove_connection_fields(h);
     framing_r->close = connection.close || framing_r->until_close ||
                        (r->version == HTTP_1_0 && !connection.keep_alive);
     return GUARD_OK;

@@ -57,13 +57,8 @@ static void put_str(struct out *o, struct str s)
 
 static void put_u64(struct out *o, uint64_t value)
 {
-    char digits[20];
-    size_t n = sizeof(digits);
-    do {
-        digits[--n] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    put(o, digits + n, sizeof(digits) - n);
+    char digits[STR_U64_CAP];
+    put_str(o, str_u64(value, digits));
 }
 
 /* Sends it, and counts it for the stream. */

@@ -38,8 +38,7 @@ static void add_upstream_headers(struct exchange *x, struct http_response *respo
     uint64_t since = x->routed_ns; /* 0: the answer came before the end of the request */
     if (!x->hcm->suppress_envoy_headers && since > 0)
         headers_set_id(&response->headers, HDR_X_ENVOY_UPSTREAM_SERVICE_TIME,
-                       arena_printf(x->arena, "%llu",
-                                    (unsigned long long)((loop_now_ns(x->loop) - since) / 1000000)));
+                       arena_u64(x->arena, (loop_now_ns(x->loop) - since) / 1000000));
     x->info.response_code = response->status; /* edits may tell it */
     route_apply_response(x->table, &x->choice, x->request, response, x->arena, &x->info);
 }
@@ -104,7 +103,7 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
         .event = RETRY_EVENT_RESPONSE,
         .status = response->status,
         .grpc_status = grpc_status_in(&response->headers), /* of any answer, as Envoy */
-        .ratelimited = headers_find(&response->headers, STR("x-envoy-ratelimited")).p != NULL,
+        .ratelimited = headers_has(&response->headers, HDR_X_ENVOY_RATELIMITED),
         .matches_headers = x->policy && matches_headers(x->policy, response),
         .request_started = true,
     };
@@ -358,7 +357,7 @@ static struct host *pick(struct exchange *x)
 static void set_attempt_headers(struct exchange *x, const struct host *host)
 {
     if (x->choice.vhost->attempt_count_in_request)
-        headers_set_id(&x->request->headers, HDR_X_ENVOY_ATTEMPT_COUNT, arena_printf(x->arena, "%u", x->info.attempts));
+        headers_set_id(&x->request->headers, HDR_X_ENVOY_ATTEMPT_COUNT, arena_u64(x->arena, x->info.attempts));
     if (x->choice.route->forward.auto_host_rewrite && host->hostname && host->hostname[0])
         route_set_host(x->request, arena_str(x->arena, str_of(host->hostname)),
                        x->choice.route->forward.append_x_forwarded_host,

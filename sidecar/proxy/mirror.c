@@ -159,7 +159,7 @@ static void add_sender(struct mirror *m, struct str own_ip)
 {
     struct headers *h = &m->request.headers;
     struct str before = headers_find_joined(h, STR("x-forwarded-for"));
-    headers_set(h, STR("x-envoy-internal"), STR("true"));
+    headers_set_id(h, HDR_X_ENVOY_INTERNAL, STR("true"));
     headers_set_id(h, HDR_X_FORWARDED_FOR,
                    arena_printf(m->arena, "%.*s%s%.*s", STR_FMT(before), before.n ? "," : "",
                                 STR_FMT(own_ip)));

@@ -9,17 +9,17 @@
 #define LIST_MAX 64 /* codes or names taken from one header */
 
 /* A header's value, taken out; STR_NONE: absent. */
-static struct str take(struct http_request *request, struct str name)
+static struct str take(struct http_request *request, enum header_id id)
 {
-    struct str value = headers_find(&request->headers, name);
+    struct str value = headers_get(&request->headers, id);
     if (value.p)
-        headers_remove(&request->headers, name);
+        headers_remove_id(&request->headers, id);
     return value;
 }
 
-static bool take_number(struct http_request *request, struct str name, uint64_t *value_r)
+static bool take_number(struct http_request *request, enum header_id id, uint64_t *value_r)
 {
-    struct str text = take(request, name);
+    struct str text = take(request, id);
     return text.p && str_to_u64(text, value_r);
 }
 
@@ -29,14 +29,14 @@ static void take_timeout(struct overrides *o, struct http_request *request, bool
     if (expected_too && expected.p && str_to_u64(expected, &o->timeout_ms))
         o->has_timeout = true; /* Envoy leaves the other header where it is */
     else
-        o->has_timeout = take_number(request, STR("x-envoy-upstream-rq-timeout-ms"), &o->timeout_ms);
+        o->has_timeout = take_number(request, HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS, &o->timeout_ms);
     o->has_per_try_timeout =
-        take_number(request, STR("x-envoy-upstream-rq-per-try-timeout-ms"), &o->per_try_timeout_ms);
+        take_number(request, HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS, &o->per_try_timeout_ms);
 }
 
 static void take_codes(struct overrides *o, struct http_request *request, struct arena *arena)
 {
-    struct str list = take(request, STR("x-envoy-retriable-status-codes")), one;
+    struct str list = take(request, HDR_X_ENVOY_RETRIABLE_STATUS_CODES), one;
     if (!list.p)
         return;
     o->codes = ARENA_ARRAY(arena, uint16_t, LIST_MAX);
@@ -49,7 +49,7 @@ static void take_codes(struct overrides *o, struct http_request *request, struct
 
 static void take_names(struct overrides *o, struct http_request *request, struct arena *arena)
 {
-    struct str list = take(request, STR("x-envoy-retriable-header-names")), one;
+    struct str list = take(request, HDR_X_ENVOY_RETRIABLE_HEADER_NAMES), one;
     if (!list.p)
         return;
     o->headers = ARENA_ARRAY(arena, struct header_match, LIST_MAX);
@@ -66,20 +66,28 @@ static void take_names(struct overrides *o, struct http_request *request, struct
 void overrides_take(struct overrides *o, struct http_request *request, bool expected_too,
                     struct arena *arena)
 {
+    static const uint64_t all =
+        HDR_BIT(HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS) | HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS) |
+        HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS) | HDR_BIT(HDR_X_ENVOY_RETRY_ON) |
+        HDR_BIT(HDR_X_ENVOY_RETRY_GRPC_ON) | HDR_BIT(HDR_X_ENVOY_MAX_RETRIES) |
+        HDR_BIT(HDR_X_ENVOY_RETRIABLE_STATUS_CODES) | HDR_BIT(HDR_X_ENVOY_RETRIABLE_HEADER_NAMES) |
+        HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE) | HDR_BIT(HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT);
     uint64_t retries;
     *o = (struct overrides){0};
+    if (!(request->headers.ids & all))
+        return;
     take_timeout(o, request, expected_too);
-    o->retry_on = retry_on_words(take(request, STR("x-envoy-retry-on"))) |
-                  retry_on_words(take(request, STR("x-envoy-retry-grpc-on")));
+    o->retry_on = retry_on_words(take(request, HDR_X_ENVOY_RETRY_ON)) |
+                  retry_on_words(take(request, HDR_X_ENVOY_RETRY_GRPC_ON));
     o->has_max_retries =
-        take_number(request, STR("x-envoy-max-retries"), &retries) && retries <= UINT32_MAX;
+        take_number(request, HDR_X_ENVOY_MAX_RETRIES, &retries) && retries <= UINT32_MAX;
     if (o->has_max_retries)
         o->max_retries = (uint32_t)retries;
     take_codes(o, request, arena);
     take_names(o, request, arena);
     o->timeout_is_no_content =
-        take(request, STR("x-envoy-upstream-rq-timeout-alt-response")).p != NULL;
-    struct str hedge = take(request, STR("x-envoy-hedge-on-per-try-timeout"));
+        take(request, HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE).p != NULL;
+    struct str hedge = take(request, HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT);
     o->has_hedge = str_eq(hedge, STR("true")) || str_eq(hedge, STR("false"));
     o->hedge = str_eq(hedge, STR("true"));
 }

@@ -168,7 +168,7 @@ void report_response_head(struct exchange *x, struct http_response *response)
     if (x->set_cookie.n > 0)
         headers_add(h, STR("set-cookie"), x->set_cookie);
     if (x->choice.vhost && x->choice.vhost->attempt_count_in_response && x->info.attempts > 0)
-        headers_set_id(h, HDR_X_ENVOY_ATTEMPT_COUNT, arena_printf(x->arena, "%u", x->info.attempts));
+        headers_set_id(h, HDR_X_ENVOY_ATTEMPT_COUNT, arena_u64(x->arena, x->info.attempts));
     if (!headers_has(h, HDR_DATE))
         headers_add_id(h, HDR_DATE, arena_str(x->arena, http_date_now()));
     if (hcm->server_header == SERVER_OVERWRITE ||
@@ -177,7 +177,7 @@ void report_response_head(struct exchange *x, struct http_response *response)
     if (hcm->via.n > 0)
         append_via(x, h);
     bool tell_id = hcm->always_set_request_id_in_response ||
-                   headers_find(&x->request->headers, STR("x-envoy-force-trace")).p;
+                   headers_has(&x->request->headers, HDR_X_ENVOY_FORCE_TRACE);
     if (tell_id && x->info.request_id.n > 0)
         headers_set_id(h, HDR_X_REQUEST_ID, x->info.request_id);
     downstream_on_answer(x->d);

@@ -71,6 +71,9 @@ static void canonical_host(struct exchange *x)
 /* The hops-th address from the right of X-Forwarded-For (0: the last), or STR_NONE. *single_r: it is the only one. */
 static struct str forwarded_address(const struct headers *h, uint32_t hops, bool *single_r)
 {
+    *single_r = false;
+    if (!headers_has(h, HDR_X_FORWARDED_FOR))
+        return STR_NONE;
     struct str list = headers_find_joined(h, STR("x-forwarded-for")), part, rest = list;
     unsigned count = 0;
     while (str_next(&rest, ',', &part))
@@ -140,45 +143,31 @@ static void find_remote(struct exchange *x)
 
 /* ---- Headers that are ours to give. ---- */
 
-static const char *const internal_headers[] = {
-    "x-envoy-retriable-status-codes",
-    "x-envoy-retriable-header-names",
-    "x-envoy-retry-on",
-    "x-envoy-retry-grpc-on",
-    "x-envoy-max-retries",
-    "x-envoy-upstream-alt-stat-name",
-    "x-envoy-upstream-rq-timeout-ms",
-    "x-envoy-upstream-rq-per-try-timeout-ms",
-    "x-envoy-upstream-rq-timeout-alt-response",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-force-trace",
-    "x-envoy-ip-tags",
-    "x-envoy-original-url",
-    "x-envoy-hedge-on-per-try-timeout",
-};
-static const char *const edge_headers[] = {
-    "x-envoy-decorator-operation",
-    "x-envoy-downstream-service-cluster",
-    "x-envoy-downstream-service-node",
-    "x-envoy-original-path",
-    "x-envoy-original-host",
-};
+/* Believed from internal addresses alone. */
+static const uint64_t internal_headers =
+    HDR_BIT(HDR_X_ENVOY_RETRIABLE_STATUS_CODES) | HDR_BIT(HDR_X_ENVOY_RETRIABLE_HEADER_NAMES) |
+    HDR_BIT(HDR_X_ENVOY_RETRY_ON) | HDR_BIT(HDR_X_ENVOY_RETRY_GRPC_ON) | HDR_BIT(HDR_X_ENVOY_MAX_RETRIES) |
+    HDR_BIT(HDR_X_ENVOY_UPSTREAM_ALT_STAT_NAME) | HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS) |
+    HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS) | HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE) |
+    HDR_BIT(HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS) | HDR_BIT(HDR_X_ENVOY_FORCE_TRACE) | HDR_BIT(HDR_X_ENVOY_IP_TAGS) |
+    HDR_BIT(HDR_X_ENVOY_ORIGINAL_URL) | HDR_BIT(HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT);
+/* Never believed by an edge. */
+static const uint64_t edge_headers = HDR_BIT(HDR_X_ENVOY_DECORATOR_OPERATION) |
+                                     HDR_BIT(HDR_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER) |
+                                     HDR_BIT(HDR_X_ENVOY_DOWNSTREAM_SERVICE_NODE) |
+                                     HDR_BIT(HDR_X_ENVOY_ORIGINAL_PATH) | HDR_BIT(HDR_X_ENVOY_ORIGINAL_HOST);
 
 static void clean_headers(struct exchange *x, bool edge)
 {
     struct headers *h = &x->request->headers;
-    headers_remove(h, STR("x-envoy-internal"));
-    if (x->is_internal)
-        headers_add(h, STR("x-envoy-internal"), STR("true"));
-    if (edge) {
-        for (unsigned i = 0; i < ARRAY_LEN(edge_headers); i++)
-            headers_remove(h, str_of(edge_headers[i]));
-        headers_set(h, STR("x-envoy-external-address"), x->remote_ip);
-    }
-    for (unsigned i = 0; !x->is_internal && i < ARRAY_LEN(internal_headers); i++)
-        headers_remove(h, str_of(internal_headers[i]));
+    uint64_t ours = HDR_BIT(HDR_X_ENVOY_INTERNAL) | (edge ? edge_headers : 0) | (x->is_internal ? 0 : internal_headers);
     if (x->hcm->xfcc != XFCC_ALWAYS_FORWARD_ONLY)
-        headers_remove(h, STR("x-forwarded-client-cert")); /* a plain connection proves no identity */
+        ours |= HDR_BIT(HDR_X_FORWARDED_CLIENT_CERT); /* a plain connection proves no identity */
+    headers_remove_ids(h, ours);
+    if (x->is_internal)
+        headers_add_id(h, HDR_X_ENVOY_INTERNAL, STR("true"));
+    if (edge)
+        headers_set_id(h, HDR_X_ENVOY_EXTERNAL_ADDRESS, x->remote_ip);
 }
 
 static void request_id(struct exchange *x, bool edge)
@@ -236,8 +225,7 @@ void request_head_set_timeout(struct exchange *x)
     const struct route_forward *f = &x->choice.route->forward;
     uint64_t ms = expected_ms(x);
     if (ms > 0 && !x->hcm->suppress_envoy_headers)
-        headers_set_id(h, HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
-                       arena_printf(x->arena, "%llu", (unsigned long long)ms));
+        headers_set_id(h, HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, arena_u64(x->arena, ms));
     /* A gRPC server goes by its own header. */
     if (ms > 0 && x->request->is_grpc && f->max_grpc_timeout_given && !f->max_stream_duration_given)
         headers_set_id(h, HDR_GRPC_TIMEOUT, arena_printf(x->arena, "%llum", (unsigned long long)ms));

@@ -174,7 +174,7 @@ void route_set_host(struct http_request *request, struct str host, bool append_x
     if (append_x_forwarded_host && request->authority.n > 0)
         append_forwarded_host(request, arena);
     if (keep_originals)
-        headers_set(&request->headers, STR("x-envoy-original-host"), request->authority);
+        headers_set_id(&request->headers, HDR_X_ENVOY_ORIGINAL_HOST, request->authority);
     request->authority = host;
 }
 

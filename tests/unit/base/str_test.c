@@ -36,6 +36,28 @@ static void case_is_folded_for_ascii_letters_only(void **state)
     assert_string_equal(text, "abz[@\xc4");
 }
 
+static void lowering_many_bytes_is_lowering_each(void **state)
+{
+    (void)state;
+    char text[256 + 7];
+    for (size_t from = 0; from < 8; from++) {
+        for (size_t i = 0; i < 256 + 7; i++)
+            text[i] = (char)i;
+        ascii_lower_n(text + from, 256 + 7 - from);
+        for (size_t i = 0; i < 256 + 7; i++)
+            assert_int_equal((uint8_t)text[i], i < from ? i : ascii_lower((uint8_t)i));
+    }
+}
+
+static void digits_are_those_of_the_number(void **state)
+{
+    (void)state;
+    char text[STR_U64_CAP];
+    assert_true(str_eq(str_u64(0, text), STR("0")));
+    assert_true(str_eq(str_u64(15000, text), STR("15000")));
+    assert_true(str_eq(str_u64(UINT64_MAX, text), STR("18446744073709551615")));
+}
+
 static void order_is_bytewise_then_by_length(void **state)
 {
     (void)state;
@@ -133,6 +155,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equality_is_bytewise),
         cmocka_unit_test(case_is_folded_for_ascii_letters_only),
+        cmocka_unit_test(lowering_many_bytes_is_lowering_each),
+        cmocka_unit_test(digits_are_those_of_the_number),
         cmocka_unit_test(order_is_bytewise_then_by_length),
         cmocka_unit_test(affixes),
         cmocka_unit_test(searching),

@@ -112,6 +112,60 @@ static void remove_takes_all_of_that_name(void **state)
     assert_int_equal(h.bytes, 0);
 }
 
+/* Fails unless the ids are those of the fields that are in the list. */
+static void check_ids(const struct headers *h)
+{
+    for (int id = HDR_OTHER + 1; id < HDR_ID_COUNT; id++) {
+        bool is_there = false;
+        for (uint32_t i = 0; i < h->count; i++)
+            is_there |= h->v[i].id == id;
+        if (headers_has(h, (enum header_id)id) != is_there)
+            fail_msg("%.*s: %d", STR_FMT(header_id_name((enum header_id)id)), is_there);
+    }
+}
+
+static void the_ids_tell_what_is_in_the_list_after_every_change(void **state)
+{
+    struct headers h, copy;
+    headers_init(&h, *state);
+    headers_add(&h, STR("te"), STR("1"));
+    headers_add_id(&h, HDR_VIA, STR("2"));
+    headers_add_copy(&h, STR("TE"), STR("3"));
+    headers_add(&h, STR("x-other"), STR("4"));
+    headers_set_id(&h, HDR_HOST, STR("5"));
+    check_ids(&h);
+    headers_copy(&copy, &h, *state);
+    check_ids(&copy);
+    headers_remove_at(&h, 0);
+    check_ids(&h);
+    assert_true(headers_has(&h, HDR_TE));
+    headers_remove_at(&h, 1);
+    check_ids(&h);
+    assert_false(headers_has(&h, HDR_TE));
+    headers_remove(&h, STR("via"));
+    headers_set(&copy, STR("te"), STR("6"));
+    check_ids(&h);
+    check_ids(&copy);
+    check_value(headers_get(&h, HDR_VIA), NULL);
+}
+
+static void several_known_names_are_removed_at_once(void **state)
+{
+    struct headers h;
+    headers_init(&h, *state);
+    headers_add_id(&h, HDR_TE, STR("1"));
+    headers_add(&h, STR("x-a"), STR("22"));
+    headers_add_id(&h, HDR_VIA, STR("3"));
+    headers_add_id(&h, HDR_TE, STR("4"));
+    headers_add_id(&h, HDR_HOST, STR("55"));
+    headers_remove_ids(&h, HDR_BIT(HDR_TE) | HDR_BIT(HDR_VIA) | HDR_BIT(HDR_DATE));
+    check_ids(&h);
+    assert_int_equal(h.count, 2);
+    check_value(h.v[0].value, "22");
+    check_value(h.v[1].value, "55");
+    assert_int_equal(h.bytes, 3 + 2 + 4 + 2);
+}
+
 static void a_copy_shares_nothing_with_its_source(void **state)
 {
     struct arena *source = arena_new(64);
@@ -139,6 +193,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(set_keeps_the_place_of_the_first_and_drops_the_others, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(remove_takes_all_of_that_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_ids_tell_what_is_in_the_list_after_every_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(several_known_names_are_removed_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_copy_shares_nothing_with_its_source, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
