@@ -103,6 +103,9 @@ static void count_fault(struct h2_codec *h, const char *details)
         {"codec_error:Too_many_PRIORITY_frames", HTTP2_INBOUND_PRIORITY_FRAMES_FLOOD},
         {"codec_error:Too_many_WINDOW_UPDATE_frames", HTTP2_INBOUND_WINDOW_UPDATE_FRAMES_FLOOD},
         {"http2.outbound_frames_flood", HTTP2_OUTBOUND_CONTROL_FLOOD},
+        /* Envoy has no counts of these: what it sees is that it must acknowledge too many. */
+        {"http2.inbound_ping_frames_flood", HTTP2_OUTBOUND_CONTROL_FLOOD},
+        {"http2.inbound_settings_frames_flood", HTTP2_OUTBOUND_CONTROL_FLOOD},
         {"http2.ping_timeout", HTTP2_KEEPALIVE_TIMEOUT},
         {"http2.peer_does_not_read", HTTP2_TX_FLUSH_TIMEOUT},
     };

@@ -4,7 +4,8 @@
  * PRIORITY, empty, WINDOW_UPDATE and PING frames; each of them costs us more than it costs the sender. The limits are
  * Envoy's where Envoy has one. Frames without such a formula (PING, SETTINGS, GOAWAY, unknown types, RST_STREAM for nothing)
  * take a token each; tokens come back with time and with frames that carry something, so a keepalive or a
- * bandwidth probe never runs dry.
+ * bandwidth probe never runs dry. So do heads above the limits, which cost decoding and an answer; one that is
+ * far above them is no mistake but a bomb.
  *
  * A frame on a closed stream is fine when we closed it while the peer was still sending (RFC 9113 5.1): its frames
  * may be under way. When the peer itself ended the stream before, it is a fault. The latest closed streams are remembered in a
@@ -19,6 +20,8 @@
 #define MAX_PRIORITIES_A_STREAM 100u    /* max_inbound_priority_frames_per_stream */
 #define MAX_UPDATES_A_DATA_FRAME 10u    /* max_inbound_window_update_frames_per_data_frame_sent */
 #define RESETS_BEFORE_JUDGING 500u      /* overload.premature_reset_total_stream_count */
+#define REFUSED_STREAMS 1000u           /* before the peer acknowledged the limit: afterwards nghttp2 takes none */
+#define BOMB_FACTOR 4u                  /* times the SETTINGS_MAX_HEADER_LIST_SIZE that the peer was told */
 
 static struct h2_fault calm(const char *details)
 {
@@ -53,11 +56,13 @@ static void give_token(struct h2_bucket *b)
         b->tokens++;
 }
 
-static void useful(struct h2_gate *g)
+void h2_gate_useful(struct h2_codec *h)
 {
+    struct h2_gate *g = &h->gate;
     give_token(&g->pings);
     give_token(&g->settings);
     give_token(&g->others);
+    give_token(&g->large_heads);
 }
 
 static struct h2_fault check_rate(struct h2_codec *h, struct h2_bucket *b, const char *details)
@@ -100,9 +105,9 @@ struct h2_fault h2_gate_stream_closed(struct h2_codec *h, int32_t id, bool by_us
     *slot = (uint32_t)id << 1 | by_us;
     g->streams_closed++;
     g->streams_premature += premature;
-    if (g->streams_premature >= RESETS_BEFORE_JUDGING && g->streams_premature * 2 > g->streams_closed)
-        return calm("http2.premature_resets_flood");
-    return H2_FINE;
+    /* Half of all; and as soon as good ones could not make up for it any more before all are judged. */
+    uint64_t of = g->streams_closed < RESETS_BEFORE_JUDGING ? RESETS_BEFORE_JUDGING : g->streams_closed;
+    return premature && g->streams_premature * 2 >= of ? calm("too_many_premature_resets") : H2_FINE;
 }
 
 /* ---- Floods. ---- */
@@ -173,25 +178,37 @@ struct h2_fault h2_gate_frame_begin(struct h2_codec *h, const nghttp2_frame_hd *
     return fault;
 }
 
-struct h2_fault h2_gate_frame_whole(struct h2_codec *h, const nghttp2_frame *frame)
+struct h2_fault h2_gate_data_whole(struct h2_codec *h, const nghttp2_frame *frame)
 {
-    struct h2_gate *g = &h->gate;
-    if (frame->hd.type == NGHTTP2_HEADERS) {
-        useful(g);
-    } else if (frame->hd.type == NGHTTP2_DATA && frame->hd.length > 0) {
-        /* Nothing but padding is as empty as nothing. */
-        bool padding_only = frame->data.padlen >= frame->hd.length;
-        if (!padding_only)
-            useful(g);
-        return check_empty(g, padding_only && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM));
-    }
-    return H2_FINE;
+    if (frame->hd.length == 0)
+        return H2_FINE;
+    /* Nothing but padding is as empty as nothing. */
+    bool padding_only = frame->data.padlen >= frame->hd.length;
+    if (!padding_only)
+        h2_gate_useful(h);
+    return check_empty(&h->gate, padding_only && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM));
 }
 
 void h2_gate_data_sent(struct h2_codec *h)
 {
     h->gate.data_frames_sent++;
-    useful(&h->gate);
+    h2_gate_useful(h);
+}
+
+struct h2_fault h2_gate_section(const struct h2_codec *h, size_t bytes, uint32_t count)
+{
+    uint64_t told = h2_header_list_bytes(&h->base.options);
+    return bytes + (uint64_t)count * H2_FIELD_OVERHEAD > BOMB_FACTOR * told ? calm("http2.header_list_flood") : H2_FINE;
+}
+
+struct h2_fault h2_gate_stream_refused(struct h2_codec *h)
+{
+    return ++h->gate.streams_refused > REFUSED_STREAMS ? calm("http2.refused_streams_flood") : H2_FINE;
+}
+
+struct h2_fault h2_gate_large_head(struct h2_codec *h)
+{
+    return check_rate(h, &h->gate.large_heads, "http2.inbound_large_heads_flood");
 }
 
 /* ---- The walk. ---- */

@@ -10,6 +10,8 @@
 #include "sidecar/http/guard.h"
 
 
+static const char bytes_too_large[] = "http2.header_list_size_too_large";
+
 /* ---- Received. ---- */
 
 void h2_head_begin(struct h2_stream *s)
@@ -28,10 +30,15 @@ static bool is_within_limits(struct h2_stream *s, struct str name, struct str va
     const struct codec_options *o = &s->base.codec->options;
     s->section_count++;
     s->section_bytes += name.n + value.n;
-    if (s->section_bytes > o->max_header_bytes)
-        s->too_large = "http2.header_list_size_too_large";
-    else if (s->section_count > o->max_header_count)
+    if (s->too_large) {
+        struct h2_fault fault = h2_gate_section(h2_codec_of(s), s->section_bytes, s->section_count);
+        if (fault.code)
+            h2_fail(h2_codec_of(s), fault);
+    } else if (s->section_bytes > o->max_header_bytes) {
+        s->too_large = bytes_too_large;
+    } else if (s->section_count > o->max_header_count) {
         s->too_large = "http2.too_many_headers";
+    }
     return !s->too_large;
 }
 
@@ -67,7 +74,7 @@ static void take_pseudo(struct h2_stream *s, struct str name, struct str value)
 
 void h2_head_field(struct h2_stream *s, struct str name, struct str value, bool never_index)
 {
-    if (s->too_large || !is_within_limits(s, name, value))
+    if (!is_within_limits(s, name, value))
         return;
     if (name.n > 0 && name.p[0] == ':') {
         take_pseudo(s, name, value);
@@ -145,8 +152,12 @@ static void answer(struct h2_stream *s, unsigned status, const char *details, co
 
 static void refuse_too_large(struct h2_stream *s)
 {
-    h2_count(h2_codec_of(s), HTTP2_HEADER_OVERFLOW);
-    if (s->base.codec->is_server && s->section == SECTION_HEAD)
+    struct h2_codec *h = h2_codec_of(s);
+    struct h2_fault fault = h2_gate_large_head(h);
+    h2_count(h, s->too_large == bytes_too_large ? HTTP2_HEADER_LIST_SIZE_TOO_LARGE : HTTP2_HEADER_OVERFLOW);
+    if (fault.code)
+        h2_fail(h, fault);
+    else if (s->base.codec->is_server && s->section == SECTION_HEAD)
         answer(s, 431, s->too_large, NULL);
     else
         h2_stream_finish(s, NGHTTP2_INTERNAL_ERROR, RESET_PROTOCOL_ERROR, s->too_large);
@@ -256,6 +267,7 @@ void h2_head_end(struct h2_stream *s, bool end)
         reject(s, "http2.violation.of.messaging.rule");
         return;
     }
+    h2_gate_useful(h2_codec_of(s));
     if (s->cookies > 1)
         join_cookies(s);
     enum h2_section section = s->section;

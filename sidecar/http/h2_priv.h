@@ -20,6 +20,7 @@
 #define H2_MAX_CONTROL_FRAMES 1000 /* Envoy's max_outbound_control_frames */
 #define H2_CLOSED_RING 128
 #define H2_FRAME_HEAD_BYTES 9
+#define H2_FIELD_OVERHEAD 32 /* what a field counts besides its bytes (RFC 9113 6.5.2), unlike in our limits */
 
 /* ---- The gate: counts of one connection. ---- */
 
@@ -29,11 +30,11 @@ struct h2_bucket {
 };
 
 struct h2_gate {
-    struct h2_bucket pings, settings, others;
+    struct h2_bucket pings, settings, others, large_heads;
     uint64_t priorities, window_updates;
     uint64_t streams_opened, data_frames_sent;
     unsigned empties_in_row;
-    uint64_t streams_closed, streams_premature;
+    uint64_t streams_closed, streams_premature, streams_refused;
     int32_t last_id;                  /* the highest stream that the peer opened */
     uint32_t closed[H2_CLOSED_RING];  /* the latest closed streams: id << 1 | closed by us before the peer's end */
     unsigned closed_at;
@@ -58,8 +59,16 @@ struct h2_stream;
 /* How many bytes nghttp2 may be given before the walk must go on. After a fault it must not be given any. */
 size_t h2_gate_walk(struct h2_codec *h, const uint8_t *data, size_t n, struct h2_fault *fault_r);
 struct h2_fault h2_gate_frame_begin(struct h2_codec *h, const nghttp2_frame_hd *hd);
-struct h2_fault h2_gate_frame_whole(struct h2_codec *h, const nghttp2_frame *frame);
+struct h2_fault h2_gate_data_whole(struct h2_codec *h, const nghttp2_frame *frame);
 void h2_gate_data_sent(struct h2_codec *h);
+/* The peer did something that it may do as often as it likes: it earns what it spent on other frames. */
+void h2_gate_useful(struct h2_codec *h);
+/* A section of fields that is still being decoded has become so large. */
+struct h2_fault h2_gate_section(const struct h2_codec *h, size_t bytes, uint32_t count);
+/* A stream was more than may be open. */
+struct h2_fault h2_gate_stream_refused(struct h2_codec *h);
+/* A head was above the limits. */
+struct h2_fault h2_gate_large_head(struct h2_codec *h);
 /* A stream of the peer closed. by_us: frames of the peer may still be under way. premature: the peer made it end early. */
 struct h2_fault h2_gate_stream_closed(struct h2_codec *h, int32_t id, bool by_us, bool premature);
 
@@ -211,6 +220,12 @@ static inline struct h2_codec *h2_of(struct codec *c)
 static inline struct h2_codec *h2_codec_of(const struct h2_stream *s)
 {
     return h2_of(s->base.codec);
+}
+
+/* Our SETTINGS_MAX_HEADER_LIST_SIZE. */
+static inline uint32_t h2_header_list_bytes(const struct codec_options *o)
+{
+    return o->max_header_bytes + H2_FIELD_OVERHEAD * o->max_header_count;
 }
 
 static inline void h2_count(const struct h2_codec *h, enum http2_stat place)

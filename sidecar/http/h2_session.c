@@ -64,7 +64,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     if (s && s->section != SECTION_NONE)
         h2_head_field(s, str_n((const char *)name, name_n), str_n((const char *)value, value_n),
                       flags & NGHTTP2_NV_FLAG_NO_INDEX);
-    return 0;
+    return after_user(h);
 }
 
 static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
@@ -122,8 +122,6 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     struct h2_codec *h = ctx;
     struct h2_stream *s = NULL;
     (void)session;
-    if (verdict(h, h2_gate_frame_whole(h, frame)))
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
         s = h2_stream_find(h, frame->hd.stream_id);
@@ -131,6 +129,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
             h2_head_end(s, frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
         break;
     case NGHTTP2_DATA:
+        if (verdict(h, h2_gate_data_whole(h, frame)))
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
         receive_data_end(h, frame);
         break;
     case NGHTTP2_RST_STREAM:
@@ -163,12 +163,13 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
               frame->hd.stream_id, nghttp2_strerror(rc));
     if (rc == NGHTTP2_ERR_HTTP_HEADER || rc == NGHTTP2_ERR_HTTP_MESSAGING)
         h2_count(h, HTTP2_RX_MESSAGING_ERROR);
-    else if (rc == NGHTTP2_ERR_REFUSED_STREAM)
-        h2_count(h, HTTP2_STREAM_REFUSED_ERRORS);
     if (s && !s->details)
         s->details = rc == NGHTTP2_ERR_HTTP_HEADER ? "http2.invalid.header.field"
                                                    : "http2.violation.of.messaging.rule";
-    return 0;
+    if (rc != NGHTTP2_ERR_REFUSED_STREAM)
+        return 0;
+    h2_count(h, HTTP2_STREAM_REFUSED_ERRORS);
+    return verdict(h, h2_gate_stream_refused(h));
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *ctx)
@@ -311,9 +312,7 @@ static void submit_settings(struct h2_codec *h)
     nghttp2_settings_entry iv[5];
     size_t n = 0;
     iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o->stream_window_bytes};
-    /* Counted with 32 bytes a field (RFC 9113 6.5.2), unlike our limit. */
-    iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-                                       o->max_header_bytes + 32 * o->max_header_count};
+    iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, h2_header_list_bytes(o)};
     if (h->base.is_server) {
         iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o->max_streams};
         if (o->allow_upgrade)

@@ -85,7 +85,8 @@ static void judge_close(struct h2_codec *h, struct h2_stream *s, enum stream_res
     if (!h->base.is_server || h->state >= H2_FAILING)
         return;
     bool by_us = s->in_end == IN_OPEN && !s->peer_reset;
-    bool by_peer = s->peer_reset || reason == RESET_PROTOCOL_ERROR;
+    /* Who has its answer and wants no more of it, is none. */
+    bool by_peer = reason == RESET_PROTOCOL_ERROR || (s->peer_reset && s->base.sent == STREAM_SENT_NOTHING);
     uint64_t age_ms = loop_now_ms(conn_loop(h->base.conn)) - s->born_ms;
     struct h2_fault fault =
         h2_gate_stream_closed(h, (int32_t)s->base.id, by_us, by_peer && age_ms < PREMATURE_MS);

@@ -227,6 +227,7 @@ extern const struct stat_family cluster_health_family;
 /* The HTTP/2 of all downstream connections, without a name, and that towards each cluster that may speak it. */
 #define HTTP2_STATS(X)                                                                         \
     X(COUNTER, HTTP2_GOAWAY_SENT, "http2.goaway_sent")                                         \
+    X(COUNTER, HTTP2_HEADER_LIST_SIZE_TOO_LARGE, "http2.header_list_size_too_large")           \
     X(COUNTER, HTTP2_HEADER_OVERFLOW, "http2.header_overflow")                                 \
     X(COUNTER, HTTP2_HEADERS_CB_NO_STREAM, "http2.headers_cb_no_stream")                       \
     X(COUNTER, HTTP2_INBOUND_EMPTY_FRAMES_FLOOD, "http2.inbound_empty_frames_flood")           \

@@ -94,6 +94,16 @@ static void count_end(struct downstream *d, enum conn_end end)
                                  : HTTP_DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ);
 }
 
+/* details: the codec's name for what the peer did. To Envoy, floods of frames are no errors of protocol. */
+static void count_fault(struct downstream *d, struct str details)
+{
+    bool is_flood = str_has_suffix(details, STR("_flood")) || str_has_prefix(details, STR("codec_error:Too_many_"));
+    if (details.n > 0 && !is_flood)
+        downstream_count(d, HTTP_DOWNSTREAM_CX_PROTOCOL_ERROR);
+    if (str_eq(details, STR("too_many_premature_resets")))
+        downstream_count(d, HTTP_DOWNSTREAM_RQ_TOO_MANY_PREMATURE_RESETS);
+}
+
 /* ---- The codec. ---- */
 
 static void on_stream(struct codec *c, void *ctx, struct stream *s)
@@ -116,8 +126,7 @@ static void on_codec_end(struct codec *c, void *ctx, enum conn_end end, const ch
 {
     struct downstream *d = ctx;
     (void)c;
-    if (details[0])
-        downstream_count(d, HTTP_DOWNSTREAM_CX_PROTOCOL_ERROR);
+    count_fault(d, str_of(details));
     count_end(d, end);
     downstream_finish(d);
 }

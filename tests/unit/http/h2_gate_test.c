@@ -104,6 +104,16 @@ static void put_malformed(void)
     raw_headers(&raw, END_STREAM, next_id(), GET "Upper: x\n");
 }
 
+static void put_large_head(void)
+{
+    struct buf block = {0};
+    hpack(&block, GET);
+    for (unsigned i = 0; i < 150; i++)
+        hpack(&block, "a: b\n");
+    raw_frame(&raw, HEADERS, END_STREAM | END_HEADERS, next_id(), buf_head(&block), buf_len(&block));
+    buf_fini(&block);
+}
+
 static void put_reset_of_nothing(void)
 {
     raw_u32(&raw, RST_STREAM, 0, 1, 8);
@@ -126,9 +136,10 @@ static void floods_are_cut_with_enhance_your_calm(void **state)
         {"empty DATA", put_empty_data, 2, "http2.inbound_empty_frames_flood"},
         {"DATA of padding", put_padding, 2, "http2.inbound_empty_frames_flood"},
         {"empty CONTINUATION", put_empty_continuation, 2, "http2.inbound_empty_frames_flood"},
-        {"rapid reset", put_rapid_reset, 600, "http2.premature_resets_flood"},
-        {"resets that it makes us send", put_made_you_reset, 600, "http2.premature_resets_flood"},
-        {"malformed requests", put_malformed, 600, "http2.premature_resets_flood"},
+        {"rapid reset", put_rapid_reset, 600, "too_many_premature_resets"},
+        {"resets that it makes us send", put_made_you_reset, 600, "too_many_premature_resets"},
+        {"malformed requests", put_malformed, 600, "too_many_premature_resets"},
+        {"heads above the limits", put_large_head, 300, "http2.inbound_large_heads_flood"},
         {"RST_STREAM for a closed stream", put_reset_of_nothing, 300, "http2.inbound_reset_frames_flood"},
     };
     (void)state;
@@ -343,7 +354,7 @@ static void heads_above_the_limits_get_431(void **state)
     }
 }
 
-static void an_hpack_bomb_is_not_stored(void **state)
+static void an_hpack_bomb_ends_the_connection(void **state)
 {
     (void)state;
     struct buf block = {0};
@@ -360,9 +371,43 @@ static void an_hpack_bomb_is_not_stored(void **state)
         buf_append_byte(&block, 0x80 | 62);
     put_head(&block, 1);
     raw_send(&raw, 0);
-    assert_log(&raw.side.seen[0], "[refused 431 http2.too_many_headers][end: http2.too_many_headers]");
-    assert_string_equal(raw_list(&raw), "HEADERS:1+END");
-    assert_false(raw.closed);
+    assert_null(memmem(buf_head(&raw.side.seen[0].log), buf_len(&raw.side.seen[0].log), "request", 7));
+    assert_string_equal(raw_list(&raw), CALM);
+    assert_true(raw.closed);
+    assert_string_equal(raw_details(&raw), "http2.header_list_flood");
+}
+
+static void too_large_heads_among_answers_are_no_flood(void **state)
+{
+    (void)state;
+    raw.side.on_request = respond_at_once;
+    for (unsigned i = 0; i < 300; i++) {
+        put_large_head();
+        raw_headers(&raw, END_STREAM, next_id(), GET);
+        raw.side.count = 0;
+        raw_send(&raw, 0);
+        assert_false(raw.closed);
+        assert_non_null(strstr(raw_list(&raw), "HEADERS"));
+    }
+}
+
+static void streams_above_a_limit_not_yet_known_are_refused_a_thousand_times(void **state)
+{
+    (void)state;
+    char last[40];
+    raw_close(&raw);
+    raw_open_unacknowledged(&raw, true, &(struct codec_options){.max_streams = 2});
+    for (unsigned i = 0; i < 1002; i++) {
+        raw_headers(&raw, END_STREAM, 1 + 2 * i, GET);
+        raw_send(&raw, 0);
+        assert_false(raw.closed);
+        snprintf(last, sizeof(last), i < 2 ? "" : "RST:%u=7", 1 + 2 * i);
+        assert_string_equal(raw_list(&raw), last);
+    }
+    raw_headers(&raw, END_STREAM, 5001, GET);
+    raw_send(&raw, 0);
+    assert_string_equal(raw_list(&raw), CALM);
+    assert_string_equal(raw_details(&raw), "http2.refused_streams_flood");
 }
 
 static void endless_continuations_are_cut(void **state)
@@ -614,9 +659,11 @@ int main(void)
         TEST(a_stream_id_that_was_passed_over_is_closed),
         TEST(data_on_an_idle_stream_is_a_fault),
         TEST(heads_above_the_limits_get_431),
-        TEST(an_hpack_bomb_is_not_stored),
+        TEST(an_hpack_bomb_ends_the_connection),
+        TEST(too_large_heads_among_answers_are_no_flood),
         TEST(endless_continuations_are_cut),
         TEST(too_many_streams_are_refused),
+        TEST(streams_above_a_limit_not_yet_known_are_refused_a_thousand_times),
         TEST(requests),
         TEST(bodies_must_have_the_length_that_was_promised),
         TEST(cookies_are_joined),
