@@ -316,6 +316,13 @@ void conn_write_failed(struct conn *c, int error)
 
 void conn_close(struct conn *c)
 {
+    /* What was not sent is cut off, and must not look like an end in order. */
+    bool is_whole = c->state == CONN_OPEN && buf_len(&c->out) == 0 && !c->blocked;
+    if (is_whole && c->transport && c->transport->shutdown && !c->transport_shut) {
+        c->transport_shut = true;
+        c->transport->shutdown(c, c->tx);
+        conn_flush_raw(c);
+    }
     conn_finish(c, CONN_END_LOCAL, 0);
 }
 
@@ -371,6 +378,11 @@ void conn_transport_fail(struct conn *c, const char *why)
 struct str conn_alpn(const struct conn *c)
 {
     return c->transport && c->transport->alpn ? c->transport->alpn(c->tx) : STR_NONE;
+}
+
+void *conn_transport_tx(const struct conn *c, const struct transport *transport)
+{
+    return c->transport == transport ? c->tx : NULL;
 }
 
 /* ---- What others ask. ---- */

@@ -78,7 +78,7 @@ void conn_shutdown(struct conn *c);
 void conn_close_after_flush(struct conn *c, uint64_t delay_ms);
 /* In on_end: conn_close_after_flush ended by its delay, not by the peer. */
 bool conn_close_timed_out(const struct conn *c);
-void conn_close(struct conn *c); /* drops what is queued */
+void conn_close(struct conn *c); /* drops what is queued; a transport still tells the peer, where the kernel takes it at once */
 void conn_abort(struct conn *c); /* with RST */
 
 struct loop *conn_loop(const struct conn *c);
@@ -114,6 +114,8 @@ void conn_transport_eof(
 void conn_transport_send(struct conn *c, const void *p, size_t n);
 void conn_transport_fail(struct conn *c, const char *why); /* why: kept for conn_failure */
 struct str conn_alpn(const struct conn *c);
+/* What conn_set_transport took with this table; NULL: the connection has another, or none. */
+void *conn_transport_tx(const struct conn *c, const struct transport *transport);
 /* The transport's words on why it failed, or the system's on why connecting did; "" when it did
  * not. */
 const char *conn_failure(const struct conn *c);

@@ -160,20 +160,18 @@ const struct stat_family listener_http_family = {
     .count = LISTENER_HTTP_STAT_COUNT,
 };
 
-static const struct stat_def listener_ssl_defs[] = {LISTENER_SSL_STATS(AS_DEF)};
+static const struct stat_def tls_defs[] = {TLS_STATS(AS_DEF)};
 const struct stat_family listener_ssl_family = {
     .prefix = "listener",
     .tag = "envoy_listener_address",
-    .defs = listener_ssl_defs,
-    .count = LISTENER_SSL_STAT_COUNT,
+    .defs = tls_defs,
+    .count = TLS_STAT_COUNT,
 };
-
-static const struct stat_def cluster_ssl_defs[] = {CLUSTER_SSL_STATS(AS_DEF)};
 const struct stat_family cluster_ssl_family = {
     .prefix = "cluster",
     .tag = "envoy_cluster_name",
-    .defs = cluster_ssl_defs,
-    .count = CLUSTER_SSL_STAT_COUNT,
+    .defs = tls_defs,
+    .count = TLS_STAT_COUNT,
 };
 
 static const struct stat_def tcp_defs[] = {TCP_STATS(AS_DEF)};

@@ -407,30 +407,18 @@ extern const struct stat_family listener_worker_family;
 enum listener_http_stat { LISTENER_HTTP_STATS(STAT_PLACE) LISTENER_HTTP_STAT_COUNT };
 extern const struct stat_family listener_http_family;
 
-/* TLS of a listener. */
-#define LISTENER_SSL_STATS(X)                                                       \
-    X(COUNTER, LISTENER_SSL_SSL_CONNECTION_ERROR, "ssl.connection_error")           \
-    X(COUNTER, LISTENER_SSL_SSL_FAIL_VERIFY_CERT_HASH, "ssl.fail_verify_cert_hash") \
-    X(COUNTER, LISTENER_SSL_SSL_FAIL_VERIFY_ERROR, "ssl.fail_verify_error")         \
-    X(COUNTER, LISTENER_SSL_SSL_FAIL_VERIFY_NO_CERT, "ssl.fail_verify_no_cert")     \
-    X(COUNTER, LISTENER_SSL_SSL_FAIL_VERIFY_SAN, "ssl.fail_verify_san")             \
-    X(COUNTER, LISTENER_SSL_SSL_HANDSHAKE, "ssl.handshake")                         \
-    X(COUNTER, LISTENER_SSL_SSL_NO_CERTIFICATE, "ssl.no_certificate")               \
-    X(COUNTER, LISTENER_SSL_SSL_SESSION_REUSED, "ssl.session_reused")
-enum listener_ssl_stat { LISTENER_SSL_STATS(STAT_PLACE) LISTENER_SSL_STAT_COUNT };
+/* TLS of a listener, and of a cluster. */
+#define TLS_STATS(X)                                                       \
+    X(COUNTER, TLS_STAT_CONNECTION_ERROR, "ssl.connection_error")          \
+    X(COUNTER, TLS_STAT_FAIL_VERIFY_CERT_HASH, "ssl.fail_verify_cert_hash") \
+    X(COUNTER, TLS_STAT_FAIL_VERIFY_ERROR, "ssl.fail_verify_error")        \
+    X(COUNTER, TLS_STAT_FAIL_VERIFY_NO_CERT, "ssl.fail_verify_no_cert")    \
+    X(COUNTER, TLS_STAT_FAIL_VERIFY_SAN, "ssl.fail_verify_san")            \
+    X(COUNTER, TLS_STAT_HANDSHAKE, "ssl.handshake")                        \
+    X(COUNTER, TLS_STAT_NO_CERTIFICATE, "ssl.no_certificate")              \
+    X(COUNTER, TLS_STAT_SESSION_REUSED, "ssl.session_reused")
+enum tls_stat { TLS_STATS(STAT_PLACE) TLS_STAT_COUNT };
 extern const struct stat_family listener_ssl_family;
-
-/* TLS of a cluster. */
-#define CLUSTER_SSL_STATS(X)                                                       \
-    X(COUNTER, CLUSTER_SSL_SSL_CONNECTION_ERROR, "ssl.connection_error")           \
-    X(COUNTER, CLUSTER_SSL_SSL_FAIL_VERIFY_CERT_HASH, "ssl.fail_verify_cert_hash") \
-    X(COUNTER, CLUSTER_SSL_SSL_FAIL_VERIFY_ERROR, "ssl.fail_verify_error")         \
-    X(COUNTER, CLUSTER_SSL_SSL_FAIL_VERIFY_NO_CERT, "ssl.fail_verify_no_cert")     \
-    X(COUNTER, CLUSTER_SSL_SSL_FAIL_VERIFY_SAN, "ssl.fail_verify_san")             \
-    X(COUNTER, CLUSTER_SSL_SSL_HANDSHAKE, "ssl.handshake")                         \
-    X(COUNTER, CLUSTER_SSL_SSL_NO_CERTIFICATE, "ssl.no_certificate")               \
-    X(COUNTER, CLUSTER_SSL_SSL_SESSION_REUSED, "ssl.session_reused")
-enum cluster_ssl_stat { CLUSTER_SSL_STATS(STAT_PLACE) CLUSTER_SSL_STAT_COUNT };
 extern const struct stat_family cluster_ssl_family;
 
 /* A TCP proxy, under its stat_prefix. */

@@ -41,6 +41,17 @@ enum response_flag {
 const char *response_flag_short(enum response_flag f); /* "UH" */
 const char *response_flag_long(enum response_flag f);  /* "NoHealthyUpstream" */
 
+/* Of a secure connection: what its session and the certificates of both sides say. Lists have commas between. */
+struct tls_facts {
+    struct str version, cipher; /* "TLSv1.3", OpenSSL's name */
+    struct str session_id;      /* lower-case hex, as serials and fingerprints are */
+    struct str server_name;
+    struct str peer_subject, peer_issuer; /* RFC 2253; empty, as all of the peer's: it has no certificate */
+    struct str peer_serial, peer_fingerprint_256;
+    struct str peer_uris, peer_names, peer_emails, peer_ips; /* subject alternative names */
+    struct str local_subject, local_uris, local_names;
+};
+
 struct stream_info {
     uint64_t start_wall_us;
     uint64_t start_ns;                /* monotonic, like all below; 0: did not happen */
@@ -68,6 +79,7 @@ struct stream_info {
     struct str upstream_cluster;
     struct str route_name, virtual_host_name;
     struct str requested_server_name;
+    const struct tls_facts *downstream_tls; /* NULL: plain */
     struct str request_id;
     uint64_t connection_id;
 };
