@@ -101,6 +101,7 @@ struct h2_stream {
     const char *too_large; /* details; the section is dropped */
     bool malformed;
     bool is_upgrade; /* extended CONNECT (RFC 8441) */
+    bool is_tunnel;  /* it was agreed to: each side ends by itself, in either order */
     struct headers fields;
     struct str method, scheme, authority, path, protocol;
     unsigned status;
@@ -113,6 +114,8 @@ struct h2_stream {
     struct headers trailers;
 
     /* Out. */
+    struct http_request *waiting; /* client: an upgrade that is sent when the peer's SETTINGS are here; NULL: none */
+    bool waiting_end;
     struct buf out;
     bool out_end;
     bool out_trailers;
@@ -131,6 +134,8 @@ struct stream *h2_stream_open(struct codec *c, struct arena *arena, const struct
                               void *ctx);
 /* The one finish: on_stream_end, then freed at the end of the turn. code: of RST_STREAM, sent if nghttp2 still has it. */
 void h2_stream_finish(struct h2_stream *s, uint32_t code, enum stream_reset reason, const char *details);
+/* The peer's SETTINGS are here: upgrades that waited for them go out. */
+void h2_stream_send_waiting(struct h2_codec *h);
 /* nghttp2 closed it. */
 void h2_stream_closed(struct h2_stream *s, uint32_t code);
 struct h2_stream *h2_stream_find(struct h2_codec *h, int32_t id);
@@ -189,6 +194,7 @@ struct h2_codec {
     bool in_session; /* inside nghttp2: it must not be entered again */
     bool dirty;      /* a flush is deferred */
     bool ended;      /* the connection is gone: freed by the flush that is deferred */
+    bool has_settings; /* the peer's */
     bool drain_started, drain_raised, last_goaway_sent;
     struct h2_fault fault;
     uint32_t active; /* streams that the user knows and that have not ended */

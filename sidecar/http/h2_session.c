@@ -140,8 +140,11 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
             s->peer_reset = true;
         break;
     case NGHTTP2_SETTINGS:
-        if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
-            h2_room_changed(h);
+        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+            break;
+        h->has_settings = true;
+        h2_stream_send_waiting(h);
+        h2_room_changed(h);
         break;
     case NGHTTP2_PING:
         if (frame->hd.flags & NGHTTP2_FLAG_ACK)
@@ -187,7 +190,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 static void sent_end_stream(struct h2_codec *h, struct h2_stream *s)
 {
     /* The answer is whole and the request is not: the peer may stop (RFC 9113 8.1). */
-    if (h->base.is_server && s->in_end == IN_OPEN)
+    if (h->base.is_server && s->in_end == IN_OPEN && !s->is_tunnel)
         h2_check(h,
                  nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, (int32_t)s->base.id,
                                            NGHTTP2_NO_ERROR),

@@ -157,11 +157,31 @@ void h2_stream_closed(struct h2_stream *s, uint32_t code)
 
 /* ---- The verbs. ---- */
 
+/* Extended CONNECT must not be sent before the peer has said that it takes it (RFC 8441 3). */
+static void keep_request(struct h2_stream *s, const struct http_request *request, bool end)
+{
+    struct arena *a = s->base.arena;
+    struct http_request *r = ARENA_NEW(a, struct http_request);
+    *r = *request;
+    r->method = arena_str(a, request->method);
+    r->scheme = arena_str(a, request->scheme);
+    r->authority = arena_str(a, request->authority);
+    r->path = arena_str(a, request->path);
+    r->protocol = arena_str(a, request->protocol);
+    headers_copy(&r->headers, &request->headers, a);
+    s->waiting = r;
+    s->waiting_end = end;
+}
+
 static void send_request(struct stream *base, const struct http_request *request, bool end)
 {
     struct h2_stream *s = h2_stream_of(base);
     struct h2_codec *h = h2_codec_of(s);
     if (request->protocol.n > 0) {
+        if (!h->has_settings) {
+            keep_request(s, request, end);
+            return;
+        }
         if (!nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL)) {
             h2_stream_finish(s, 0, RESET_PROTOCOL_ERROR, "http2.extended_connect_not_offered");
             return;
@@ -183,6 +203,20 @@ static void send_request(struct stream *base, const struct http_request *request
     h2_mark_dirty(h);
 }
 
+void h2_stream_send_waiting(struct h2_codec *h)
+{
+    for (struct list *node = h->streams.next; node != &h->streams;) {
+        struct h2_stream *s = CONTAINER_OF(node, struct h2_stream, link);
+        const struct http_request *r = s->waiting;
+        node = node->next;
+        if (!r)
+            continue;
+        s->waiting = NULL;
+        send_request(&s->base, r, s->waiting_end);
+        node = h->streams.next; /* whose stream has ended may have done anything */
+    }
+}
+
 static void send_interim(struct stream *base, const struct http_response *response)
 {
     struct h2_stream *s = h2_stream_of(base);
@@ -201,6 +235,7 @@ static void send_response(struct stream *base, const struct http_response *respo
     struct h2_codec *h = h2_codec_of(s);
     if (s->gone)
         return;
+    s->is_tunnel = response->status == 101 || (str_eq(s->method, STR("CONNECT")) && response->status / 100 == 2);
     size_t n = h2_head_write_response(h, response, s->is_upgrade);
     nghttp2_data_provider provider = h2_flow_provider();
     int rc = nghttp2_submit_response(h->session, (int32_t)base->id, h->nv, n, end ? NULL : &provider);

@@ -62,8 +62,9 @@ static void commit(struct attempt *a, struct http_response *response, bool end)
     if (x->mirrors.count == 0)
         body_drop(&x->body);
     retry_end(&x->retry);
-    if (r->status == 101)
-        timer_disarm(&x->route_timer); /* a tunnel has no end to wait for */
+    x->is_open_tunnel = r->status == 101 || (x->request->is_connect && r->status / 100 == 2);
+    if (x->is_open_tunnel)
+        timer_disarm(&x->route_timer); /* it has no end to wait for */
     report_upstream_code(x, r->status, false);
     host_add(a->host, r->status >= 500 ? HOST_RQ_ERROR : HOST_RQ_SUCCESS, 1);
     x->info.response_code_details = STR("via_upstream");
@@ -86,7 +87,7 @@ static void on_answer_end(struct attempt *a)
 /* Upstream answered before it had all of the request. */
 static void drop_rest_of_request(struct attempt *a)
 {
-    if (a->state == ATTEMPT_ACTIVE && !a->request_sent)
+    if (a->state == ATTEMPT_ACTIVE && !a->request_sent && !a->x->is_open_tunnel)
         attempt_end(a, RESET_LOCAL);
 }
 
@@ -177,7 +178,7 @@ static void on_up_end(struct stream *s, void *ctx, enum stream_reset reason, con
     (void)details;
     if (a->state == ATTEMPT_ENDED)
         return;
-    if (a->answer_ended) {
+    if (a->answer_ended && (a->request_sent || !x->is_open_tunnel)) {
         attempt_end(a, RESET_NONE);
         return;
     }

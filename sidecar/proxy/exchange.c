@@ -448,7 +448,7 @@ static void on_data(struct stream *s, void *ctx, const uint8_t *data, size_t n, 
 {
     struct exchange *x = ctx;
     (void)s;
-    if (x->response_ended)
+    if (x->response_ended && !x->is_open_tunnel)
         return; /* what is left of a request that has its whole answer */
     x->info.bytes_received += n;
     deadlines_on_activity(x);

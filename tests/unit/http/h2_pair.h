@@ -196,7 +196,8 @@ static inline void run(struct pair *p)
         loop_run_ready(p->loop);
 }
 
-static inline void pair_open(struct pair *p, const struct codec_options *client, const struct codec_options *server)
+/* Neither has heard of the other yet. */
+static inline void pair_join(struct pair *p, const struct codec_options *client, const struct codec_options *server)
 {
     int fds[2];
     memset(p, 0, sizeof(*p));
@@ -206,6 +207,11 @@ static inline void pair_open(struct pair *p, const struct codec_options *client,
     assert_int_equal(conn_adopt(p->loop, fds[1], NULL, &p->server.conn), 0);
     p->client.codec = h2_client_new(p->client.conn, client, &side_handler, &p->client);
     p->server.codec = h2_server_new(p->server.conn, server, &side_handler, &p->server);
+}
+
+static inline void pair_open(struct pair *p, const struct codec_options *client, const struct codec_options *server)
+{
+    pair_join(p, client, server);
     run(p);
 }
 
