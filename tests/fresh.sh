@@ -1,7 +1,7 @@
 #!/bin/sh
 # The demo's check on a Debian 12 that has nothing: a minbase root made by debootstrap, in mount and process namespaces of
 # its own, where deploy/demo.sh --check runs alone: it installs its packages, builds, and shows each step. Then the same as an
-# ordinary user. tests/fresh.sh [STEP...]; needs root and the network; at most 30 minutes, usually 5.
+# ordinary user, uid 65534. tests/fresh.sh [STEP...]; needs root and the network; at most 30 minutes, usually 5.
 #
 # The base is kept for a week in OUTRIGGER_CACHE (else XDG_CACHE_HOME/outrigger, else ~/.cache/outrigger).
 set -eu
@@ -32,8 +32,7 @@ if [ "${1:-}" = --inside ]; then
     echo "fresh: as root"
     deploy/demo.sh --check "$@"
     echo "fresh: as an ordinary user"
-    useradd --create-home visitor
-    setpriv --reuid visitor --regid visitor --clear-groups env HOME=/home/visitor OUTRIGGER_BUILD=/src/build \
+    setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent OUTRIGGER_BUILD=/src/build \
         deploy/demo.sh --check "$@"
     exit 0
 fi
