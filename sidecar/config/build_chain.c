@@ -99,6 +99,7 @@ static bool build_addressing(const HCM_MESSAGE *m, struct hcm_cfg *h, struct are
     h->use_remote_address = value_bool(m->use_remote_address, false);
     h->xff_trusted_hops = m->xff_num_trusted_hops;
     h->skip_xff_append = m->skip_xff_append;
+    h->append_forwarded_port = m->append_x_forwarded_port;
     if ((unsigned)m->forward_client_cert_details > XFCC_ALWAYS_FORWARD_ONLY)
         return err_set(err, "forward_client_cert_details: unknown, got %d", (int)m->forward_client_cert_details);
     h->xfcc = (enum xfcc_mode)m->forward_client_cert_details;
@@ -106,6 +107,21 @@ static bool build_addressing(const HCM_MESSAGE *m, struct hcm_cfg *h, struct are
         !build_cidrs(m->internal_address_config->cidr_ranges, m->internal_address_config->n_cidr_ranges, a,
                      &h->internal_ranges, &h->internal_range_count, "internal_address_config.cidr_ranges", err))
         return false;
+    return true;
+}
+
+/* By literals: what a request's scheme may be is decided here, and lives longer than any configuration. */
+static bool build_scheme(const Envoy__Config__Core__V3__SchemeHeaderTransformation *m, struct hcm_cfg *h, struct err *err)
+{
+    if (!m)
+        return true;
+    if (m->transformation_case != ENVOY__CONFIG__CORE__V3__SCHEME_HEADER_TRANSFORMATION__TRANSFORMATION_SCHEME_TO_OVERWRITE)
+        return true;
+    struct str scheme = str_of(m->scheme_to_overwrite);
+    if (!str_eq(scheme, STR("http")) && !str_eq(scheme, STR("https")))
+        return err_set(err, "scheme_header_transformation.scheme_to_overwrite: http or https, got \"%s\"",
+                       m->scheme_to_overwrite);
+    h->scheme = str_eq(scheme, STR("http")) ? STR("http") : STR("https");
     return true;
 }
 
@@ -174,7 +190,7 @@ static struct hcm_cfg *build_hcm(const HCM_MESSAGE *m, struct arena *a, struct a
 {
     struct hcm_cfg *h = ARENA_NEW(a, struct hcm_cfg);
     bool ok = build_identity(m, h, a, err) && build_codec(m, h, a, err) && build_upgrades(m, h, err) &&
-              build_addressing(m, h, a, err) && build_paths(m, h, err) &&
+              build_addressing(m, h, a, err) && build_scheme(m->scheme_header_transformation, h, err) && build_paths(m, h, err) &&
               build_filters(m->http_filters, m->n_http_filters, h, a, scratch, err) &&
               build_access_logs(m->access_log, m->n_access_log, a, &h->access_logs, &h->access_log_count, err) &&
               build_routes(m, h, a, err);

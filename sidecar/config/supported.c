@@ -94,6 +94,7 @@ static const struct {
     {"envoy.config.core.v3.AggregatedConfigSource", "*"},
     {"envoy.config.core.v3.HttpProtocolOptions",
      "idle_timeout max_headers_count max_connection_duration max_stream_duration max_requests_per_connection"},
+    {"envoy.config.core.v3.SchemeHeaderTransformation", "scheme_to_overwrite"},
     {"envoy.config.core.v3.Http1ProtocolOptions",
      "accept_http_10 default_host_for_http_10 header_key_format allow_absolute_url enable_trailers"},
     {"envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat", "proper_case_words"},
@@ -204,7 +205,7 @@ static const struct {
      "drain_timeout access_log use_remote_address generate_request_id forward_client_cert_details proxy_100_continue "
      "xff_num_trusted_hops skip_xff_append via upgrade_configs stream_idle_timeout internal_address_config "
      "delayed_close_timeout request_timeout request_headers_timeout max_request_headers_kb normalize_path "
-     "preserve_external_request_id "
+     "preserve_external_request_id append_x_forwarded_port scheme_header_transformation "
      "merge_slashes server_header_transformation common_http_protocol_options always_set_request_id_in_response "
      "strip_matching_host_port stream_error_on_invalid_http_message strip_any_host_port "
      "path_with_escaped_slashes_action strip_trailing_host_dot"},

@@ -69,6 +69,8 @@ struct hcm_cfg {
     bool use_remote_address;
     uint32_t xff_trusted_hops;
     bool skip_xff_append;
+    bool append_forwarded_port;
+    struct str scheme; /* scheme_to_overwrite; empty: as it came */
     struct cidr *internal_ranges; /* internal_address_config.cidr_ranges */
     unsigned internal_range_count;
     bool generate_request_id, preserve_external_request_id, always_set_request_id_in_response;

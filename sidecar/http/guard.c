@@ -29,6 +29,7 @@ static const struct verdict_info verdicts[GUARD_VERDICT_COUNT] = {
     [GUARD_VERSION] = {"version", 426, false, "low_version", "low_version"},
     [GUARD_URL] = {"request target", 400, false, "http1.invalid_url", H2_RULE},
     [GUARD_SCHEME] = {"scheme", 400, false, "http1.invalid_scheme", H2_RULE},
+    [GUARD_HTTPS_IN_PLAIN] = {"https without TLS", 403, false, "http1.https_url_on_plaintext_connection", H2_RULE},
     [GUARD_FRAGMENT] = {"fragment in path", 400, true, "path_normalization_failed",
                         "path_normalization_failed"},
     [GUARD_HOST_MISSING] = {"host missing", 400, true, "missing_host_header", "missing_host_header"},

@@ -15,6 +15,7 @@ enum guard_verdict {
     GUARD_VERSION,                 /* 426: neither 1.1, nor 1.0 where that is accepted */
     GUARD_URL,                     /* 400: not a form of request target that the method may have */
     GUARD_SCHEME,                  /* 400 */
+    GUARD_HTTPS_IN_PLAIN,          /* 403: a target of https on a connection without TLS, where that matters */
     GUARD_FRAGMENT,                /* 400, no body: '#' in the path */
     GUARD_HOST_MISSING,            /* 400, no body */
     GUARD_AUTHORITY,               /* 400: Host or :authority repeated, malformed, or at odds */
@@ -71,7 +72,7 @@ struct guard_framing {
 
 /* r->headers holds all fields as received, names in lower case; r->method is set. target is the request target.
  * Fills the rest of r and takes what belongs to the connection out of its list (msg.h). Options: max_header_count,
- * max_header_bytes, accept_http10, http10_default_host, allow_connect, allow_upgrade. */
+ * max_header_bytes, accept_http10, http10_default_host, refuse_https, allow_connect, allow_upgrade. */
 enum guard_verdict guard_h1_request(struct http_request *r, struct str target, unsigned major, unsigned minor,
                                     const struct codec_options *options, struct guard_framing *framing_r);
 

@@ -168,7 +168,8 @@ static enum guard_verdict read_authority_form(struct http_request *r, struct str
     return GUARD_OK;
 }
 
-static enum guard_verdict read_absolute_form(struct http_request *r, struct str target)
+static enum guard_verdict read_absolute_form(struct http_request *r, struct str target,
+                                             const struct codec_options *o)
 {
     ptrdiff_t colon = str_find(target, STR("://"));
     if (colon <= 0 || !guard_is_token(str_sub(target, 0, (size_t)colon)))
@@ -180,6 +181,8 @@ static enum guard_verdict read_absolute_form(struct http_request *r, struct str 
         r->scheme = STR("https");
     else
         return GUARD_SCHEME;
+    if (o->refuse_https && r->scheme.n == 5)
+        return GUARD_HTTPS_IN_PLAIN;
     struct str rest = str_sub(target, (size_t)colon + 3, target.n);
     size_t n = 0;
     while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?' && rest.p[n] != '#')
@@ -207,7 +210,7 @@ static enum guard_verdict read_target(struct http_request *r, struct str target,
         r->path = target;
         return str_eq(r->method, STR("OPTIONS")) ? GUARD_OK : GUARD_URL;
     }
-    return read_absolute_form(r, target);
+    return read_absolute_form(r, target, o);
 }
 
 /* The target's own authority goes before Host, but Host must be right all the same. */
@@ -312,9 +315,10 @@ enum guard_verdict guard_h1_request(struct http_request *r, struct str target, u
     TRY(read_upgrade(r, connection.upgrade, has_body, options));
     if (headers_has(h, HDR_EXPECT))
         read_expect(r);
+    bool proxy_close = str_ieq(headers_get(h, HDR_PROXY_CONNECTION), STR("close"));
     remove_connection_fields(h);
     r->is_grpc = http_content_type_is_grpc(headers_get(h, HDR_CONTENT_TYPE));
-    framing_r->close = connection.close || r->version == HTTP_1_0;
+    framing_r->close = connection.close || proxy_close || r->version == HTTP_1_0;
     framing_r->is_tunnel = r->is_connect || r->protocol.n > 0;
     return GUARD_OK;
 }

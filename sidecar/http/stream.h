@@ -122,6 +122,7 @@ struct codec_options {
     uint64_t write_stall_ms;     /* HTTP/2: a peer that takes nothing of a full queue for so long is given up; 0: 5 min */
     uint32_t buffer_limit_bytes; /* a stream's unsent bytes before on_above_high; 0: 1 MiB */
     bool accept_http10;
+    bool refuse_https;          /* HTTP/1: targets of https, as the connection has no TLS */
     bool allow_connect;
     bool allow_upgrade;         /* pass Upgrade: websocket (and RFC 8441) to the user */
     bool enable_trailers;       /* HTTP/1 gives trailers to the user and sends his; else they are checked and dropped */

@@ -20,10 +20,13 @@ static void on_interim(struct stream *s, void *ctx, struct http_response *respon
 {
     struct attempt *a = ctx;
     (void)s;
-    /* As Envoy: other interim answers are not passed on. */
-    if (a->state == ATTEMPT_ACTIVE && a->x->state == EXCHANGE_TRYING && response->status == 100 &&
-        a->x->hcm->proxy_100_continue)
-        stream_send_interim(a->x->down, response);
+    /* As Envoy: of several the first alone counts. */
+    if (a->state != ATTEMPT_ACTIVE || a->x->state != EXCHANGE_TRYING || a->had_interim)
+        return;
+    a->had_interim = true;
+    report_upstream_code(a->x, response->status, false);
+    if (a->x->hcm->proxy_100_continue)
+        exchange_send_interim(a->x, response);
 }
 
 static int32_t grpc_status_in(const struct headers *h)

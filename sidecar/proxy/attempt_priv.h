@@ -14,6 +14,7 @@ struct attempt {
     struct host *host; /* good while the exchange holds the cluster */
     bool request_started, request_sent; /* something of it; all of it */
     bool committed, answer_ended;
+    bool had_interim;
     bool is_hedged;    /* it took too long and another follows */
     bool down_paused;  /* downstream is not read because upstream does not take it */
     bool up_paused;    /* upstream is not read because downstream does not take it */

@@ -136,6 +136,7 @@ static void make_codec(struct downstream *d, bool is_h2)
     static const struct codec_handler handler = {.on_stream = on_stream,
                                                  .on_codec_end = on_codec_end};
     struct codec_options options = hcm_of(d)->codec_options;
+    options.refuse_https = hcm_of(d)->use_remote_address && hcm_of(d)->xff_trusted_hops == 0 && !d->chain->tls;
     options.counts = d->stats->http2;
     options.counts_row = d->proxy->row;
     struct buf early = d->early;

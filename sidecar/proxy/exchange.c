@@ -335,6 +335,12 @@ static void begin_filters(struct exchange *x)
     filter_run_begin(&x->run, x->hcm, &env, &run_handler, x);
 }
 
+void exchange_send_interim(struct exchange *x, const struct http_response *response)
+{
+    families_count_answer(x->d->stats->http, x->d->stats->listener_http, x->row, response->status);
+    stream_send_interim(x->down, response);
+}
+
 void exchange_respond(struct exchange *x, struct http_response *response, bool end)
 {
     assert(!x->is_answering && x->state < EXCHANGE_RESPONDING);
@@ -379,7 +385,7 @@ static void answer_expect(struct exchange *x)
     x->request->expect_continue = false;
     http_response_init(&r, x->arena);
     r.status = 100;
-    stream_send_interim(x->down, &r);
+    exchange_send_interim(x, &r);
 }
 
 static void on_request(struct stream *s, void *ctx, struct http_request *request, bool end)

@@ -85,6 +85,8 @@ struct exchange {
 
 /* ---- exchange.c ---- */
 void exchange_set_state(struct exchange *x, enum exchange_state state);
+/* An answer before the answer (1xx), past the filters. */
+void exchange_send_interim(struct exchange *x, const struct http_response *response);
 /* Once: the head that an attempt or a local reply made goes through the filters and the connection manager's changes
  * downstream; then data and trailers. */
 void exchange_respond(struct exchange *x, struct http_response *response, bool end);
@@ -96,6 +98,8 @@ void exchange_reset(struct exchange *x);
 /* ---- request_head.c ---- */
 /* What the connection manager does to a request head: false: it answered already. */
 bool request_head_prepare(struct exchange *x);
+/* Adds the connection manager's name to those that the message passed. */
+void request_head_append_via(const struct exchange *x, struct headers *h);
 /* The router's headers towards upstream. */
 void request_head_finish(struct exchange *x);
 /* Tells upstream how long the answer may take: what is left of it, before each try. */

@@ -152,14 +152,6 @@ static void count_class(struct exchange *x, unsigned status)
         families_count_answer(x->d->stats->http, x->d->stats->listener_http, x->row, status);
 }
 
-static void append_via(struct exchange *x, struct headers *h)
-{
-    struct str before = headers_find_joined(h, STR("via"));
-    headers_set_id(h, HDR_VIA,
-                   before.n > 0 ? arena_printf(x->arena, "%.*s, %.*s", STR_FMT(before), STR_FMT(x->hcm->via))
-                                : x->hcm->via);
-}
-
 void report_response_head(struct exchange *x, struct http_response *response)
 {
     struct headers *h = &response->headers;
@@ -175,10 +167,10 @@ void report_response_head(struct exchange *x, struct http_response *response)
         (hcm->server_header == SERVER_APPEND_IF_ABSENT && !headers_has(h, HDR_SERVER)))
         headers_set_id(h, HDR_SERVER, hcm->server_name);
     if (hcm->via.n > 0)
-        append_via(x, h);
+        request_head_append_via(x, h);
     bool tell_id = hcm->always_set_request_id_in_response ||
                    headers_has(&x->request->headers, HDR_X_ENVOY_FORCE_TRACE);
-    if (tell_id && x->info.request_id.n > 0)
+    if (tell_id && x->info.request_id.p)
         headers_set_id(h, HDR_X_REQUEST_ID, x->info.request_id);
     downstream_on_answer(x->d);
 }

@@ -68,23 +68,31 @@ static void canonical_host(struct exchange *x)
 
 /* ---- Who sent it. ---- */
 
+/* Where the last part of a list begins. */
+static size_t last_part(struct str list)
+{
+    size_t at = list.n;
+    while (at > 0 && list.p[at - 1] != ',')
+        at--;
+    return at;
+}
+
 /* The hops-th address from the right of X-Forwarded-For (0: the last), or STR_NONE. *single_r: it is the only one. */
 static struct str forwarded_address(const struct headers *h, uint32_t hops, bool *single_r)
 {
     *single_r = false;
     if (!headers_has(h, HDR_X_FORWARDED_FOR))
         return STR_NONE;
-    struct str list = headers_find_joined(h, STR("x-forwarded-for")), part, rest = list;
-    unsigned count = 0;
-    while (str_next(&rest, ',', &part))
-        count++;
-    *single_r = count == 1;
-    if (count == 0 || hops >= count)
-        return STR_NONE;
-    rest = list;
-    for (unsigned i = 0; i + hops < count; i++)
-        str_next(&rest, ',', &part);
-    return str_trim(part);
+    struct str list = headers_find_joined(h, STR("x-forwarded-for"));
+    size_t from = last_part(list);
+    *single_r = hops == 0 && from == 0;
+    for (uint32_t i = 0; i < hops; i++) {
+        if (from == 0)
+            return STR_NONE;
+        list.n = from - 1;
+        from = last_part(list);
+    }
+    return str_trim(str_sub(list, from, SIZE_MAX));
 }
 
 static bool is_internal_address(const struct hcm_cfg *h, const struct addr *a)
@@ -111,6 +119,12 @@ static void append_forwarded_for(struct exchange *x)
     headers_set_id(&x->request->headers, HDR_X_FORWARDED_FOR, after);
 }
 
+static void set_forwarded_port(struct exchange *x)
+{
+    unsigned port = addr_port(conn_destination(x->d->conn));
+    headers_set(&x->request->headers, STR("x-forwarded-port"), arena_printf(x->arena, "%u", port));
+}
+
 /* use_remote_address: we are the edge and believe only the hops we were told to. Otherwise what came before us did this. */
 static void find_remote(struct exchange *x)
 {
@@ -128,8 +142,10 @@ static void find_remote(struct exchange *x)
         x->is_internal = !has_forwarded && is_internal_address(h, &a);
         if (!h->skip_xff_append)
             append_forwarded_for(x);
-        if (h->xff_trusted_hops == 0 || !headers_has(headers, HDR_X_FORWARDED_PROTO))
+        if (h->xff_trusted_hops == 0 || headers_get(headers, HDR_X_FORWARDED_PROTO).n == 0)
             headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
+        if (h->append_forwarded_port && (h->xff_trusted_hops == 0 || !headers_find(headers, STR("x-forwarded-port")).p))
+            set_forwarded_port(x);
         return;
     }
     forwarded = forwarded_address(headers, h->xff_trusted_hops, &single);
@@ -137,8 +153,10 @@ static void find_remote(struct exchange *x)
         set_remote(x, &from);
         x->is_internal = single && is_internal_address(h, &from);
     }
-    if (!headers_has(headers, HDR_X_FORWARDED_PROTO))
+    if (headers_get(headers, HDR_X_FORWARDED_PROTO).n == 0)
         headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
+    if (h->append_forwarded_port && !headers_find(headers, STR("x-forwarded-port")).p)
+        set_forwarded_port(x);
 }
 
 /* ---- Headers that are ours to give. ---- */
@@ -173,7 +191,7 @@ static void clean_headers(struct exchange *x, bool edge)
 static void request_id(struct exchange *x, bool edge)
 {
     struct headers *h = &x->request->headers;
-    bool keep = headers_has(h, HDR_X_REQUEST_ID) && (!edge || x->hcm->preserve_external_request_id);
+    bool keep = headers_get(h, HDR_X_REQUEST_ID).n > 0 && (!edge || x->hcm->preserve_external_request_id);
     if (x->hcm->generate_request_id && !keep)
         headers_set_id(h, HDR_X_REQUEST_ID,
                        str_of(request_id_make(&x->proxy->rng, arena_alloc(x->arena, REQUEST_ID_CAP))));
@@ -186,6 +204,18 @@ static void find_scheme(struct exchange *x)
     struct str proto = headers_get(&x->request->headers, HDR_X_FORWARDED_PROTO);
     if (x->request->scheme.n == 0)
         x->request->scheme = str_ieq(proto, STR("https")) ? STR("https") : STR("http");
+    if (x->hcm->scheme.n > 0) {
+        x->request->scheme = x->hcm->scheme;
+        headers_set_id(&x->request->headers, HDR_X_FORWARDED_PROTO, x->hcm->scheme);
+    }
+}
+
+void request_head_append_via(const struct exchange *x, struct headers *h)
+{
+    struct str before = headers_find_joined(h, STR("via"));
+    headers_set_id(h, HDR_VIA,
+                   before.n > 0 ? arena_printf(x->arena, "%.*s, %.*s", STR_FMT(before), STR_FMT(x->hcm->via))
+                                : x->hcm->via);
 }
 
 bool request_head_prepare(struct exchange *x)
@@ -199,7 +229,7 @@ bool request_head_prepare(struct exchange *x)
     clean_headers(x, edge);
     request_id(x, edge);
     if (x->hcm->via.n > 0)
-        headers_add_id(&x->request->headers, HDR_VIA, x->hcm->via);
+        request_head_append_via(x, &x->request->headers);
     return true;
 }
 

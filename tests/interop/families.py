@@ -5,6 +5,7 @@ A case is a list of steps, carried out alike against both at the same time:
     rq(...)          bytes: sends them and waits for the answers
     start(rq(...))   sends them and goes on; the answers are waited for at the end
     burst(n, rq)     n at once on connections opened before; the answers in sorted order
+    each(rq, ...)    all at once, each on a connection of its own; also start(rq, OPTIONS)
     0.3              waits
     look("regex")    notes the statistics of that name as they are now
     "open"           lets the case's gate answer (see Gate)
@@ -56,6 +57,11 @@ class start:
 class burst:
     def __init__(self, n, request):
         self.n, self.request = n, request
+
+
+class each:
+    def __init__(self, *requests):
+        self.requests = [r if isinstance(r, start) else start(r) for r in requests]
 
 
 class look:
@@ -291,6 +297,9 @@ class Side:
                     time.sleep(0.04)
                 elif isinstance(step, burst):
                     results[i] = self.burst(case, step)
+                elif isinstance(step, each):
+                    futures = [pool.submit(self.send, case, r.request, **r.options) for r in step.requests]
+                    results[i] = [f.result() for f in futures]
                 elif isinstance(step, look):
                     regex = re.compile(step.regex)
                     results[i] = {k: v for k, v in self.stats(case).items() if regex.search(k)}
@@ -339,19 +348,23 @@ class Sides:
         return differences({"step": envoy, "counters": counters[0]}, {"step": ours, "counters": counters[1]})
 
 
-def suite(family):
-    """The fixture and the tests of a family, to be bound to names in its module."""
+def suite(family, at_once=1):
+    """The fixture and the tests of a family, to be bound to names in its module. at_once: so many of the cases are played ahead."""
     table = listed.Listed(family.suite, family.names())
 
     @pytest.fixture(scope="module")
-    def sides(envoy, build, tmp_path_factory):
+    def sides(envoy, build, tmp_path_factory, request):
         both = Sides(family, envoy, build / "sidecar" / "outrigger-sidecar", tmp_path_factory.mktemp(family.suite))
-        yield both
+        mine = [item.callspec.params["case"] for item in request.session.items
+                if item.module is request.module and "case" in getattr(getattr(item, "callspec", None), "params", ())]
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+            both.ahead = {case.name: pool.submit(both.compare, case) for case in mine} if at_once > 1 else {}
+            yield both
         both.stop()
 
     @pytest.mark.parametrize("case", family.cases, ids=family.names())
     def test_same_as_envoy(sides, case):
-        table.check(case.name, sides.compare(case))
+        table.check(case.name, sides.ahead[case.name].result() if sides.ahead else sides.compare(case))
 
     def test_every_listed_difference_is_one():
         table.check_used()

@@ -16,6 +16,7 @@ static const struct codec_options wide = {.max_header_bytes = 61440,
                                           .allow_connect = true,
                                           .allow_upgrade = true,
                                           .http10_default_host = "default.test"};
+static const struct codec_options edge = {.max_header_bytes = 60 * 1024, .max_header_count = 100, .refuse_https = true};
 
 /* "name: value\n..." into a list, names lowered. */
 static void add_fields(struct headers *h, const char *text)
@@ -61,6 +62,8 @@ static const struct request_case {
     {"absolute-form with a query only", "GET", "http://b?q", "Host: a", GUARD_OK, "b", "?q", "",
      OK11},
     {"absolute-form of https", "GET", "https://b/", "Host: a", GUARD_OK, "b", "/", "", OK11},
+    {"absolute-form of https without TLS", "GET", "https://b/", "Host: a", GUARD_HTTPS_IN_PLAIN, .options = &edge, .minor = 1},
+    {"absolute-form of http without TLS", "GET", "http://b/", "Host: a", GUARD_OK, "b", "/", "", .options = &edge, .minor = 1},
     {"another scheme", "GET", "ftp://b/", "Host: a", GUARD_SCHEME, .options = &plain, .minor = 1},
     {"absolute-form without an authority", "GET", "http:///x", "Host: a", GUARD_URL, OK11},
     {"absolute-form with userinfo (RFC 9110 4.2.4)", "GET", "http://u:p@b/", "Host: a", GUARD_URL, OK11},
@@ -218,6 +221,10 @@ static void a_request_tells_its_framing(void **state)
     assert_true(f.close && !r.expect_continue);
     check_request(arena, "HEAD", "/", "Host: a\nConnection: close", 1, &r, &f);
     assert_true(f.close && r.is_head);
+    check_request(arena, "GET", "/", "Host: a\nProxy-Connection: Close", 1, &r, &f);
+    assert_true(f.close);
+    check_request(arena, "GET", "/", "Host: a\nProxy-Connection: keep-alive", 1, &r, &f);
+    assert_false(f.close);
     check_request(arena, "CONNECT", "b:1", "Host: b:1", 1, &r, &f);
     assert_true(f.is_tunnel && r.is_connect);
     check_request(arena, "GET", "/", "Host: a\nConnection: Upgrade\nUpgrade: WebSocket", 1, &r, &f);
