@@ -39,77 +39,7 @@ void server_stop(struct server *s)
     loop_stop(s->loop);
 }
 
-/* ---- What the index hands on. ---- */
-
-/* Fds that no listener needs are closed when every worker has heard of it. */
-struct sweep {
-    struct server *server;
-    int *fds;
-    unsigned waiting;
-};
-
-static void sweep_arrive(void *arg)
-{
-    struct sweep *sweep = arg;
-    if (--sweep->waiting > 0)
-        return;
-    sockets_close_list(sweep->fds);
-    free(sweep);
-}
-
-static void sweep_on_worker(void *arg)
-{
-    struct sweep *sweep = arg;
-    mailbox_post(sweep->server->mailbox, sweep_arrive, sweep);
-}
-
-static struct sweep *sweep_new(struct server *s)
-{
-    int *fds = sockets_take_stale(s->sockets);
-    if (!fds)
-        return NULL;
-    struct sweep *sweep = NEW(struct sweep);
-    sweep->server = s;
-    sweep->fds = fds;
-    sweep->waiting = s->worker_count;
-    return sweep;
-}
-
-static void count_listeners(struct server *s)
-{
-    stats_set(s->listener_manager_stats, stats_main_row(), LISTENER_MANAGER_TOTAL_LISTENERS_ACTIVE,
-              index_count(s->index, RESOURCE_LISTENER));
-}
-
-static bool put_listener(void *ctx, struct listener_cfg *cfg, struct err *err)
-{
-    struct server *s = ctx;
-    const int *fds = NULL;
-    if (cfg->bind_to_port) {
-        fds = sockets_open(s->sockets, cfg, err);
-        if (!fds)
-            return false;
-    } else {
-        sockets_close(s->sockets, cfg->name);
-    }
-    struct listener *l = listener_new(cfg, s->stats, s->worker_count, s->mailbox);
-    struct sweep *sweep = sweep_new(s);
-    for (unsigned i = 0; i < s->worker_count; i++)
-        worker_put_listener(s->workers[i], listener_ref(l), fds ? fds[i] : -1, sweep ? sweep_on_worker : NULL, sweep);
-    listener_unref(&l);
-    count_listeners(s);
-    return true;
-}
-
-static void remove_listener(void *ctx, struct str name)
-{
-    struct server *s = ctx;
-    sockets_close(s->sockets, name);
-    struct sweep *sweep = sweep_new(s);
-    for (unsigned i = 0; i < s->worker_count; i++)
-        worker_remove_listener(s->workers[i], name, sweep ? sweep_on_worker : NULL, sweep);
-    count_listeners(s);
-}
+/* ---- What the index hands on; listeners: server_listeners.c. ---- */
 
 static void put_route_table(void *ctx, struct route_table *t)
 {
@@ -129,8 +59,8 @@ static void remove_route_table(void *ctx, struct str name)
 }
 
 static const struct index_ops serve_ops = {
-    .put_listener = put_listener,
-    .remove_listener = remove_listener,
+    .put_listener = server_put_listener,
+    .remove_listener = server_remove_listener,
     .put_route_table = put_route_table,
     .remove_route_table = remove_route_table,
 };
@@ -186,8 +116,8 @@ static void ask_busy(struct server *s)
 static void on_drain_timer(struct timer *t)
 {
     struct server *s = CONTAINER_OF(t, struct server, drain_timer);
-    for (unsigned i = 0; !s->drain_closed && i < s->worker_count; i++)
-        worker_close_listeners(s->workers[i], true);
+    if (!s->drain_closed)
+        server_stop_accepting(s, true);
     s->drain_closed = true;
     ask_busy(s);
 }
@@ -287,6 +217,7 @@ static void start_ground(struct server *s)
     s->stats = stats_new(s->worker_count);
     s->server_stats = stats_scope_ref(s->stats, &server_family, STR(""));
     s->listener_manager_stats = stats_scope_ref(s->stats, &listener_manager_family, STR(""));
+    list_init(&s->draining_listeners);
     const struct live_options live = {
         .loop = s->loop,
         .mailbox = s->mailbox,
@@ -337,6 +268,7 @@ static void stop_all(struct server *s)
     signal_stop(&s->sigusr1);
     timer_disarm(&s->drain_timer);
     timer_disarm(&s->interval_timer);
+    server_listeners_stop(s);
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_stop(&s->workers[i], s->live);
     free(s->workers);

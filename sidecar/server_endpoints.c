@@ -85,21 +85,31 @@ static void set_health_failed(void *ctx, bool failed)
         worker_set_health_failed(s->workers[i], failed);
 }
 
-static void close_after_drain(struct timer *t)
+static void close_all_after_drain(struct timer *t)
 {
-    struct server *s = CONTAINER_OF(t, struct server, admin_drain_timer);
-    for (unsigned i = 0; i < s->worker_count; i++)
-        worker_close_listeners(s->workers[i], s->admin_drain_inbound_only);
+    server_stop_accepting(CONTAINER_OF(t, struct server, drain_all_timer), false);
 }
 
-/* Gracefully: answers tell the peers to go for --drain-time-s, then the sockets close. Else they close at once. */
-static void drain_listeners(void *ctx, bool graceful, bool inbound_only)
+static void close_inbound_after_drain(struct timer *t)
+{
+    server_stop_accepting(CONTAINER_OF(t, struct server, drain_inbound_timer), true);
+}
+
+/* Gracefully: answers tell the peers to go for --drain-time-s, then the sockets close, unless they shall stay. Else they close at
+ * once. */
+static void drain_listeners(void *ctx, bool graceful, bool inbound_only, bool skip_exit)
 {
     struct server *s = ctx;
-    s->admin_drain_inbound_only = inbound_only;
-    for (unsigned i = 0; graceful && i < s->worker_count; i++)
+    if (!graceful) {
+        if (!skip_exit)
+            server_stop_accepting(s, inbound_only);
+        return;
+    }
+    for (unsigned i = 0; i < s->worker_count; i++)
         worker_drain(s->workers[i], inbound_only);
-    timer_arm(&s->admin_drain_timer, graceful ? (uint64_t)s->options->drain_time_s * 1000 : 0);
+    struct timer *t = inbound_only ? &s->drain_inbound_timer : &s->drain_all_timer;
+    if (!skip_exit && !timer_is_armed(t)) /* asking again does not put it off */
+        timer_arm(t, (uint64_t)s->options->drain_time_s * 1000);
 }
 
 static void reopen_logs(void *ctx)
@@ -134,7 +144,8 @@ static bool start_admin(struct server *s)
     };
     char text[ADDR_TEXT_CAP];
     int error = 0;
-    timer_init(&s->admin_drain_timer, s->loop, close_after_drain);
+    timer_init(&s->drain_all_timer, s->loop, close_all_after_drain);
+    timer_init(&s->drain_inbound_timer, s->loop, close_inbound_after_drain);
     s->admin = admin_start(s->loop, b->admin.len > 0 ? &b->admin : NULL, &ops, s, &error);
     if (!s->admin) {
         fprintf(stderr, "outrigger-sidecar: admin.address: cannot listen on %s: %s\n",
@@ -161,7 +172,8 @@ bool server_endpoints_start(struct server *s)
 
 void server_endpoints_stop(struct server *s)
 {
-    timer_disarm(&s->admin_drain_timer);
+    timer_disarm(&s->drain_all_timer);
+    timer_disarm(&s->drain_inbound_timer);
     admin_stop(&s->admin);
     serve_stop(&s->health);
     serve_stop(&s->metrics);

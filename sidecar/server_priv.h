@@ -1,4 +1,4 @@
-/* What the files of the server share: server.c (life), server_xds.c (the control plane), server_admin.c (endpoints). For
+/* What the files of the server share: server.c (life), server_listeners.c, server_xds.c (the control plane), server_admin.c (endpoints). For
  * siblings only. */
 #ifndef OUTRIGGER_SIDECAR_SERVER_PRIV_H
 #define OUTRIGGER_SIDECAR_SERVER_PRIV_H
@@ -17,6 +17,9 @@
 #include "sidecar/worker.h"
 #include "sidecar/xds/xds.h"
 
+/* Which listeners accept no more, those that come later too. */
+enum server_stopped { STOPPED_NONE, STOPPED_INBOUND, STOPPED_ALL };
+
 enum server_state { SERVER_INITIALIZING, SERVER_SERVING, SERVER_DRAINING, SERVER_STATE_NAMES };
 
 struct server {
@@ -31,6 +34,8 @@ struct server {
     struct access_log *outlier_log; /* NULL: none is wanted */
     struct index *index;
     struct sockets *sockets;
+    enum server_stopped stopped;
+    struct list draining_listeners; /* removed or replaced, their connections not yet gone for certain */
     struct worker **workers;
     unsigned worker_count;
     struct xds *xds;
@@ -47,8 +52,8 @@ struct server {
     unsigned busy, busy_answers;
 
     struct admin *admin;
-    struct timer admin_drain_timer, interval_timer;
-    bool admin_drain_inbound_only;
+    struct timer drain_all_timer, drain_inbound_timer; /* POST /drain_listeners?graceful: when accepting ends */
+    struct timer interval_timer;
     struct serve *health, *metrics, *merged;
 };
 
@@ -59,6 +64,14 @@ void server_begin_drain(struct server *s);
 void server_stop(struct server *s);
 /* Brings gauges up to date before statistics are read. */
 void server_collect(struct server *s);
+
+/* ---- server_listeners.c ---- */
+/* As struct index_ops wants them; ctx: the server. */
+bool server_put_listener(void *ctx, struct listener_cfg *cfg, struct err *err);
+void server_remove_listener(void *ctx, struct str name);
+/* Takes what waits in the backlogs, then closes the sockets: of all listeners, or of those whose direction is INBOUND. */
+void server_stop_accepting(struct server *s, bool inbound_only);
+void server_listeners_stop(struct server *s);
 
 /* ---- server_xds.c ---- */
 void server_xds_start(struct server *s);

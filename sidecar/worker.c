@@ -236,10 +236,12 @@ static void close_listeners(void *arg)
     order_end(o);
 }
 
-void worker_close_listeners(struct worker *w, bool inbound_only)
+void worker_close_listeners(struct worker *w, bool inbound_only, loop_fn *done, void *arg)
 {
     struct order *o = order_new(w);
     o->flag = inbound_only;
+    o->done = done;
+    o->arg = arg;
     mailbox_post(w->mailbox, close_listeners, o);
 }
 

@@ -119,7 +119,7 @@ static void healthcheck_ok(struct admin_request *rq)
 static void drain_listeners(struct admin_request *rq)
 {
     rq->admin->ops.drain_listeners(rq->admin->ctx, admin_query(rq, "graceful").p != NULL,
-                                   admin_query(rq, "inboundonly").p != NULL);
+                                   admin_query(rq, "inboundonly").p != NULL, admin_query(rq, "skip_exit").p != NULL);
     ok(rq);
 }
 
@@ -176,7 +176,8 @@ static const struct path {
      .handle = drain_listeners,
      .help = "drain listeners",
      .params = {{"graceful", "enter a graceful drain period prior to closing listeners"},
-                {"inboundonly", "drains all inbound listeners"}}},
+                {"inboundonly", "drains all inbound listeners"},
+                {"skip_exit", "with graceful: listeners go on to accept when the drain period is over"}}},
     {.path = "/healthcheck/fail",
      .changes = true,
      .handle = healthcheck_fail,

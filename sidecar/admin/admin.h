@@ -32,7 +32,7 @@ struct admin_ops {
     /* The bound address of a listener; false: it binds none. */
     bool (*listener_address)(void *ctx, struct str name, struct addr *addr_r);
     void (*set_health_failed)(void *ctx, bool failed);
-    void (*drain_listeners)(void *ctx, bool graceful, bool inbound_only);
+    void (*drain_listeners)(void *ctx, bool graceful, bool inbound_only, bool skip_exit);
     void (*reopen_logs)(void *ctx);
     void (*quit)(void *ctx);
 };

@@ -166,6 +166,7 @@ static void build_durations(const HCM_MESSAGE *m, struct hcm_cfg *h)
     h->request_headers_timeout_ms = codec_duration_ms(m->request_headers_timeout, 0);
     h->drain_timeout_ms = codec_duration_ms(m->drain_timeout, 5000);
     h->delayed_close_ms = codec_duration_ms(m->delayed_close_timeout, 1000);
+    h->codec_options.drain_timeout_ms = h->drain_timeout_ms > 0 ? h->drain_timeout_ms : 1;
     h->codec_options.delayed_close_ms = h->delayed_close_ms;
 }
 

@@ -294,6 +294,7 @@ static bool build_connection(const Envoy__Config__Cluster__V3__Cluster *m, struc
     if (!positive_ms(m->connect_timeout, c->connect_timeout_ms, &c->connect_timeout_ms, "connect_timeout", err))
         return false;
     c->buffer_limit_bytes = value_u32(m->per_connection_buffer_limit_bytes, c->buffer_limit_bytes);
+    c->close_connections_on_host_failure = m->close_connections_on_host_health_failure;
     c->cleanup_interval_ms = codec_duration_ms(m->cleanup_interval, c->cleanup_interval_ms);
     const Envoy__Config__Core__V3__BindConfig *bind = m->upstream_bind_config;
     if (bind && bind->source_address) {

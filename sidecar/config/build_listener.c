@@ -229,6 +229,7 @@ static void build_options(const Envoy__Config__Listener__V3__Listener *m, struct
     l->direction = (unsigned)m->traffic_direction <= DIRECTION_OUTBOUND
                        ? (enum traffic_direction)m->traffic_direction
                        : DIRECTION_UNSPECIFIED;
+    l->drains_when_modified_only = m->drain_type == ENVOY__CONFIG__LISTENER__V3__LISTENER__DRAIN_TYPE__MODIFY_ONLY;
     if (m->stat_prefix[0])
         l->stat_prefix = arena_str(l->arena, str_of(m->stat_prefix));
 }

@@ -22,7 +22,7 @@ static const struct {
      "circuit_breakers dns_refresh_rate dns_lookup_family respect_dns_ttl outlier_detection cleanup_interval "
      "upstream_bind_config round_robin_lb_config ring_hash_lb_config maglev_lb_config least_request_lb_config original_dst_lb_config "
      "transport_socket transport_socket_matches metadata common_lb_config alt_stat_name upstream_connection_options "
-     "load_assignment typed_extension_protocol_options"},
+     "load_assignment typed_extension_protocol_options close_connections_on_host_health_failure"},
     {"envoy.config.cluster.v3.Cluster.CustomClusterType", "name typed_config"},
     {"envoy.config.cluster.v3.Cluster.EdsClusterConfig", "eds_config service_name"},
     {"envoy.config.cluster.v3.Cluster.TransportSocketMatch", "name match transport_socket"},
@@ -175,7 +175,7 @@ static const struct {
     {"envoy.config.listener.v3.Listener",
      "name address filter_chains use_original_dst per_connection_buffer_limit_bytes deprecated_v1 listener_filters "
      "transparent freebind listener_filters_timeout traffic_direction continue_on_listener_filters_timeout access_log "
-     "tcp_backlog_size default_filter_chain bind_to_port stat_prefix enable_reuse_port"},
+     "tcp_backlog_size default_filter_chain bind_to_port stat_prefix enable_reuse_port drain_type"},
     {"envoy.config.listener.v3.Listener.DeprecatedV1", "*"},
     {"envoy.config.listener.v3.ListenerFilter", "name typed_config filter_disabled"},
     {"envoy.config.listener.v3.ListenerFilterChainMatchPredicate", "or_match destination_port_range"},
@@ -295,8 +295,9 @@ static const struct {
     {"envoy.config.route.v3.RouteAction.RequestMirrorPolicy.trace_sampled", "spans are not exported"},
     {"envoy.config.route.v3.WeightedCluster.runtime_key_prefix", "there is no runtime"},
     {"envoy.type.matcher.v3.RegexMatcher.google_re2", "the engine and its bounds are fixed"},
+    {"envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal",
+     "a host that is removed is removed at once: there are no active health checks that could keep it"},
     {"envoy.config.listener.v3.Listener.metadata", "it only describes"},
-    {"envoy.config.listener.v3.Listener.drain_type", "listeners drain in one way"},
     {"envoy.config.listener.v3.Listener.ignore_global_conn_limit", "there is no global limit"},
     {"envoy.config.listener.v3.Listener.max_connections_to_accept_per_socket_event", "it only tunes accept"},
     {"envoy.config.listener.v3.Listener.connection_balance_config", "the kernel balances between workers"},

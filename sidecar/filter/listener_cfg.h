@@ -164,6 +164,7 @@ struct listener_cfg {
     uint32_t buffer_limit_bytes; /* 1 MiB */
     uint64_t max_connections; /* of this listener; 0: none */
     enum traffic_direction direction;
+    bool drains_when_modified_only; /* drain_type MODIFY_ONLY: not for /healthcheck/fail */
     struct filter_chain *chains;
     unsigned chain_count;
     struct filter_chain *default_chain; /* NULL: none */

@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DRAIN_MS 5000 /* the second GOAWAY, when the PING is not answered before: Envoy's drain_timeout */
 
 static const uint8_t drain_ping[8] = "goaway?";
 
@@ -300,6 +299,13 @@ void h2_receive_ping_ack(struct h2_codec *h, const nghttp2_ping *ping)
     timer_arm(&h->ping_timer, h->base.options.ping_interval_ms);
 }
 
+/* The PING goes behind the first GOAWAY; nghttp2 would let it overtake, and its answer would not tell that the client knows. */
+void h2_goaway_sent(struct h2_codec *h)
+{
+    if (h->base.is_server && h->drain_started && !h->last_goaway_sent)
+        h2_check(h, nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, drain_ping), "PING");
+}
+
 static void raise_drain(struct h2_codec *h)
 {
     if (h->drain_raised || h->state >= H2_FAILING)
@@ -331,8 +337,7 @@ static void drain(struct codec *c)
         return;
     }
     h2_check(h, nghttp2_submit_shutdown_notice(h->session), "GOAWAY notice");
-    h2_check(h, nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, drain_ping), "PING");
-    timer_arm(&h->drain_timer, DRAIN_MS);
+    timer_arm(&h->drain_timer, c->options.drain_timeout_ms);
     h2_mark_dirty(h);
 }
 

@@ -257,6 +257,7 @@ void h2_fail(struct h2_codec *h, struct h2_fault fault);
 bool h2_check(struct h2_codec *h, int rc, const char *what);
 void h2_room_changed(struct h2_codec *h);
 void h2_receive_ping_ack(struct h2_codec *h, const nghttp2_ping *ping);
+void h2_goaway_sent(struct h2_codec *h);
 void h2_receive_goaway(struct h2_codec *h);
 /* Makes the session and queues our SETTINGS. */
 void h2_session_open(struct h2_codec *h);

@@ -206,6 +206,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
         h2_gate_data_sent(h);
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !h->fault.code)
         h->fault = (struct h2_fault){frame->goaway.error_code, "http2.protocol_error"};
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        h2_goaway_sent(h);
     if (frame->hd.type == NGHTTP2_RST_STREAM)
         h2_count(h, HTTP2_TX_RESET);
     if (!s)

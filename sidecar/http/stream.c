@@ -17,6 +17,7 @@
 #define DEFAULT_PING_TIMEOUT_MS 20000u
 #define DEFAULT_WRITE_STALL_MS (5u * 60 * 1000) /* Envoy's stream_idle_timeout */
 #define DEFAULT_DELAYED_CLOSE_MS 1000u
+#define DEFAULT_DRAIN_TIMEOUT_MS 5000
 
 static const char *const reset_texts[RESET_COUNT] = {
     [RESET_NONE] = "",
@@ -66,6 +67,8 @@ void codec_init(struct codec *c, const struct codec_ops *ops, struct conn *conn,
         o->ping_timeout_ms = DEFAULT_PING_TIMEOUT_MS;
     if (o->write_stall_ms == 0)
         o->write_stall_ms = DEFAULT_WRITE_STALL_MS;
+    if (o->drain_timeout_ms == 0)
+        o->drain_timeout_ms = DEFAULT_DRAIN_TIMEOUT_MS;
     if (o->delayed_close_ms == 0)
         o->delayed_close_ms = DEFAULT_DELAYED_CLOSE_MS;
 }

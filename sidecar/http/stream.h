@@ -127,6 +127,8 @@ struct codec_options {
     bool allow_upgrade;         /* pass Upgrade: websocket (and RFC 8441) to the user */
     bool enable_trailers;       /* HTTP/1 gives trailers to the user and sends his; else they are checked and dropped */
     bool proper_case;           /* HTTP/1 writes Header-Names in this form */
+    uint64_t drain_timeout_ms;  /* HTTP/2 server: the second GOAWAY so long after the first, if no PING's answer calls for it
+                                 * sooner; 0: 5000 */
     uint64_t delayed_close_ms;  /* 0: 1000 */
     const char *http10_default_host; /* NULL: none */
     const char *server_name;    /* in answers that the codec gives by itself; NULL: none. Must outlive the codec */

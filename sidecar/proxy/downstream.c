@@ -368,13 +368,11 @@ void downstream_accept(struct proxy *p, struct holder *listener, int fd)
 
 /* ---- From outside. ---- */
 
-void downstream_drain(struct downstream *d)
+void downstream_say_goodbye(struct downstream *d)
 {
-    if (d->is_draining || d->state == DOWNSTREAM_ENDED)
-        return;
-    d->is_draining = true; /* a codec that comes later drains at once */
-    if (d->state == DOWNSTREAM_HTTP)
-        codec_drain(d->codec);
+    if (d->proxy->drain_strategy == DRAIN_IMMEDIATE && d->state == DOWNSTREAM_HTTP && !d->is_ending &&
+        codec_version(d->codec) == HTTP_2)
+        downstream_http_go(d);
 }
 
 static void on_drain_time_over(struct timer *t)
@@ -390,7 +388,8 @@ void downstream_retire(struct downstream *d)
     if (d->is_retired || d->state == DOWNSTREAM_ENDED)
         return;
     d->is_retired = true;
-    downstream_drain(d);
+    d->retired_ms = loop_now_ms(d->proxy->loop);
+    downstream_say_goodbye(d);
     timer_disarm(&d->duration_timer);
     timer_init(&d->duration_timer, d->proxy->loop, on_drain_time_over);
     timer_arm(&d->duration_timer, d->proxy->drain_time_ms);

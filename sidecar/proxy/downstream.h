@@ -47,15 +47,15 @@ struct downstream {
 
     uint32_t request_count;   /* streams so far */
     uint32_t active_requests; /* exchanges open now */
-    bool is_draining;         /* codec_drain was called */
     bool is_retired;          /* its listener or chain was replaced or removed */
+    uint64_t retired_ms;      /* since then, by the loop's clock */
     bool ended_with_requests; /* the connection broke under an open request */
 
     bool is_counted; /* in the listener's downstream_cx_* */
-    bool is_ending;  /* HTTP: idle or too old; closed after the drain timeout */
+    bool is_ending;  /* HTTP: the peer was told to go; closed after the drain timeout when nothing is open */
 
     struct permit permit;        /* the listener's max_connections */
-    struct timer idle_timer;     /* sniffing: listener_filters_timeout */
+    struct timer idle_timer;     /* sniffing: listener_filters_timeout; ending: drain_timeout */
     struct timer duration_timer; /* max_connection_duration; retired: the drain time */
     struct buf early;            /* bytes read before the codec or tcp was there */
     struct sniff_result
@@ -67,9 +67,9 @@ struct downstream {
 
 /* A new connection of an installed listener: fd is its own from here. */
 void downstream_accept(struct proxy *p, struct holder *listener, int fd);
-/* Tells the peer to go with the next answer (Connection: close) or at once (GOAWAY); TCP goes on.
- * Fine in any state. */
-void downstream_drain(struct downstream *d);
+/* The drain strategy is immediate: HTTP/2 hears of it at once. All others with an answer: downstream_on_answer. Fine in any
+ * state. */
+void downstream_say_goodbye(struct downstream *d);
 /* Its listener or chain was replaced or removed: drains, and is closed after the drain time. */
 void downstream_retire(struct downstream *d);
 void downstream_close(struct downstream *d);

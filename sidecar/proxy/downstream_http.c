@@ -23,13 +23,14 @@ static void arm_idle(struct downstream *d)
         timer_arm(&d->idle_timer, hcm_of(d)->idle_timeout_ms);
 }
 
-/* Envoy's drain sequence. */
+/* Envoy's drain sequence: the peer is told to go; what is idle after the drain timeout is closed, what is busy then by the codec
+ * when its last request ends. */
 static void begin_ending(struct downstream *d)
 {
     if (d->is_ending)
         return;
-    downstream_drain(d);
     d->is_ending = true;
+    codec_drain(d->codec);
     timer_arm(&d->idle_timer, hcm_of(d)->drain_timeout_ms);
 }
 
@@ -117,7 +118,7 @@ static void on_stream(struct codec *c, void *ctx, struct stream *s)
         timer_disarm(&d->idle_timer);
     if (limit > 0 && d->request_count == limit) {
         downstream_count(d, HTTP_DOWNSTREAM_CX_MAX_REQUESTS_REACHED);
-        downstream_drain(d);
+        begin_ending(d);
     }
     exchange_open(d, s);
 }
@@ -146,8 +147,6 @@ static void make_codec(struct downstream *d, bool is_h2)
                      : h1_server_new(d->conn, &options, &handler, d);
     downstream_count(d, is_h2 ? HTTP_DOWNSTREAM_CX_HTTP2_TOTAL : HTTP_DOWNSTREAM_CX_HTTP1_TOTAL);
     downstream_count(d, is_h2 ? HTTP_DOWNSTREAM_CX_HTTP2_ACTIVE : HTTP_DOWNSTREAM_CX_HTTP1_ACTIVE);
-    if (d->is_draining)
-        codec_drain(d->codec);
     if (buf_len(&early) > 0)
         codec_feed(d->codec, buf_head(&early), buf_len(&early));
     buf_fini(&early);
@@ -213,12 +212,16 @@ const struct route_table *downstream_routes(struct downstream *d, struct holder 
     return proxy_find_routes(d->proxy, hcm_of(d), d->holder, holder_r);
 }
 
+void downstream_http_go(struct downstream *d)
+{
+    downstream_count(d, HTTP_DOWNSTREAM_CX_DRAIN_CLOSE);
+    begin_ending(d);
+}
+
 void downstream_on_answer(struct downstream *d)
 {
-    if (d->is_draining || !proxy_wants_close(d->proxy, d->cfg))
-        return;
-    downstream_count(d, HTTP_DOWNSTREAM_CX_DRAIN_CLOSE);
-    downstream_drain(d);
+    if (!d->is_ending && proxy_wants_close(d->proxy, d))
+        downstream_http_go(d);
 }
 
 void downstream_exchange_ended(struct downstream *d, enum stream_reset reason)

@@ -15,5 +15,7 @@ static inline void downstream_count(struct downstream *d, enum http_stat stat)
 
 /* downstream_http.c: takes over the conn of a connection whose chain is chosen. */
 void downstream_http_begin(struct downstream *d);
+/* The server drains: tells the peer to go (GOAWAY, or Connection: close in the next answer), and counts it. */
+void downstream_http_go(struct downstream *d);
 
 #endif

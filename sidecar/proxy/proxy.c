@@ -159,7 +159,7 @@ static bool has_chain(const struct listener_cfg *cfg, uint64_t version_hash)
     return false;
 }
 
-/* now NULL: removed. */
+/* now NULL: removed, or somewhere else now. */
 static void retire_connections(struct proxy *p, const struct listener *was,
                                const struct listener *now)
 {
@@ -187,7 +187,8 @@ static void replace(struct proxy *p, struct installed *in, struct listener *now)
     remove_addresses(p, in);
     in->holder = holder_new(&now->shared);
     put_addresses(p, in);
-    retire_connections(p, listener_in(was), now);
+    bool stays = addr_eq(&listener_in(was)->cfg->address, &now->cfg->address);
+    retire_connections(p, listener_in(was), stays ? now : NULL);
     holder_retire(&was);
 }
 
@@ -285,9 +286,8 @@ void proxy_drain_listeners(struct proxy *p, bool inbound_only)
         return;
     LIST_FOREACH (&p->downstreams, node) {
         struct downstream *d = CONTAINER_OF(node, struct downstream, link);
-        bool is_h2 = d->state == DOWNSTREAM_HTTP && codec_version(d->codec) == HTTP_2;
-        if (is_h2 && p->drain[is_inbound(d->cfg)].on)
-            downstream_drain(d);
+        if (p->drain[is_inbound(d->cfg)].on)
+            downstream_say_goodbye(d);
     }
 }
 
@@ -307,16 +307,23 @@ void proxy_set_health_failed(struct proxy *p, bool failed)
     p->health_failed = failed;
 }
 
-bool proxy_wants_close(struct proxy *p, const struct listener_cfg *cfg)
+/* Gradually: the more of the drain time is over, the likelier. */
+static bool is_time_to_go(struct proxy *p, uint64_t begun_ms)
 {
-    if (p->health_failed)
-        return true;
-    if (!p->drain[is_inbound(cfg)].on)
-        return false;
-    uint64_t elapsed_ms = loop_now_ms(p->loop) - p->drain[is_inbound(cfg)].begun_ms;
+    uint64_t elapsed_ms = loop_now_ms(p->loop) - begun_ms;
     if (p->drain_strategy == DRAIN_IMMEDIATE || elapsed_ms >= p->drain_time_ms)
         return true;
     return rng_below(&p->rng, p->drain_time_ms) < elapsed_ms;
+}
+
+bool proxy_wants_close(struct proxy *p, const struct downstream *d)
+{
+    bool inbound = is_inbound(d->cfg);
+    if (p->health_failed && !d->cfg->drains_when_modified_only)
+        return true;
+    if (d->is_retired && is_time_to_go(p, d->retired_ms))
+        return true;
+    return p->drain[inbound].on && is_time_to_go(p, p->drain[inbound].begun_ms);
 }
 
 unsigned proxy_active_connections(const struct proxy *p)

@@ -16,6 +16,7 @@
 #include "sidecar/upstream/upstream.h"
 
 struct stream_info;
+struct downstream;
 
 enum drain_strategy { DRAIN_GRADUAL, DRAIN_IMMEDIATE }; /* --drain-strategy */
 
@@ -24,8 +25,8 @@ struct proxy_options {
     struct upstream *upstream; /* the worker's; outlives the proxy */
     unsigned worker;           /* from 0 */
     uint64_t seed;             /* 0: from the system */
-    uint64_t
-        drain_time_ms; /* --drain-time-s: how long connections of a replaced listener may last */
+    /* --drain-time-s: how long connections of a replaced listener may last. */
+    uint64_t drain_time_ms;
     enum drain_strategy drain_strategy;
     /* Told at most once a second what was refused since; moves it out of *refusals. NULL: nobody asks. */
     void (*on_refusals)(void *ctx, struct refusals *refusals);
@@ -71,15 +72,15 @@ void proxy_free(struct proxy **p);
  * (bind_to_port false, or another worker's). The fd stays the server's and open until a later put
  * with another fd or a remove has run here. Replaced: connections whose filter chain is the same in
  * the new version go on, the others drain (Connection: close, GOAWAY) and are closed after the
- * drain time. The same version_hash on the same fd: nothing happens. */
+ * drain time; at another address, all do. The same version_hash on the same fd: nothing happens. */
 void proxy_put_listener(struct proxy *p, struct listener *counted, int fd);
 void proxy_remove_listener(struct proxy *p, struct str name); /* its connections drain */
 /* Takes over the reference. In force for the next request, on open connections too. */
 void proxy_put_route_table(struct proxy *p, struct route_table *counted);
 void proxy_remove_route_table(struct proxy *p, struct str name);
 
-/* Answers from now on tell the peer to go (by --drain-strategy), HTTP/2 by GOAWAY at once;
- * accepting goes on. inbound_only: only listeners whose direction is INBOUND. */
+/* Answers from now on tell the peer to go (by --drain-strategy; if that is immediate, HTTP/2 hears
+ * of it at once); accepting goes on. inbound_only: only listeners whose direction is INBOUND. */
 void proxy_drain_listeners(struct proxy *p, bool inbound_only);
 /* Accepts what waits in the backlogs, then stops to accept. */
 void proxy_close_listeners(struct proxy *p, bool inbound_only);
@@ -100,9 +101,9 @@ const struct route_table *proxy_find_routes(struct proxy *p, const struct hcm_cf
 /* The listener in force for a restored destination: ip:port, else 0.0.0.0:port; used (release it).
  * NULL: none. */
 struct holder *proxy_find_listener_at(struct proxy *p, const struct addr *destination);
-/* Whether an answer on a connection of this listener shall tell its peer to go. Draws by chance
- * while a gradual drain runs. */
-bool proxy_wants_close(struct proxy *p, const struct listener_cfg *cfg);
+/* Whether an answer on this connection shall tell its peer to go. Draws by chance while a gradual
+ * drain runs. */
+bool proxy_wants_close(struct proxy *p, const struct downstream *d);
 /* Something was refused that upstream did not refuse: by status, flags and details. */
 #define PROXY_REFUSALS_MS 1000
 void proxy_note_refusal(struct proxy *p, const struct stream_info *info, struct str cluster, struct str details);

@@ -64,8 +64,10 @@ void cluster_retire(struct cluster *c)
     cluster_unuse(c);
 }
 
-void cluster_drain_host(struct cluster *c, const struct host *h)
+void cluster_host_failed(struct cluster *c, const struct host *h)
 {
+    if (c->cfg->close_connections_on_host_failure)
+        upstream_tcp_close_host(c, h);
     LIST_FOREACH (&c->pools, link)
         if (pool_host(pool_of_link(link)) == h)
             pool_drain(pool_of_link(link));

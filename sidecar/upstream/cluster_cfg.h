@@ -129,6 +129,7 @@ struct cluster_cfg {
     bool fail_traffic_on_panic;
     bool locality_weighted;
     bool close_connections_on_host_removal;
+    bool close_connections_on_host_failure; /* TCP's, when outlier detection ejects a host */
     bool ignore_new_hosts_until_first_hc;
 
     uint64_t connect_timeout_ms;     /* 5000 */

@@ -97,7 +97,7 @@ void upstream_on_mail(void *mail)
         table_remove(&m->to->by_name, m->name);
         cluster_retire(c);
     } else if (m->kind == MAIL_EJECTED) {
-        cluster_drain_host(c, m->host);
+        cluster_host_failed(c, m->host);
         host_unref(m->host);
     } else if (m->set) {
         c->drop_numerator = m->drop_numerator;

@@ -62,8 +62,8 @@ void cluster_unuse(struct cluster *c); /* the last use of a retired cluster free
 /* Not in force any more: pools take no new requests and close when idle. */
 void cluster_retire(struct cluster *c);
 void cluster_set_hosts(struct cluster *c, struct hostset *set);
-/* An ejected host's connections finish what they have; idle ones close. */
-void cluster_drain_host(struct cluster *c, const struct host *h);
+/* An ejected host's connections finish what they have; idle ones close. TCP goes on, or is cut where the cluster says so. */
+void cluster_host_failed(struct cluster *c, const struct host *h);
 void cluster_close(struct cluster *c); /* all connections, now */
 struct dial_options cluster_dial_options(const struct cluster *c);
 void cluster_inc(struct cluster *c, enum cluster_stat stat);
@@ -90,5 +90,6 @@ struct pool *pool_of_link(struct list *link);
 /* ---- upstream_tcp.c ---- */
 
 void upstream_tcp_close_all(struct cluster *c);
+void upstream_tcp_close_host(struct cluster *c, const struct host *h);
 
 #endif

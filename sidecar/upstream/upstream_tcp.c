@@ -184,6 +184,15 @@ void upstream_tcp_close_all(struct cluster *c)
     }
 }
 
+void upstream_tcp_close_host(struct cluster *c, const struct host *h)
+{
+    LIST_FOREACH (&c->tcps, link) {
+        struct upstream_tcp *t = CONTAINER_OF(link, struct upstream_tcp, link);
+        if (t->host == h)
+            conn_close(t->conn);
+    }
+}
+
 struct host *upstream_tcp_host(const struct upstream_tcp *t)
 {
     return t->host;

@@ -11,6 +11,9 @@ FULL = "a limit of zero is shown as full from the start, not only once something
 TUNNEL = "Envoy takes the client's FIN in a tunnel for a broken connection"
 
 DELAYED = "a connection that ends with a cut answer is closed at once; Envoy's client hears of it a second later"
+CLOSING = "a connection is closed with the answer that says so; Envoy leaves that to the client for a second"
+LAST_GOAWAY = "the last GOAWAY comes when the client has acknowledged the first, and the end with the last stream"
+AT_ONCE = "where draining is immediate, idle HTTP/2 connections hear of it at once, not with their next answer"
 WHOLE = "a mirror is sent when the whole request is here, within the limit of what is kept; Envoy's is streamed"
 
 DIFFERENCES = {
@@ -53,7 +56,36 @@ DIFFERENCES = {
         ("mirror: a websocket", "step[0].seen*", "an upgraded request has no end, and so no mirror"),
         ("mirror: a websocket", "counters.cluster.*", "an upgraded request has no end, and so no mirror"),
     ],
-    "drain": [],
+    "drain": [
+        # What says "Connection: close" is followed by the end itself.
+        *[(name, path, CLOSING) for name, path in (
+            ("listeners: gracefully, when the time is over", "seen[5]"),
+            ("listeners: gracefully, the strategy is immediate", "seen[2]"),
+            ("listeners: gracefully, the strategy is immediate", "seen[6]"),
+            ("listeners: gracefully, a listener that drains when it is modified", "seen[3]"),
+            ("health: fails, and is well again", "seen[1][1]"), ("health: in flight", "seen[2]"), ("health: HTTP/1.0", "seen[2]"),
+            ("LDS: removed", "seen[2][1]"), ("LDS: removed, in flight until the time is over", "seen[1]"),
+            ("LDS: another chain", "seen[1][2]"), ("LDS: one chain of two", "seen[1][2]"), ("LDS: another address", "seen[5]"),
+            ("age: an answer says so", "seen[1]"), ("age: HTTP/1.1, idle", "seen[2]"),
+            ("age: HTTP/1.1, one more request in time", "seen[2]"), ("idle: HTTP/1.1, drain_timeout", "seen[2]"))],
+        ("*", "counters.http.*.downstream_cx_destroy_*", CLOSING),
+        # Two GOAWAYs.
+        *[(name, path, LAST_GOAWAY) for name, path in (
+            ("listeners: gracefully, when the time is over", "seen[3][*]"),
+            ("listeners: gracefully, the strategy is immediate", "seen[3][*]"),
+            ("listeners: gracefully, the strategy is immediate", "seen[9][*]"),
+            ("health: HTTP/2 with drain_timeout", "seen[*"), ("health: fails, and is well again", "seen[1][2][*]"),
+            ("health: in flight", "seen[3][*]"), ("LDS: removed", "seen[2][2][*]"), ("LDS: another chain", "seen[1][3][*]"),
+            ("age: HTTP/2, a stream that goes on", "seen[*"), ("age: HTTP/2, idle", "seen[*"), ("idle: HTTP/2", "seen[*"),
+            ("most requests: HTTP/2", "seen[*"))],
+        ("listeners: gracefully, the strategy is immediate", "seen[8][*]", AT_ONCE),
+        ("listeners: gracefully, the strategy is immediate", "counters.http.in.downstream_cx_drain_close", AT_ONCE),
+        ("LDS: removed", "seen[5][*]", AT_ONCE),
+        ("LDS: removed, gradually", "counters.http.in.*", "what a listener counted goes with its last connection, not with the drain time"),
+        ("end: SIGTERM", "seen.in flight*", "Envoy ends at once; in a pod, what is in flight is finished first"),
+        ("EDS: a host is gone, HTTP/2", "*.upstream_cx_protocol_error",
+         "Envoy counts the end of a connection that had its last stream as an error of protocol"),
+    ],
 }
 
 

@@ -32,7 +32,7 @@ struct bench {
     struct addr at;
     enum admin_state state;
     unsigned collected, reopened, quits;
-    bool health_failed, drained, graceful, inbound_only;
+    bool health_failed, drained, graceful, inbound_only, skip_exit;
     /* The last answer. */
     unsigned status;
     char *body, type[64];
@@ -61,12 +61,13 @@ static void set_health_failed(void *ctx, bool failed)
     ((struct bench *)ctx)->health_failed = failed;
 }
 
-static void drain_listeners(void *ctx, bool graceful, bool inbound_only)
+static void drain_listeners(void *ctx, bool graceful, bool inbound_only, bool skip_exit)
 {
     struct bench *b = ctx;
     b->drained = true;
     b->graceful = graceful;
     b->inbound_only = inbound_only;
+    b->skip_exit = skip_exit;
 }
 
 static void reopen_logs(void *ctx)
@@ -284,9 +285,12 @@ static void draining_passes_its_parameters_on(void **state)
     assert_true(b->drained && !b->graceful && !b->inbound_only);
     assert_answer(b, "POST", "/drain_listeners?graceful&inboundonly", 200, "OK\n");
     assert_true(b->graceful && b->inbound_only);
+    assert_false(b->skip_exit);
+    assert_answer(b, "POST", "/drain_listeners?graceful&skip_exit", 200, "OK\n");
+    assert_true(b->graceful && b->skip_exit && !b->inbound_only);
     b->drained = false;
-    assert_answer(b, "POST", "/drain_listeners?graceful&skip_exit", 400,
-                  "parameter \"skip_exit\" is not supported by /drain_listeners; see /help\n");
+    assert_answer(b, "POST", "/drain_listeners?force", 400,
+                  "parameter \"force\" is not supported by /drain_listeners; see /help\n");
     assert_false(b->drained);
 }
 

@@ -564,21 +564,20 @@ static void a_gradual_drain_tells_more_and_more(void **state)
     unsigned told = 0;
     (void)state;
     open_http(CHAINS(CHAIN(HELLO("codec_type: HTTP1"))));
-    const struct listener_cfg *cfg =
-        CONTAINER_OF(w.proxy->downstreams.next, struct downstream, link)->cfg;
+    const struct downstream *d = CONTAINER_OF(w.proxy->downstreams.next, struct downstream, link);
     w.proxy->drain_strategy = DRAIN_GRADUAL;
     w.proxy->drain_time_ms = 1000000;
     proxy_drain_listeners(w.proxy, false);
     for (unsigned i = 0; i < 1000; i++)
-        told += proxy_wants_close(w.proxy, cfg);
+        told += proxy_wants_close(w.proxy, d);
     assert_in_range(told, 0, 2);
     w.proxy->drain[0].begun_ms -= 500000;
     told = 0;
     for (unsigned i = 0; i < 1000; i++)
-        told += proxy_wants_close(w.proxy, cfg);
+        told += proxy_wants_close(w.proxy, d);
     assert_in_range(told, 430, 570);
     w.proxy->drain[0].begun_ms -= 500000;
-    assert_true(proxy_wants_close(w.proxy, cfg));
+    assert_true(proxy_wants_close(w.proxy, d));
 }
 
 static void http2_hears_of_a_drain_at_once(void **state)
