@@ -2,8 +2,8 @@
  * is a literal goes out escaped, so that no syntax of PCRE2 that RE2 lacks can slip through. No
  * state; any thread.
  *
- * Invariant: after each step the output is a pattern for the input read so far, and `atom` tells
- * where its last repeatable piece begins. */
+ * Invariant: after each step the output is a pattern for the input read so far, and as long as
+ * `lead_grows` that input was nothing but the characters of `lead`. */
 #include "sidecar/match/re2_syntax.h"
 
 #include "sidecar/base/die.h"
@@ -21,7 +21,9 @@ struct scan {
     struct str in;
     size_t at;
     struct buf *out;
+    struct re2_lead *lead;
     struct err *err;
+    bool lead_grows;
     bool repeatable;    /* the last piece can take a quantifier */
     size_t repeat_from; /* where the last quantifier began; SIZE_MAX: the last piece is none */
     unsigned weight;    /* of the last piece */
@@ -121,6 +123,16 @@ static void begin_piece(struct scan *s)
     s->repeatable = true;
     s->repeat_from = SIZE_MAX;
     s->weight = 1;
+}
+
+/* One that stands for itself, outside of classes. */
+static void put_literal(struct scan *s, uint32_t c)
+{
+    begin_piece(s);
+    put_char(s, c);
+    s->lead_grows = s->lead_grows && c < 0x80;
+    if (s->lead_grows)
+        buf_append_byte(&s->lead->text, (uint8_t)c);
 }
 
 static bool scan_hex(struct scan *s, size_t from, uint32_t *c_r)
@@ -335,6 +347,7 @@ static bool scan_class(struct scan *s)
 {
     size_t from = s->at++;
     begin_piece(s);
+    s->lead_grows = false;
     buf_append_byte(s->out, '[');
     if (peek(s, 0) == '^') {
         buf_append_byte(s->out, '^');
@@ -424,6 +437,10 @@ static bool scan_quantifier(struct scan *s)
     unsigned min = 0, max = 0;
     if (!s->repeatable)
         return refuse(s, "no argument for repetition operator", from, from + 1);
+    /* Its piece, the last of the lead, may come any number of times. */
+    if (s->lead_grows && buf_len(&s->lead->text) > 0)
+        s->lead->text.end--;
+    s->lead_grows = false;
     if (c == '{') {
         scan_braces(s, &min, &max);
         if (!check_repeat(s, from, min, max))
@@ -519,6 +536,7 @@ static bool scan_flags(struct scan *s, size_t from)
 static bool scan_open(struct scan *s)
 {
     size_t from = s->at;
+    s->lead_grows = false;
     if (peek(s, 1) != '?') {
         s->at++;
         return open_group(s, from, "(");
@@ -562,8 +580,7 @@ static void scan_quoted(struct scan *s)
             s->at += 2;
             return;
         }
-        begin_piece(s);
-        put_char(s, next_char(s));
+        put_literal(s, next_char(s));
     }
 }
 
@@ -579,15 +596,20 @@ static bool scan_escape(struct scan *s)
     if (c == 'b' || c == 'B' || c == 'A' || c == 'z') {
         char text[3] = {'\\', (char)c, '\0'};
         s->at++;
+        s->lead_grows = false;
         put_assertion(s, text);
         return true;
     }
-    begin_piece(s);
-    if (c == 'p' || c == 'P')
-        return scan_unicode_class(s, from);
     if (c == 'C')
         return refuse(s, "single bytes are not matched here", from, s->at + 1);
+    if (c == 'p' || c == 'P') {
+        begin_piece(s);
+        s->lead_grows = false;
+        return scan_unicode_class(s, from);
+    }
     if (c > 0 && perl_class(c)) {
+        begin_piece(s);
+        s->lead_grows = false;
         s->at++;
         buf_printf(s->out, "[%s]", perl_class(c));
         return true;
@@ -595,8 +617,29 @@ static bool scan_escape(struct scan *s)
     uint32_t value;
     if (!scan_char_escape(s, from, &value))
         return false;
-    put_char(s, value);
+    put_literal(s, value);
     return true;
+}
+
+/* Another choice: nothing is certain of what stands in front, unless that is in a group, whose
+ * opening ended the lead. */
+static void scan_choice(struct scan *s)
+{
+    s->at++;
+    buf_append_byte(s->out, '|');
+    s->repeatable = false;
+    s->repeat_from = SIZE_MAX;
+    s->lead_grows = false;
+    if (s->depth == 0)
+        buf_fini(&s->lead->text);
+}
+
+/* The ends that a match in full has anyway may stand in the lead. */
+static void scan_end(struct scan *s, int c)
+{
+    s->at++;
+    s->lead_grows = s->lead_grows && (c == '^' ? s->at == 1 : s->at == s->in.n);
+    put_assertion(s, c == '^' ? "^" : "$");
 }
 
 static bool scan_one(struct scan *s)
@@ -614,31 +657,33 @@ static bool scan_one(struct scan *s)
     case '\\':
         return scan_escape(s);
     case '|':
-        s->at++;
-        buf_append_byte(s->out, '|');
-        s->repeatable = false;
-        s->repeat_from = SIZE_MAX;
+        scan_choice(s);
         return true;
     case '^':
     case '$':
-        s->at++;
-        put_assertion(s, c == '^' ? "^" : "$");
+        scan_end(s, c);
         return true;
     case '.':
         s->at++;
         begin_piece(s);
+        s->lead_grows = false;
         buf_append_byte(s->out, '.');
         return true;
     default:
-        begin_piece(s);
-        put_char(s, next_char(s));
+        put_literal(s, next_char(s));
         return true;
     }
 }
 
-bool re2_translate(struct str pattern, struct buf *out, struct err *err)
+bool re2_translate(struct str pattern, struct buf *out, struct re2_lead *lead, struct err *err)
 {
-    struct scan s = {.in = pattern, .out = out, .err = err, .repeat_from = SIZE_MAX, .weight = 1};
+    struct scan s = {.in = pattern,
+                     .out = out,
+                     .lead = lead,
+                     .lead_grows = true,
+                     .err = err,
+                     .repeat_from = SIZE_MAX,
+                     .weight = 1};
     s.groups[0].weight = 1;
     if (!re2_text_is_utf8(pattern))
         return err_set(err, "invalid RE2 regex: the pattern is not UTF-8");
@@ -649,5 +694,6 @@ bool re2_translate(struct str pattern, struct buf *out, struct err *err)
         return refuse_rest(&s, "missing )", 0);
     if (s.folds_case && s.letter_case)
         return refuse_rest(&s, "\\p{Lu} and the like cannot be had under (?i), use \\p{L}", 0);
+    lead->is_all = s.lead_grows;
     return true;
 }

@@ -30,6 +30,8 @@
 struct regex {
     struct str pattern;
     struct str translated;
+    struct str lead;  /* of what matches in full */
+    bool lead_is_all; /* nothing but the lead does */
     pcre2_code *full;              /* anchored at both ends */
     _Atomic(pcre2_code *) partial; /* made when first needed */
     unsigned groups;
@@ -123,12 +125,14 @@ static pcre2_code *compile(struct str translated, uint32_t anchors, struct err *
 struct regex *regex_new(struct str pattern, struct err *err)
 {
     struct buf translated = {0};
+    struct re2_lead lead = {.is_all = false};
     if (pattern.n > PATTERN_MAX) {
         err_set(err, "regex too long, %zu bytes; the limit is %u", pattern.n, PATTERN_MAX);
         return NULL;
     }
-    if (!re2_translate(pattern, &translated, err)) {
+    if (!re2_translate(pattern, &translated, &lead, err)) {
         buf_fini(&translated);
+        buf_fini(&lead.text);
         return NULL;
     }
     pcre2_code *full = compile(buf_len(&translated) ? buf_str(&translated) : STR(""),
@@ -136,6 +140,7 @@ struct regex *regex_new(struct str pattern, struct err *err)
     if (!full) {
         err_prefix(err, "regex \"%.*s\" cannot be compiled", STR_FMT(str_sub(pattern, 0, 200)));
         buf_fini(&translated);
+        buf_fini(&lead.text);
         return NULL;
     }
     struct regex *r = NEW(struct regex);
@@ -146,6 +151,9 @@ struct regex *regex_new(struct str pattern, struct err *err)
     r->pattern = (struct str){xmemdup0(pattern.p, pattern.n), pattern.n};
     r->translated.n = buf_len(&translated);
     r->translated.p = buf_take(&translated);
+    r->lead.n = buf_len(&lead.text);
+    r->lead.p = buf_take(&lead.text);
+    r->lead_is_all = lead.is_all;
     return r;
 }
 
@@ -159,12 +167,18 @@ void regex_free(struct regex **r)
     pcre2_code_free(atomic_load(&was->partial));
     free((void *)(uintptr_t)was->pattern.p);
     free((void *)(uintptr_t)was->translated.p);
+    free((void *)(uintptr_t)was->lead.p);
     free(was);
 }
 
 struct str regex_pattern(const struct regex *r)
 {
     return r->pattern;
+}
+
+struct str regex_lead(const struct regex *r)
+{
+    return r->lead;
 }
 
 /* Two threads may both make it; one is kept. */
@@ -196,6 +210,10 @@ static enum regex_verdict run(const pcre2_code *code, struct str text, size_t fr
 
 enum regex_verdict regex_match_full(const struct regex *r, struct str text)
 {
+    if (!str_has_prefix(text, r->lead))
+        return REGEX_NO;
+    if (r->lead_is_all)
+        return text.n == r->lead.n ? REGEX_YES : REGEX_NO;
     return re2_text_is_utf8(text) ? run(r->full, text, 0) : REGEX_NO;
 }
 

@@ -12,6 +12,8 @@ struct regex;
 struct regex *regex_new(struct str pattern, struct err *err);
 void regex_free(struct regex **r);
 struct str regex_pattern(const struct regex *r);
+/* What every text that matches in full begins with; empty: nothing is known. */
+struct str regex_lead(const struct regex *r);
 
 enum regex_verdict { REGEX_NO, REGEX_YES, REGEX_LIMIT /* gave up: fail closed */ };
 enum regex_verdict regex_match_full(const struct regex *r, struct str text); /* RE2::FullMatch */

@@ -363,9 +363,19 @@ void stats_reset_counters(struct stats *s)
     }
 }
 
+static bool has_values(const struct stats_scope *scope, unsigned index)
+{
+    for (unsigned row = 0; row < scope->stats->rows; row++)
+        if (atomic_load_explicit(&slot_of(scope, row, index)->histogram, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 static void end_interval(struct stats_scope *scope, unsigned index)
 {
     struct histogram now, since;
+    if (!has_values(scope, index))
+        return;
     stats_scope_histogram(scope, index, &now);
     if (now.count == 0)
         return;

@@ -3,6 +3,7 @@
 #include "sidecar/route/match.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/route/route_index.h"
 
 #include <string.h>
 
@@ -177,6 +178,23 @@ struct str route_header_value(const struct http_request *request, struct str nam
                            : headers_find(&request->headers, name);
 }
 
+enum header_presence route_header_once(const struct http_request *request, struct str name, struct str *value_r)
+{
+    const struct headers *h = &request->headers;
+    enum header_presence presence = HEADER_ABSENT;
+    if (special_value(request, name, value_r))
+        return value_r->p ? HEADER_ONCE : HEADER_ABSENT;
+    for (uint32_t i = 0; i < h->count; i++) {
+        if (!str_eq(h->v[i].name, name))
+            continue;
+        if (presence == HEADER_ONCE)
+            return HEADER_REPEATED;
+        presence = HEADER_ONCE;
+        *value_r = h->v[i].value;
+    }
+    return presence;
+}
+
 bool header_match_check(const struct header_match *m, const struct http_request *request)
 {
     struct str value;
@@ -273,8 +291,10 @@ bool route_find(const struct route_table *t, const struct http_request *request,
     if (!choice->vhost)
         return false;
     struct str path = http_path_only(request->path);
-    for (unsigned i = 0; i < choice->vhost->route_count; i++) {
-        const struct route *route = &choice->vhost->routes[i];
+    struct route_walk walk;
+    uint32_t at;
+    for (route_walk_begin(&walk, choice->vhost, request, path); route_walk_next(&walk, &at);) {
+        const struct route *route = &choice->vhost->routes[at];
         if (!route_fits(route, request, path, random))
             continue;
         choice->route = route;

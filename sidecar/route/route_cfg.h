@@ -209,6 +209,7 @@ struct virtual_host {
     struct str name;
     struct route *routes;
     unsigned route_count;
+    const struct route_index *index; /* NULL: routes are looked at in turn */
     struct header_edits request_edits, response_edits;
     const struct retry_policy *retry; /* NULL: none */
     struct mirror_policy *mirrors;
@@ -257,8 +258,9 @@ struct route_table {
 
 /* A zeroed table with its arena and count; config/build_route fills it. */
 struct route_table *route_table_new(struct str name);
-/* Sorts wildcards and fills the exact table: after the vhosts are complete. False with err on a domain given twice. */
+/* False with err on a domain given twice. */
 bool route_table_add_domain(struct route_table *t, struct str domain, const struct virtual_host *vhost, struct err *err);
+/* Sorts wildcards and indexes routes: after the vhosts are complete. */
 void route_table_seal(struct route_table *t);
 static inline void route_table_unref(struct route_table *t)
 {

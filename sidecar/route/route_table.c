@@ -1,5 +1,5 @@
 /* Owns a route table's memory and its domains. Built on main; read by all. */
-#include "sidecar/route/route_cfg.h"
+#include "sidecar/route/route_index.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,4 +76,6 @@ void route_table_seal(struct route_table *t)
         qsort(t->suffixes, t->suffix_count, sizeof(*t->suffixes), longest_first);
     if (t->prefix_count > 0)
         qsort(t->prefixes, t->prefix_count, sizeof(*t->prefixes), longest_first);
+    for (unsigned i = 0; i < t->vhost_count; i++)
+        t->vhosts[i].index = route_index_new(&t->vhosts[i], t->arena);
 }

@@ -22,6 +22,65 @@ static struct regex *compiled(const char *pattern)
     return r;
 }
 
+static void a_pattern_tells_what_each_match_begins_with(void **state)
+{
+    static const struct {
+        const char *pattern, *lead;
+    } cases[] = {
+        {"/api/v[0-9]+", "/api/v"},
+        {"/service7/.*", "/service7/"},
+        {"^/exact$", "/exact"},
+        {"a\\.b\\x41\\Qc.d\\E", "a.bAc.d"},
+        {"ab*", "a"},
+        {"ab?c", "a"},
+        {"a\\Qbc\\E+d", "ab"},
+        {"ab{2}", "a"},
+        {"ab{x", "ab{x"},
+        {"ab(c|d)", "ab"},
+        {"ab|c", ""},
+        {"a(b)|c", ""},
+        {"a[|]b", "a"},
+        {"[(]|b", ""},
+        {"(?i)ab", ""},
+        {"ab(?i)c", "ab"},
+        {"a\\d", "a"},
+        {"a.b", "a"},
+        {"a\\pLb", "a"},
+        {"a\\bb", "a"},
+        {"a^b", "a"},
+        {"a$b", "a"},
+        {"^*a", ""},
+        {"a\xc3\xa9" "b", "a"},
+        {"a\\x{e9}b", "a"},
+        {"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct regex *r = compiled(cases[i].pattern);
+        if (!str_eq_c(regex_lead(r), cases[i].lead))
+            fail_msg("%s: \"%.*s\"", cases[i].pattern, STR_FMT(regex_lead(r)));
+        regex_free(&r);
+    }
+}
+
+static void a_pattern_that_is_one_text_matches_that_alone(void **state)
+{
+    static const struct {
+        const char *pattern, *text;
+        enum regex_verdict verdict;
+    } cases[] = {
+        {"^/exact$", "/exact", REGEX_YES}, {"/exact", "/exact/", REGEX_NO}, {"/exact", "/exac", REGEX_NO},
+        {"a$", "a\n", REGEX_NO},           {"a\\.b", "a.b", REGEX_YES},      {"a\\.b", "axb", REGEX_NO},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct regex *r = compiled(cases[i].pattern);
+        if (regex_match_full(r, str_of(cases[i].text)) != cases[i].verdict)
+            fail_msg("%s on %s", cases[i].pattern, cases[i].text);
+        regex_free(&r);
+    }
+}
+
 static void a_match_is_of_the_whole_text_or_of_a_part(void **state)
 {
     static const struct {
@@ -335,6 +394,8 @@ static void threads_share_a_pattern(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pattern_tells_what_each_match_begins_with),
+        cmocka_unit_test(a_pattern_that_is_one_text_matches_that_alone),
         cmocka_unit_test(a_match_is_of_the_whole_text_or_of_a_part),
         cmocka_unit_test(what_re2_refuses_is_refused_in_its_words),
         cmocka_unit_test(long_and_deep_patterns_are_refused),
