@@ -23,6 +23,7 @@ import time
 
 BUILD = os.environ.get("OUTRIGGER_BUILD", "build")
 CONNECTIONS = 64
+H2_CONNECTIONS, H2_STREAMS = 8, 32
 BODY = 512
 TICK = os.sysconf("SC_CLK_TCK")
 PROXIES = ["floor", "haproxy", "envoy", "outrigger"]
@@ -104,7 +105,7 @@ static_resources:
   - name: upstream
     type: STATIC
     connect_timeout: 5s
-    circuit_breakers: {{thresholds: [{{max_connections: 10000, max_pending_requests: 10000, max_requests: 10000}}]}}
+{cluster}    circuit_breakers: {{thresholds: [{{max_connections: 10000, max_pending_requests: 10000, max_requests: 10000}}]}}
     load_assignment:
       cluster_name: upstream
       endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}}}]}}]
@@ -112,7 +113,7 @@ static_resources:
 HTTP_FILTER = """
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: bench
-          codec_type: HTTP1
+          codec_type: %s
           http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
           route_config:
             name: bench
@@ -123,6 +124,12 @@ HTTP_FILTER = """
               - {match: {path: /health}, direct_response: {status: 200}}
               - {match: {prefix: /admin, headers: [{name: x-user, string_match: {exact: root}}]}, route: {cluster: upstream}}
               - {match: {prefix: /}, route: {cluster: upstream}}
+"""
+H2_CLUSTER = """
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}
 """
 TCP_FILTER = """
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
@@ -138,10 +145,10 @@ defaults
     timeout client 60s
     timeout server 60s
 listen bench
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{proto}
     mode {mode}
     {options}
-    server upstream 127.0.0.1:{upstream}
+    server upstream 127.0.0.1:{upstream}{proto}
 """
 HAPROXY_HTTP = """option http-keep-alive
     http-reuse always
@@ -151,19 +158,21 @@ HAPROXY_HTTP = """option http-keep-alive
 """
 
 
-def start_proxy(name, is_http, upstream, directory):
+def start_proxy(name, protocol, upstream, directory):
+    is_http, is_h2 = protocol != "tcp", protocol == "h2"
     port, admin = free_port(), free_port()
     config = os.path.join(directory, name + ".conf")
     if name == "floor":
         argv = [os.path.abspath(f"{BUILD}/tests/bench/bench-floor"), str(port), str(upstream)]
     elif name == "haproxy":
         open(config, "w").write(HAPROXY.format(port=port, upstream=upstream, mode="http" if is_http else "tcp",
-                                               options=HAPROXY_HTTP if is_http else ""))
+                                               options=HAPROXY_HTTP if is_http else "", proto=" proto h2" if is_h2 else ""))
         argv = ["haproxy", "-db", "-f", config]
     else:
         config += ".yaml"
         open(config, "w").write(BOOTSTRAP.format(admin=admin, port=port, upstream=upstream,
-                                                 filter=HTTP_FILTER if is_http else TCP_FILTER))
+                                                 filter=HTTP_FILTER % ("HTTP2" if is_h2 else "HTTP1") if is_http else TCP_FILTER,
+                                                 cluster=H2_CLUSTER if is_h2 else ""))
         if name == "envoy":
             argv = [envoy_binary(), "--use-dynamic-base-id", "--concurrency", "1", "-l", "error", "-c", config]
         else:
@@ -182,24 +191,35 @@ events {{ worker_connections 4096; }}
 http {{
     access_log off;
     keepalive_requests 100000000;
+    http2_max_concurrent_streams 1000;
     client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
-    server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "{body}"; }} }}
+    server {{ listen 127.0.0.1:{port} backlog=4096{proto}; location / {{ return 200 "{body}"; }} }}
 }}
 """
 
 
-def start_upstream(is_http, directory):
+def start_upstream(protocol, directory):
     port = free_port()
-    if is_http:
-        open(os.path.join(directory, "nginx.conf"), "w").write(NGINX.format(port=port, body="x" * BODY))
+    if protocol != "tcp":
+        open(os.path.join(directory, "nginx.conf"), "w").write(NGINX.format(port=port, body="x" * BODY,
+                                                                            proto=" http2" if protocol == "h2" else ""))
         return Process("nginx", 1, ["nginx", "-p", directory, "-c", os.path.join(directory, "nginx.conf")], port, directory)
     return Process("echo", 1, [os.path.abspath(f"{BUILD}/tests/bench/bench-pingpong"), "echo", str(port)], port, directory)
 
 
 def run_h1(port, messages, rate):
-    argv = ["taskset", "-c", "1", "h2load", "--h1", "-c", str(CONNECTIONS), "-n", str(messages), f"http://127.0.0.1:{port}/bench"]
+    return run_h2load(["--h1"], CONNECTIONS, port, messages, rate)
+
+
+def run_h2(port, messages, rate):
+    return run_h2load(["-m", str(H2_STREAMS)], H2_CONNECTIONS, port, messages, rate)
+
+
+def run_h2load(options, connections, port, messages, rate):
+    argv = ["taskset", "-c", "1", "h2load", *options, "-c", str(connections), "-n", str(messages)]
     if rate:
-        argv.insert(4, f"--rps={rate / CONNECTIONS}")
+        argv.append(f"--rps={rate / connections}")
+    argv.append(f"http://127.0.0.1:{port}/bench")
     out = subprocess.run(argv, capture_output=True, text=True).stdout
     number = lambda pattern: int((re.search(pattern, out) or sys.exit(f"bench: h2load printed no {pattern}:\n{out}")).group(1))
     done, failed = number(r"(\d+) succeeded"), number(r"(\d+) failed")
@@ -221,17 +241,20 @@ def run_tcp(port, messages, rate):
 
 
 CASES = {
-    "h1": (True, 0, "HTTP/1.1, 512 bytes, 64 connections, saturated"),
-    "h1-rate": (True, 20000, "HTTP/1.1, 512 bytes, 64 connections, 20000 a second"),
-    "tcp": (False, 0, "TCP, 64 bytes to and fro, 64 connections, saturated"),
-    "tcp-rate": (False, 20000, "TCP, 64 bytes to and fro, 64 connections, 20000 a second"),
+    "h1": ("h1", 0, "HTTP/1.1, 512 bytes, 64 connections, saturated"),
+    "h1-rate": ("h1", 20000, "HTTP/1.1, 512 bytes, 64 connections, 20000 a second"),
+    "h2": ("h2", 0, "HTTP/2 both sides, 512 bytes, 8 connections of 32 streams, saturated"),
+    "h2-rate": ("h2", 20000, "HTTP/2 both sides, 512 bytes, 8 connections of 32 streams, 20000 a second"),
+    "tcp": ("tcp", 0, "TCP, 64 bytes to and fro, 64 connections, saturated"),
+    "tcp-rate": ("tcp", 20000, "TCP, 64 bytes to and fro, 64 connections, 20000 a second"),
 }
+RUNS = {"h1": run_h1, "h2": run_h2, "tcp": run_tcp}
 
 
-def measure(name, is_http, rate, messages, directory):
-    upstream = start_upstream(is_http, directory)
-    proxy = start_proxy(name, is_http, upstream.port, directory)
-    run = run_h1 if is_http else run_tcp
+def measure(name, protocol, rate, messages, directory):
+    upstream = start_upstream(protocol, directory)
+    proxy = start_proxy(name, protocol, upstream.port, directory)
+    run = RUNS[protocol]
     try:
         idle_kib = proxy.pss_kib()
         run(proxy.port, max(CONNECTIONS * 10, messages // 10), 0)  # warm: pools are open, code is in
@@ -277,11 +300,11 @@ def main():
     results = {}
     directory = tempfile.mkdtemp(prefix="outrigger-bench-")
     for case in a.case or CASES:
-        is_http, rate, _ = CASES[case]
+        protocol, rate, _ = CASES[case]
         results[case] = []
         for _ in range(a.rounds):
             order = random.sample(names, len(names))
-            results[case].append({n: measure(n, is_http, rate, a.messages, directory) for n in order})
+            results[case].append({n: measure(n, protocol, rate, a.messages, directory) for n in order})
         show(case, results[case])
     if a.json:
         json.dump(results, open(a.json, "w"), indent=1)
