@@ -7,18 +7,41 @@
 #include <string.h>
 
 /* Envoy ejects a host while 100 * (ejected + 1) / hosts <= maxEjectionPercent; Istio leaves Envoy's default of 10. */
-static void check_ejection(struct check *c, const char *leaf, const ISTIO(OutlierDetection) *od, unsigned hosts)
+static unsigned percent_of(const ISTIO(OutlierDetection) *od)
 {
-    if (!od || hosts == 0)
-        return;
-    unsigned percent = od->max_ejection_percent > 0 ? (unsigned)od->max_ejection_percent : 10;
-    if (percent * hosts >= 100)
-        return;
+    return od->max_ejection_percent > 0 ? (unsigned)od->max_ejection_percent : 10;
+}
+
+static bool ejects_nobody(const ISTIO(OutlierDetection) *od, unsigned hosts)
+{
+    return od && hosts > 0 && percent_of(od) * hosts < 100;
+}
+
+/* what: "" for settings that stand at leaf. */
+static void say_ejects_nobody(struct check *c, const char *leaf, const char *what, const ISTIO(OutlierDetection) *od,
+                              unsigned hosts)
+{
     unsigned needed = (100 + hosts - 1) / hosts;
     char fix[64];
     snprintf(fix, sizeof(fix), "set maxEjectionPercent to %u or more", needed);
-    check_warn(c, OG_EJECTS_NOBODY, leaf, fix, "ejects nobody: %s%u%% of %u host%s is less than one",
-               od->max_ejection_percent > 0 ? "" : "the default of ", percent, hosts, hosts == 1 ? "" : "s");
+    check_warn(c, OG_EJECTS_NOBODY, leaf, fix, "%sejects nobody: %s%u%% of %u host%s is less than one", what,
+               od->max_ejection_percent > 0 ? "" : "the default of ", percent_of(od), hosts, hosts == 1 ? "" : "s");
+}
+
+static void check_ejection(struct check *c, const char *leaf, const ISTIO(OutlierDetection) *od, unsigned hosts)
+{
+    if (ejects_nobody(od, hosts))
+        say_ejects_nobody(c, leaf, "", od, hosts);
+}
+
+/* A subset without outlierDetection of its own has the rule's, over fewer hosts. */
+static void check_inherited_ejection(struct check *c, const ISTIO(DestinationRule) *rule, const ISTIO(Subset) *subset,
+                                     unsigned all, unsigned hosts)
+{
+    const ISTIO(OutlierDetection) *od = rule->traffic_policy ? rule->traffic_policy->outlier_detection : NULL;
+    bool has_own = subset->traffic_policy && subset->traffic_policy->outlier_detection;
+    if (!has_own && ejects_nobody(od, hosts) && !ejects_nobody(od, all))
+        say_ejects_nobody(c, "", "the rule's outlierDetection, which acts here too, ", od, hosts);
 }
 
 static void check_policy(struct check *c, const char *leaf, const ISTIO(TrafficPolicy) *policy, unsigned hosts)
@@ -49,7 +72,8 @@ static void check_port_levels(struct check *c, const char *leaf, const ISTIO(Tra
 
 static void check_subset(struct world *w, struct check *c, const ISTIO(Subset) *subset, const struct known_host *host)
 {
-    bool has_any = true;
+    const ISTIO(DestinationRule) *rule = (const ISTIO(DestinationRule) *)c->object->body;
+    bool has_any = true, any_at_all;
     struct labels labels = labels_from_map(w->arena, subset->n_labels, (void *const *)subset->labels);
     unsigned hosts = 0;
     if (world_is_counted(w, host)) {
@@ -57,6 +81,7 @@ static void check_subset(struct world *w, struct check *c, const ISTIO(Subset) *
         if (!has_any)
             check_warn(c, OG_SUBSET_WITHOUT_PODS, ".labels", "compare them with the labels of the pods",
                        "select no pod and no Deployment of the service: requests to the subset get 503");
+        check_inherited_ejection(c, rule, subset, world_count(w, host, (struct labels){NULL, 0}, &any_at_all), hosts);
     }
     check_policy(c, ".trafficPolicy", subset->traffic_policy, hosts);
     check_port_levels(c, ".trafficPolicy", subset->traffic_policy, host);

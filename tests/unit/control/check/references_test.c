@@ -235,6 +235,18 @@ static void references(void **state)
          "warning OG0401 spec.trafficPolicy.outlierDetection\n"},
         {"34 % of three hosts is one",
          SERVICE DEPLOYMENT("3") DR("  host: reviews\n  trafficPolicy: {outlierDetection: {maxEjectionPercent: 34}}\n"), ""},
+        {"50 % of two hosts is one, and of one in a subset nobody",
+         SERVICE POD("a", "v1") POD("b", "v2")
+             DR("  host: reviews\n  trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}}\n"
+                "  subsets:\n  - {name: v1, labels: {version: v1}}\n"
+                "  - {name: v2, labels: {version: v2}, trafficPolicy: {outlierDetection: {maxEjectionPercent: 100}}}\n"
+                "  - {name: all, labels: {app: reviews}, trafficPolicy: {loadBalancer: {simple: RANDOM}}}\n"),
+         "warning OG0401 spec.subsets[0]\n"},
+        {"a subset has its rule's fault once",
+         SERVICE POD("a", "v1")
+             DR("  host: reviews\n  trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}}\n"
+                "  subsets: [{name: v1, labels: {version: v1}}]\n"),
+         "warning OG0401 spec.trafficPolicy.outlierDetection\n"},
         {"the default of ten hosts is one",
          SERVICE DEPLOYMENT("10") DR("  host: reviews\n  trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}\n"), ""},
         {"endpoints of a ServiceEntry are counted",
@@ -273,8 +285,51 @@ static void references(void **state)
         run(rows[i].name, rows[i].yaml, rows[i].findings);
 }
 
+/* What, with the value, and the way out. */
+static void texts_of_rules_that_are_dead(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *text;
+    } rows[] = {
+        {SERVICE DEPLOYMENT("3") DR("  host: reviews\n  trafficPolicy: {outlierDetection: {maxEjectionPercent: 33}}\n"),
+         "spec.trafficPolicy.outlierDetection: ejects nobody: 33% of 3 hosts is less than one; set maxEjectionPercent to 34 or more\n"},
+        {SERVICE DEPLOYMENT("2") DR("  host: reviews\n  trafficPolicy: {outlierDetection: {}}\n"),
+         "ejects nobody: the default of 10% of 2 hosts is less than one; set maxEjectionPercent to 50 or more\n"},
+        {SERVICE POD("a", "v1") POD("b", "v2")
+             DR("  host: reviews\n  trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}}\n"
+                "  subsets: [{name: v1, labels: {version: v1}}]\n"),
+         "spec.subsets[0]: the rule's outlierDetection, which acts here too, ejects nobody: 50% of 1 host is less than one; "
+         "set maxEjectionPercent to 100 or more\n"},
+        {SERVICE POD("a", "v1") DR("  host: reviews\n  subsets: [{name: v2, labels: {version: v2}}]\n"),
+         "spec.subsets[0].labels: select no pod and no Deployment of the service: requests to the subset get 503; "
+         "compare them with the labels of the pods\n"},
+        {SERVICE VS(TO("host: reviews") "  - match: [{uri: {prefix: /a}}]\n    route: [{destination: {host: reviews}}]\n"),
+         "spec.http[1].match[0]: can never match: http[0] takes all of it; put it before, or remove it\n"},
+        {SERVICE VS(TO("host: reviews") "    timeout: 5s\n    retries: {attempts: 3, perTryTimeout: 2s}\n"),
+         "spec.http[0].retries.attempts: 3 retries of 2000ms do not fit into the route's timeout of 5000ms; raise the timeout or "
+         "lower perTryTimeout\n"},
+        {SERVICE VS("  - route: [{destination: {host: reviews}, weight: 10}, {destination: {host: reviews}, weight: 20}]\n"),
+         "spec.http[0].route: the weights sum to 30: each is a share of that, not a percentage; let them sum to 100\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena *arena = arena_new(4096);
+        struct findings findings;
+        struct buf said = {0};
+        findings_init(&findings, arena);
+        struct check_objects objects = check_text(str_of(rows[i].yaml), "x.yaml", arena, &findings);
+        check_references(&(struct check_world){objects.v, objects.count, STR("cluster.local")}, &findings);
+        assert_int_equal(findings.count, 1);
+        findings_print(&findings.v[0], &said);
+        if (str_find(buf_str(&said), str_of(rows[i].text)) < 0)
+            fail_msg("%.*swhere this was expected:\n%s", STR_FMT(buf_str(&said)), rows[i].text);
+        buf_fini(&said);
+        arena_free(&arena);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(references), cmocka_unit_test(ports_that_services_share)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(references), cmocka_unit_test(texts_of_rules_that_are_dead), cmocka_unit_test(ports_that_services_share)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
