@@ -362,7 +362,7 @@ enum guard_verdict guard_h1_response(struct http_response *r, unsigned major, un
     TRY(check_size(h, options));
     if (r->status < 100 || r->status > 599)
         return GUARD_STATUS;
-    if (r->status == 101 && !is_answer_to_upgrade(r, asked))
+    if (r->status == 101 && (r->version == HTTP_1_0 || !is_answer_to_upgrade(r, asked)))
         return GUARD_STATUS;
     TRY(read_framing(h, r->version == HTTP_1_0, &r->content_length, &framing_r->chunked));
     TRY(read_connection(h, &connection));

@@ -157,7 +157,8 @@ static enum guard_verdict verdict_of(const llhttp_t *parser)
 static struct str target_of(const struct h1_head *h, size_t method_n)
 {
     /* llhttp skips several spaces; two hops that count them otherwise see two requests (RFC 9112 3). */
-    return h->target.p == h->copy + method_n + 1 ? h->target : STR_NONE;
+    bool one_before = h->target.p == h->copy + method_n + 1;
+    return one_before && memcmp(h->target.p + h->target.n, "  ", 2) != 0 ? h->target : STR_NONE;
 }
 
 /* Lets llhttp take a whole head apart; false when it is none. */
@@ -184,6 +185,7 @@ static void begin_body(struct h1 *c, const struct guard_framing *f, int64_t leng
     c->fault = GUARD_OK;
     buf_clear(&c->trailers);
     if (f->chunked && !f->no_body) {
+        c->parser.flags |= F_CHUNKED; /* llhttp overlooks it where a tab follows the word */
         h1_set_state(c, H1_BODY_CHUNKED);
     } else if (length > 0 && !f->no_body) {
         c->body_left = length;
@@ -323,6 +325,10 @@ size_t h1_read_head(struct h1 *c, const uint8_t *p, size_t n)
         blank++;
     if (blank > 0)
         return blank;
+    if (!c->base.is_server && (p[0] == '\r' || p[0] == '\n')) {
+        h1_fail(c, GUARD_SYNTAX); /* llhttp would skip them: none may stand before an answer */
+        return n;
+    }
     if (!c->stream) {
         h1_begin_exchange(c);
         if (c->state != H1_HEAD || !c->stream || c->stream->pauses > 0)

@@ -309,6 +309,8 @@ static const struct response_case {
      .verdict = GUARD_STATUS},
     {"101 asked for", 101, "Connection: upgrade\nUpgrade: WebSocket", .minor = 1, WEBSOCKET,
      .framing = {.no_body = true, .is_tunnel = true}, .left = ""},
+    {"101 in HTTP/1.0", 101, "Connection: upgrade\nUpgrade: websocket", .minor = 0, WEBSOCKET,
+     .verdict = GUARD_STATUS},
     {"101 to another protocol", 101, "Connection: upgrade\nUpgrade: foo", .minor = 1, WEBSOCKET,
      .verdict = GUARD_STATUS},
     {"200 to an upgrade is no tunnel", 200, "Content-Length: 0", .minor = 1, WEBSOCKET},

@@ -145,6 +145,9 @@ static const struct response_case {
      NULL},
     {"chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x\r\nd\r\n0\r\n\r\n",
      "200\ndata [abcd]\nend of data\nover\n", STAYS, NULL},
+    {"chunks whose name a tab follows",
+     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\t\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+     "200\ndata [abc]\nend of data\nover\n", STAYS, NULL},
     {"trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nGrpc-Status: 0\r\n\r\n",
      "200\ndata [a]\ntrailers\n  grpc-status: 0\nover\n", STAYS, NULL},
     {"until the connection closes", "HTTP/1.1 200 OK\r\n\r\nabc", "200\ndata [abc]\nend of data\nover\n",
@@ -177,6 +180,8 @@ static const struct response_case {
     {"nominated fields", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-A: 1\r\nConnection: x-a\r\n\r\n",
      "200 end\n  content-length: 0\nover\n", STAYS, NULL},
     /* Faults. */
+    {"an empty line before", "\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+     "over: protocol error, http1.codec_error\n", CLOSES, NULL},
     {"not HTTP", "220 smtp ready\r\n", "over: protocol error, http1.codec_error\n", CLOSES, NULL},
     {"status 600", "HTTP/1.1 600 X\r\nContent-Length: 0\r\n\r\n", "over: protocol error, http1.codec_error\n",
      CLOSES, NULL},

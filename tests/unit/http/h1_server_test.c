@@ -48,6 +48,9 @@ static const struct trickle_case {
     {"chunks", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
                "3\r\nabc\r\n00A;x=\"y\"\r\n0123456789\r\n0\r\n\r\n",
      "POST / of h\ndata [abc0123456789]\nend of data\nover\n", HELLO, .fin = false},
+    {"chunks whose name a tab follows (RFC 9110 5.5)",
+     "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \t chunked \t\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+     "POST / of h\ndata [abc]\nend of data\nover\n", HELLO, .fin = false},
     {"chunks and trailers",
      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
      "1\r\nx\r\n0\r\nX-T: 1\r\nContent-Length: 5\r\nEmpty:\r\n\r\n",
@@ -144,6 +147,8 @@ static const struct refusal_case {
     {"a version that is none", "GET / HTTP/1.x\r\nHost: a\r\n\r\n", REFUSED("400", "http1.codec_error"), BAD},
     {"no Host", "GET / HTTP/1.1\r\n\r\n", REFUSED("400", "missing_host_header"), EMPTY_BAD},
     {"two spaces (RFC 9112 3)", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", REFUSED("400", "http1.codec_error"), BAD},
+    {"two spaces before the version", "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+     REFUSED("400", "http1.codec_error"), BAD},
     {"a tab", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", REFUSED("400", "http1.codec_error"), BAD},
     {"a bare LF (RFC 9112 2.2)", "GET / HTTP/1.1\nHost: a\n\n", REFUSED("400", "http1.codec_error"), BAD},
     {"a bare CR (RFC 9112 2.2)", "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
