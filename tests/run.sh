@@ -126,7 +126,7 @@ for stage in $stages; do
         ;;
     # Most tests wait rather than work, so four run at once; those that measure have the machine to themselves, and
     # those of tests/netns share the bridge.
-    interop) pytests interop -n 4 --dist loadfile tests/interop ;;
+    interop) pytests interop -n 4 --dist loadfile tests/interop tests/corpus ;;
     scenario)
         pytests scenario -n 4 --dist worksteal -m "not alone" tests/scenario
         pytests alone -m alone tests/scenario
