@@ -89,6 +89,12 @@ static bool check_ciphers(SSL_CTX *c, struct str list, struct err *err)
     return true;
 }
 
+/* The list functions of OpenSSL 3.0 are macros that cast const away; clang wants it done openly. */
+static char *list(const char *p)
+{
+    return (char *)(uintptr_t)p;
+}
+
 static bool set_parameters(SSL_CTX *c, const struct tls_spec *s, struct err *err)
 {
     char why[120];
@@ -97,9 +103,9 @@ static bool set_parameters(SSL_CTX *c, const struct tls_spec *s, struct err *err
     if (SSL_CTX_set_cipher_list(c, s->ciphers.n > 0 ? s->ciphers.p : CIPHERS) != 1 ||
         SSL_CTX_set_ciphersuites(c, CIPHERSUITES_13) != 1)
         return err_set(err, "tls_params.cipher_suites: %s", tls_reason(why, sizeof(why)));
-    if (SSL_CTX_set1_groups_list(c, s->curves.n > 0 ? s->curves.p : CURVES) != 1)
+    if (SSL_CTX_set1_groups_list(c, list(s->curves.n > 0 ? s->curves.p : CURVES)) != 1)
         return err_set(err, "tls_params.ecdh_curves: OpenSSL does not take \"%.*s\"", STR_FMT(s->curves));
-    return s->signature_algorithms.n == 0 || SSL_CTX_set1_sigalgs_list(c, s->signature_algorithms.p) == 1 ||
+    return s->signature_algorithms.n == 0 || SSL_CTX_set1_sigalgs_list(c, list(s->signature_algorithms.p)) == 1 ||
            err_set(err, "tls_params.signature_algorithms: OpenSSL does not take \"%.*s\"", STR_FMT(s->signature_algorithms));
 }
 
