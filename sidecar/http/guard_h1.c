@@ -311,6 +311,7 @@ enum guard_verdict guard_h1_request(struct http_request *r, struct str target, u
     TRY(read_host(r, connection.host, options));
     if (target_verdict != GUARD_OK)
         return target_verdict; /* HTTP otherwise: who is told of it may know the host */
+    http_request_join_fields(r);
     bool has_body = r->content_length > 0 || framing_r->chunked;
     TRY(read_upgrade(r, connection.upgrade, has_body, options));
     if (headers_has(h, HDR_EXPECT))
@@ -369,6 +370,7 @@ enum guard_verdict guard_h1_response(struct http_response *r, unsigned major, un
     TRY(read_response_body(r, asked, framing_r));
     if (r->status == 101)
         r->protocol = asked->protocol;
+    http_response_join_fields(r);
     remove_connection_fields(h);
     framing_r->close = connection.close || framing_r->until_close ||
                        (r->version == HTTP_1_0 && !connection.keep_alive);

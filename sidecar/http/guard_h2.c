@@ -107,6 +107,7 @@ enum guard_verdict guard_h2_request(struct http_request *r, bool end,
         v = read_authority(r);
     if (v != GUARD_OK)
         return v;
+    http_request_join_fields(r);
     if (str_ieq(headers_get(&r->headers, HDR_EXPECT), STR("100-continue"))) {
         r->expect_continue = true;
         headers_remove_id(&r->headers, HDR_EXPECT);
@@ -121,5 +122,6 @@ enum guard_verdict guard_h2_response(struct http_response *r, const struct codec
     if (r->status < 100 || r->status > 599 || r->status == 101)
         return GUARD_STATUS;
     enum guard_verdict v = check_fields(&r->headers, options);
+    http_response_join_fields(r);
     return v == GUARD_OK ? read_length(&r->headers, &r->content_length) : v;
 }

@@ -35,6 +35,7 @@ static const struct str names[HDR_ID_COUNT] = {
     [HDR_UPGRADE] = NAME("upgrade"),
     [HDR_USER_AGENT] = NAME("user-agent"),
     [HDR_VIA] = NAME("via"),
+    [HDR_X_CLIENT_TRACE_ID] = NAME("x-client-trace-id"),
     [HDR_X_ENVOY_ATTEMPT_COUNT] = NAME("x-envoy-attempt-count"),
     [HDR_X_ENVOY_DECORATOR_OPERATION] = NAME("x-envoy-decorator-operation"),
     [HDR_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER] = NAME("x-envoy-downstream-service-cluster"),
@@ -45,6 +46,7 @@ static const struct str names[HDR_ID_COUNT] = {
     [HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT] = NAME("x-envoy-hedge-on-per-try-timeout"),
     [HDR_X_ENVOY_INTERNAL] = NAME("x-envoy-internal"),
     [HDR_X_ENVOY_IP_TAGS] = NAME("x-envoy-ip-tags"),
+    [HDR_X_ENVOY_IS_TIMEOUT_RETRY] = NAME("x-envoy-is-timeout-retry"),
     [HDR_X_ENVOY_MAX_RETRIES] = NAME("x-envoy-max-retries"),
     [HDR_X_ENVOY_ORIGINAL_HOST] = NAME("x-envoy-original-host"),
     [HDR_X_ENVOY_ORIGINAL_PATH] = NAME("x-envoy-original-path"),
@@ -60,9 +62,11 @@ static const struct str names[HDR_ID_COUNT] = {
     [HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE] = NAME("x-envoy-upstream-rq-timeout-alt-response"),
     [HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS] = NAME("x-envoy-upstream-rq-timeout-ms"),
     [HDR_X_ENVOY_UPSTREAM_SERVICE_TIME] = NAME("x-envoy-upstream-service-time"),
+    [HDR_X_ENVOY_UPSTREAM_STREAM_DURATION_MS] = NAME("x-envoy-upstream-stream-duration-ms"),
     [HDR_X_FORWARDED_CLIENT_CERT] = NAME("x-forwarded-client-cert"),
     [HDR_X_FORWARDED_FOR] = NAME("x-forwarded-for"),
     [HDR_X_FORWARDED_HOST] = NAME("x-forwarded-host"),
+    [HDR_X_FORWARDED_PORT] = NAME("x-forwarded-port"),
     [HDR_X_FORWARDED_PROTO] = NAME("x-forwarded-proto"),
     [HDR_X_REQUEST_ID] = NAME("x-request-id"),
     [HDR_TRACEPARENT] = NAME("traceparent"),
@@ -81,15 +85,15 @@ static const uint8_t by_length[LONGEST_KNOWN + 1][SAME_LENGTH_MAX] = {
     [12] = {HDR_CONTENT_TYPE, HDR_X_REQUEST_ID, HDR_GRPC_MESSAGE, HDR_GRPC_TIMEOUT},
     [14] = {HDR_CONTENT_LENGTH},
     [15] = {HDR_X_ENVOY_IP_TAGS, HDR_X_FORWARDED_FOR},
-    [16] = {HDR_PROXY_CONNECTION, HDR_X_ENVOY_INTERNAL, HDR_X_ENVOY_RETRY_ON, HDR_X_FORWARDED_HOST},
-    [17] = {HDR_X_FORWARDED_PROTO, HDR_TRANSFER_ENCODING},
+    [16] = {HDR_PROXY_CONNECTION, HDR_X_ENVOY_INTERNAL, HDR_X_ENVOY_RETRY_ON, HDR_X_FORWARDED_HOST, HDR_X_FORWARDED_PORT},
+    [17] = {HDR_X_FORWARDED_PROTO, HDR_TRANSFER_ENCODING, HDR_X_CLIENT_TRACE_ID},
     [18] = {HDR_X_ENVOY_OVERLOADED},
     [19] = {HDR_X_ENVOY_FORCE_TRACE, HDR_X_ENVOY_MAX_RETRIES, HDR_X_ENVOY_RATELIMITED},
     [20] = {HDR_X_ENVOY_ORIGINAL_URL},
     [21] = {HDR_X_ENVOY_ATTEMPT_COUNT, HDR_X_ENVOY_ORIGINAL_HOST, HDR_X_ENVOY_ORIGINAL_PATH,
             HDR_X_ENVOY_RETRY_GRPC_ON},
     [23] = {HDR_X_FORWARDED_CLIENT_CERT},
-    [24] = {HDR_X_ENVOY_EXTERNAL_ADDRESS},
+    [24] = {HDR_X_ENVOY_EXTERNAL_ADDRESS, HDR_X_ENVOY_IS_TIMEOUT_RETRY},
     [27] = {HDR_X_ENVOY_DECORATOR_OPERATION},
     [29] = {HDR_X_ENVOY_UPSTREAM_SERVICE_TIME},
     [30] = {HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, HDR_X_ENVOY_RETRIABLE_HEADER_NAMES,
@@ -98,6 +102,7 @@ static const uint8_t by_length[LONGEST_KNOWN + 1][SAME_LENGTH_MAX] = {
     [31] = {HDR_X_ENVOY_DOWNSTREAM_SERVICE_NODE},
     [32] = {HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT},
     [34] = {HDR_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER},
+    [35] = {HDR_X_ENVOY_UPSTREAM_STREAM_DURATION_MS},
     [38] = {HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS},
     [40] = {HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE},
 };
@@ -157,28 +162,34 @@ struct str headers_find(const struct headers *h, struct str name)
     return i < h->count ? h->v[i].value : STR_NONE;
 }
 
-struct str headers_find_joined(const struct headers *h, struct str name)
+/* All values of a name with ',' between, the empty ones too or not. */
+static struct str join(const struct headers *h, enum header_id id, struct str name, bool empty_too)
 {
-    enum header_id id = header_id_of(name);
     uint32_t first = find_from(h, id, name, 0);
     if (first == h->count)
         return STR_NONE;
-    uint32_t next = find_from(h, id, name, first + 1);
-    if (next == h->count)
+    if (find_from(h, id, name, first + 1) == h->count)
         return h->v[first].value;
-    size_t n = h->v[first].value.n;
-    for (uint32_t i = next; i < h->count; i = find_from(h, id, name, i + 1))
+    size_t n = 0;
+    for (uint32_t i = first; i < h->count; i = find_from(h, id, name, i + 1))
         n += 1 + h->v[i].value.n;
     char *p = arena_alloc(h->arena, n + 1), *at = p;
     for (uint32_t i = first; i < h->count; i = find_from(h, id, name, i + 1)) {
-        if (i != first)
+        if (at > p || (i != first && empty_too))
             *at++ = ',';
         if (h->v[i].value.n > 0)
             memcpy(at, h->v[i].value.p, h->v[i].value.n);
+        else if (at > p && !empty_too)
+            at--;
         at += h->v[i].value.n;
     }
     *at = '\0';
-    return str_n(p, n);
+    return str_n(p, (size_t)(at - p));
+}
+
+struct str headers_find_joined(const struct headers *h, struct str name)
+{
+    return join(h, header_id_of(name), name, true);
 }
 
 static void grow(struct headers *h)
@@ -199,6 +210,7 @@ static void append(struct headers *h, enum header_id id, struct str name, struct
         value = STR(""); /* there, but empty: headers_get must not answer STR_NONE */
     h->v[h->count++] = (struct header){.name = name, .value = value, .id = (uint8_t)id};
     h->bytes += name.n + value.n;
+    h->repeated |= h->ids & HDR_BIT(id);
     h->ids |= HDR_BIT(id);
 }
 
@@ -241,6 +253,19 @@ void headers_set(struct headers *h, struct str name, struct str value)
 void headers_set_id(struct headers *h, enum header_id id, struct str value)
 {
     set(h, id, header_id_name(id), value);
+}
+
+void headers_join_repeated(struct headers *h, uint64_t ids)
+{
+    uint64_t left = h->repeated & ids;
+    h->repeated &= ~ids;
+    while (left) {
+        enum header_id id = (enum header_id)__builtin_ctzll(left);
+        struct str all = join(h, id, names[id], false);
+        left &= left - 1;
+        if (all.p)
+            headers_set_id(h, id, all);
+    }
 }
 
 static unsigned remove_all(struct headers *h, enum header_id id, struct str name)
@@ -307,6 +332,7 @@ void headers_copy(struct headers *to, const struct headers *from, struct arena *
     to->cap = to->count = from->count;
     to->bytes = from->bytes;
     to->ids = from->ids;
+    to->repeated = from->repeated;
     for (uint32_t i = 0; i < from->count; i++) {
         to->v[i] = from->v[i];
         to->v[i].name = from->v[i].id == HDR_OTHER ? arena_str(arena, from->v[i].name)

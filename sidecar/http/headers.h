@@ -30,6 +30,7 @@ enum header_id {
     HDR_UPGRADE,
     HDR_USER_AGENT,
     HDR_VIA,
+    HDR_X_CLIENT_TRACE_ID,
     HDR_X_ENVOY_ATTEMPT_COUNT,
     HDR_X_ENVOY_DECORATOR_OPERATION,
     HDR_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER,
@@ -40,6 +41,7 @@ enum header_id {
     HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT,
     HDR_X_ENVOY_INTERNAL,
     HDR_X_ENVOY_IP_TAGS,
+    HDR_X_ENVOY_IS_TIMEOUT_RETRY,
     HDR_X_ENVOY_MAX_RETRIES,
     HDR_X_ENVOY_ORIGINAL_HOST,
     HDR_X_ENVOY_ORIGINAL_PATH,
@@ -55,9 +57,11 @@ enum header_id {
     HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE,
     HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS,
     HDR_X_ENVOY_UPSTREAM_SERVICE_TIME,
+    HDR_X_ENVOY_UPSTREAM_STREAM_DURATION_MS,
     HDR_X_FORWARDED_CLIENT_CERT,
     HDR_X_FORWARDED_FOR,
     HDR_X_FORWARDED_HOST,
+    HDR_X_FORWARDED_PORT,
     HDR_X_FORWARDED_PROTO,
     HDR_X_REQUEST_ID,
     HDR_TRACEPARENT,
@@ -78,6 +82,7 @@ struct headers {
     uint32_t count, cap;
     size_t bytes; /* names + values, for limits */
     uint64_t ids; /* HDR_BIT of each known field in the list: most that are looked for are not there */
+    uint64_t repeated; /* those that were added while one was there */
 };
 
 #define HDR_BIT(id) (UINT64_C(1) << (id))
@@ -113,6 +118,8 @@ unsigned headers_remove(struct headers *h, struct str lower_case_name); /* how m
 unsigned headers_remove_id(struct headers *h, enum header_id id);
 void headers_remove_ids(struct headers *h, uint64_t ids); /* of HDR_BITs */
 void headers_remove_at(struct headers *h, uint32_t at);
+/* Makes one field, in the place of the first, of all of a name among ids (HDR_BITs): with ',' between, without empty ones. */
+void headers_join_repeated(struct headers *h, uint64_t ids);
 /* Deep copy into another arena. */
 void headers_copy(struct headers *to, const struct headers *from, struct arena *arena);
 

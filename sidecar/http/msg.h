@@ -36,6 +36,10 @@ void http_request_init(struct http_request *r, struct arena *arena);
 void http_response_init(struct http_response *r, struct arena *arena);
 /* Deep copies, for retries and mirrors. */
 void http_request_copy(struct http_request *to, const struct http_request *from, struct arena *arena);
+/* A field that the proxy goes by has one value: several of a name are one list, as in Envoy, so that nobody reads the first of
+ * them and another the last. For heads as they are read, and again when edits added to them. */
+void http_request_join_fields(struct http_request *r);
+void http_response_join_fields(struct http_response *r);
 bool http_content_type_is_grpc(struct str content_type);
 const char *http_status_reason(unsigned status); /* "OK"; "Unknown" as Envoy for codes without one */
 /* "Sat, 21 Nov 2026 10:21:29 GMT" (RFC 9110 5.6.7). Returns text. */

@@ -267,8 +267,10 @@ static void arm_timers(struct attempt *a)
         timer_arm(&a->per_try_timer, x->per_try_timeout_ms);
     if (x->request_ended && x->per_try_idle_ms > 0)
         timer_arm(&a->per_try_idle_timer, x->per_try_idle_ms);
-    if (cluster_config(x->cluster)->max_stream_duration_ms > 0)
-        timer_arm(&a->duration_timer, cluster_config(x->cluster)->max_stream_duration_ms);
+    uint64_t duration_ms = x->overrides.has_stream_duration ? x->overrides.stream_duration_ms
+                                                            : cluster_config(x->cluster)->max_stream_duration_ms;
+    if (duration_ms > 0)
+        timer_arm(&a->duration_timer, duration_ms);
 }
 
 /* Sends what there is of the request so far. */

@@ -71,7 +71,8 @@ void overrides_take(struct overrides *o, struct http_request *request, bool expe
         HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS) | HDR_BIT(HDR_X_ENVOY_RETRY_ON) |
         HDR_BIT(HDR_X_ENVOY_RETRY_GRPC_ON) | HDR_BIT(HDR_X_ENVOY_MAX_RETRIES) |
         HDR_BIT(HDR_X_ENVOY_RETRIABLE_STATUS_CODES) | HDR_BIT(HDR_X_ENVOY_RETRIABLE_HEADER_NAMES) |
-        HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE) | HDR_BIT(HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT);
+        HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE) | HDR_BIT(HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT) |
+        HDR_BIT(HDR_X_ENVOY_UPSTREAM_STREAM_DURATION_MS) | HDR_BIT(HDR_X_ENVOY_UPSTREAM_ALT_STAT_NAME);
     uint64_t retries;
     *o = (struct overrides){0};
     if (!(request->headers.ids & all))
@@ -85,6 +86,9 @@ void overrides_take(struct overrides *o, struct http_request *request, bool expe
         o->max_retries = (uint32_t)retries;
     take_codes(o, request, arena);
     take_names(o, request, arena);
+    o->has_stream_duration =
+        take_number(request, HDR_X_ENVOY_UPSTREAM_STREAM_DURATION_MS, &o->stream_duration_ms);
+    take(request, HDR_X_ENVOY_UPSTREAM_ALT_STAT_NAME); /* a peer's names are no place for counters */
     o->timeout_is_no_content =
         take(request, HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE).p != NULL;
     struct str hedge = take(request, HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT);

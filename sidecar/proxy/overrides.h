@@ -16,10 +16,12 @@ struct overrides {
     struct header_match *headers; /* names whose presence in an answer asks for a retry */
     unsigned header_count;
     bool has_hedge, hedge; /* on the per-try timeout */
+    bool has_stream_duration;
+    uint64_t stream_duration_ms; /* in place of the cluster's; 0: none */
     bool timeout_is_no_content; /* a route timeout answers 204 */
 };
 
-/* Reads them and takes them out. From outside none is left by now (request_head.c). expected_too:
+/* Reads them and takes them out. From outside those that ask for something are gone by now (request_head.c). expected_too:
  * the timeout that the hop before told (x-envoy-expected-rq-timeout-ms) counts first, and stays. */
 void overrides_take(struct overrides *o, struct http_request *request, bool expected_too,
                     struct arena *arena);

@@ -157,6 +157,7 @@ void report_response_head(struct exchange *x, struct http_response *response)
     struct headers *h = &response->headers;
     const struct hcm_cfg *hcm = x->hcm;
     x->info.response_code = response->status;
+    http_response_join_fields(response);
     if (x->set_cookie.n > 0)
         headers_add(h, STR("set-cookie"), x->set_cookie);
     if (x->choice.vhost && x->choice.vhost->attempt_count_in_response && x->info.attempts > 0)

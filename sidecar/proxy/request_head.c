@@ -49,20 +49,40 @@ static bool canonical_path(struct exchange *x)
     }
 }
 
+/* Where the port of a host begins, with its ':', or the host's length. */
+static size_t port_at(struct str host)
+{
+    size_t at = host.n;
+    while (at > 0 && host.p[at - 1] >= '0' && host.p[at - 1] <= '9')
+        at--;
+    return at > 0 && at < host.n && host.p[at - 1] == ':' ? at - 1 : host.n;
+}
+
+static struct str without_port(const struct exchange *x, struct str host)
+{
+    uint64_t port;
+    size_t at = port_at(host);
+    if (at == host.n || !str_to_u64(str_sub(host, at + 1, SIZE_MAX), &port))
+        return host;
+    return x->hcm->strip_any_host_port || port == addr_port(conn_destination(x->d->conn)) ? str_sub(host, 0, at) : host;
+}
+
+/* "h." and "h.:80" mean what they do without the dot; "." is no other host. */
+static struct str without_dot(const struct exchange *x, struct str host)
+{
+    size_t at = port_at(host);
+    if (at < 2 || host.p[at - 1] != '.')
+        return host;
+    return arena_printf(x->arena, "%.*s%.*s", (int)(at - 1), host.p, (int)(host.n - at), host.p + at);
+}
+
 static void canonical_host(struct exchange *x)
 {
     struct str host = x->request->authority;
-    if (x->hcm->strip_any_host_port || x->hcm->strip_matching_host_port) {
-        size_t at = host.n;
-        uint64_t port;
-        while (at > 0 && host.p[at - 1] != ':' && host.p[at - 1] != ']')
-            at--;
-        if (at > 0 && host.p[at - 1] == ':' && str_to_u64(str_sub(host, at, SIZE_MAX), &port) &&
-            (x->hcm->strip_any_host_port || port == addr_port(conn_destination(x->d->conn))))
-            host = str_sub(host, 0, at - 1);
-    }
-    if (x->hcm->strip_trailing_host_dot && host.n > 1 && host.p[host.n - 1] == '.')
-        host.n--;
+    if (x->hcm->strip_any_host_port || x->hcm->strip_matching_host_port)
+        host = without_port(x, host);
+    if (x->hcm->strip_trailing_host_dot)
+        host = without_dot(x, host);
     x->request->authority = host;
 }
 
@@ -122,7 +142,7 @@ static void append_forwarded_for(struct exchange *x)
 static void set_forwarded_port(struct exchange *x)
 {
     unsigned port = addr_port(conn_destination(x->d->conn));
-    headers_set(&x->request->headers, STR("x-forwarded-port"), arena_printf(x->arena, "%u", port));
+    headers_set_id(&x->request->headers, HDR_X_FORWARDED_PORT, arena_printf(x->arena, "%u", port));
 }
 
 /* use_remote_address: we are the edge and believe only the hops we were told to. Otherwise what came before us did this. */
@@ -144,7 +164,7 @@ static void find_remote(struct exchange *x)
             append_forwarded_for(x);
         if (h->xff_trusted_hops == 0 || headers_get(headers, HDR_X_FORWARDED_PROTO).n == 0)
             headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
-        if (h->append_forwarded_port && (h->xff_trusted_hops == 0 || !headers_find(headers, STR("x-forwarded-port")).p))
+        if (h->append_forwarded_port && (h->xff_trusted_hops == 0 || !headers_has(headers, HDR_X_FORWARDED_PORT)))
             set_forwarded_port(x);
         return;
     }
@@ -155,7 +175,7 @@ static void find_remote(struct exchange *x)
     }
     if (headers_get(headers, HDR_X_FORWARDED_PROTO).n == 0)
         headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
-    if (h->append_forwarded_port && !headers_find(headers, STR("x-forwarded-port")).p)
+    if (h->append_forwarded_port && !headers_has(headers, HDR_X_FORWARDED_PORT))
         set_forwarded_port(x);
 }
 
@@ -168,7 +188,8 @@ static const uint64_t internal_headers =
     HDR_BIT(HDR_X_ENVOY_UPSTREAM_ALT_STAT_NAME) | HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS) |
     HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_PER_TRY_TIMEOUT_MS) | HDR_BIT(HDR_X_ENVOY_UPSTREAM_RQ_TIMEOUT_ALT_RESPONSE) |
     HDR_BIT(HDR_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS) | HDR_BIT(HDR_X_ENVOY_FORCE_TRACE) | HDR_BIT(HDR_X_ENVOY_IP_TAGS) |
-    HDR_BIT(HDR_X_ENVOY_ORIGINAL_URL) | HDR_BIT(HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT);
+    HDR_BIT(HDR_X_ENVOY_ORIGINAL_URL) | HDR_BIT(HDR_X_ENVOY_HEDGE_ON_PER_TRY_TIMEOUT) |
+    HDR_BIT(HDR_X_ENVOY_UPSTREAM_STREAM_DURATION_MS);
 /* Never believed by an edge. */
 static const uint64_t edge_headers = HDR_BIT(HDR_X_ENVOY_DECORATOR_OPERATION) |
                                      HDR_BIT(HDR_X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER) |
@@ -265,4 +286,5 @@ void request_head_finish(struct exchange *x)
 {
     request_head_set_timeout(x);
     route_apply_request(x->table, &x->choice, x->request, x->arena, &x->info, !x->hcm->suppress_envoy_headers);
+    http_request_join_fields(x->request);
 }

@@ -86,6 +86,23 @@ DIFFERENCES = {
         ("EDS: a host is gone, HTTP/2", "*.upstream_cx_protocol_error",
          "Envoy counts the end of a connection that had its last stream as an error of protocol"),
     ],
+    "edge": [
+        ("sender: an address with a zone", "*.remote", "a zone has a meaning on its own host alone (RFC 4007)"),
+        *[(f"scheme: {name}, an empty one", "*", "it says nothing, and is set; Envoy finds no route then")
+          for name in ("behind another", "at the edge, one hop")],
+        ("kept: *from inside", "counters.cluster.s*", "no counters by names that a request brings"),
+        ("hops: te", "*.te", "RFC 9110, 10.1.4: codings go by any case, and an empty list by no TE"),
+        ("*", "*.x-hop", "RFC 9110, 7.6.1: fields nominated by Connection stay on their hop"),
+    ],
+    "path_table": [
+        *[(f"path {p}", "*", "nothing but slashes is the root; Envoy keeps two") for p in ("//", "///", "/%2f", "/%2F%2f")],
+        ("path /a/%2e%2e;/secret", "*", "a dot segment with parameters is one when it is escaped too"),
+        ("path http://u@o.test/a", "*", "RFC 9110, 4.2.4: a user in a target is there to deceive"),
+        ("host .", "*.host", "a root alone is no host without its dot"),
+        *[(f"host {h}", "*", "RFC 3986, 3.2: no host, or no port") for h in (
+            "h.test:65536", "h.test:x", "[::1", "[::1]x", "::1", "[::1].", "[]", "h.test:80:80", "u@h.test", "h.test:-1",
+            "h.test:+1", "[fe80::1%25lo]")],
+    ],
 }
 
 

@@ -3,6 +3,7 @@
 `Pair.compare(request)` sends the same bytes to both and returns what came back, what upstream saw and what was logged, in a form
 in which equal behaviour is equal data: ports, dates, ids and durations are replaced by words.
 """
+import collections
 import json
 import pathlib
 import re
@@ -336,6 +337,7 @@ class Proxy:
     def __init__(self, name, command, config, ports, where, probe=None):
         """probe: the ports to wait for; all of them where it is not given."""
         self.name, self.ports = name, ports
+        self.lock, self.log_read, self.lines_of = threading.Lock(), 0, collections.defaultdict(list)
         self.log = where / f"{name}.access.log"
         text = json.dumps(config(ports, str(self.log)))
         self.file = where / f"{name}.json"
@@ -362,12 +364,24 @@ class Proxy:
         """The log lines of a case."""
         deadline = time.time() + 3
         while True:
-            lines = [json.loads(x) for x in self.log.read_text().splitlines()] if self.log.exists() else []
-            mine = [x for x in lines if x.get("case") == case]
+            with self.lock:
+                self.read_log()
+                mine = list(self.lines_of[case])
             if len(mine) >= wanted or time.time() > deadline:
                 return mine
             time.sleep(0.03)
 
+    def read_log(self):
+        """Takes up what was written since: a log may hold thousands of lines, and be asked for as often."""
+        if not self.log.exists():
+            return
+        with open(self.log, "rb") as f:
+            f.seek(self.log_read)
+            new = f.read()
+        whole = new[:new.rfind(b"\n") + 1]
+        self.log_read += len(whole)
+        for line in map(json.loads, whole.splitlines()):
+            self.lines_of[line.get("case")].append(line)
 
     def log_lines(self):
         return [json.loads(x) for x in self.log.read_text().splitlines()] if self.log.exists() else []

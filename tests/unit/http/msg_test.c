@@ -72,6 +72,45 @@ static void a_copied_request_outlives_its_source(void **state)
     arena_free(&to);
 }
 
+static void what_the_proxy_goes_by_is_one_field(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(512);
+    struct http_request r;
+    http_request_init(&r, a);
+    headers_add_copy(&r.headers, STR("X-Forwarded-For"), STR(""));
+    headers_add_copy(&r.headers, STR("x-a"), STR("1"));
+    headers_add_copy(&r.headers, STR("x-forwarded-for"), STR("1.1.1.1"));
+    headers_add_copy(&r.headers, STR("x-a"), STR("2"));
+    headers_add_copy(&r.headers, STR("x-forwarded-for"), STR(""));
+    headers_add_copy(&r.headers, STR("cookie"), STR("a=1"));
+    headers_add_copy(&r.headers, STR("x-forwarded-for"), STR("2.2.2.2"));
+    headers_add_copy(&r.headers, STR("cookie"), STR("b=2"));
+    headers_add_copy(&r.headers, STR("x-request-id"), STR(""));
+    headers_add_copy(&r.headers, STR("x-request-id"), STR(""));
+    http_request_join_fields(&r);
+    assert_int_equal(r.headers.count, 6);
+    assert_true(str_eq_c(r.headers.v[0].value, "1.1.1.1,2.2.2.2"));
+    assert_true(str_eq_c(headers_find_joined(&r.headers, STR("x-a")), "1,2"));
+    assert_true(str_eq_c(headers_get(&r.headers, HDR_COOKIE), "a=1"));
+    assert_int_equal(headers_get(&r.headers, HDR_X_REQUEST_ID).n, 0);
+    http_request_join_fields(&r);
+    assert_int_equal(r.headers.count, 6);
+    headers_add_copy(&r.headers, STR("x-forwarded-for"), STR("3.3.3.3"));
+    http_request_join_fields(&r);
+    assert_true(str_eq_c(r.headers.v[0].value, "1.1.1.1,2.2.2.2,3.3.3.3"));
+    struct http_response answer;
+    http_response_init(&answer, a);
+    headers_add_copy(&answer.headers, STR("location"), STR("/a"));
+    headers_add_copy(&answer.headers, STR("set-cookie"), STR("a"));
+    headers_add_copy(&answer.headers, STR("location"), STR("/b"));
+    headers_add_copy(&answer.headers, STR("set-cookie"), STR("b"));
+    http_response_join_fields(&answer);
+    assert_int_equal(answer.headers.count, 3);
+    assert_true(str_eq_c(headers_get(&answer.headers, HDR_LOCATION), "/a,/b"));
+    arena_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -79,6 +118,7 @@ int main(void)
         cmocka_unit_test(grpc_is_known_by_its_content_type),
         cmocka_unit_test(dates_have_the_form_of_rfc_9110),
         cmocka_unit_test(a_path_ends_at_query_or_fragment),
+        cmocka_unit_test(what_the_proxy_goes_by_is_one_field),
         cmocka_unit_test(a_copied_request_outlives_its_source),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
