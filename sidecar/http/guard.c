@@ -168,8 +168,21 @@ bool guard_is_field_name(struct str s)
     return s.n > 0 && all_are(s, LOWER);
 }
 
+/* Whether no byte of the eight is a control character: no byte below 0x20, none 0x7f. */
+static bool are_plain(uint64_t eight)
+{
+    const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+    uint64_t del = eight ^ ones * 0x7f;
+    return !(((eight - ones * 0x20) & ~eight & tops) | ((del - ones) & ~del & tops));
+}
+
 bool guard_is_field_value(struct str s)
 {
+    for (uint64_t eight; s.n >= sizeof(eight); s = str_sub(s, sizeof(eight), s.n)) {
+        memcpy(&eight, s.p, sizeof(eight));
+        if (!are_plain(eight))
+            break;
+    }
     return all_are(s, VALUE);
 }
 

@@ -322,7 +322,7 @@ static bool may_send(const struct header *f)
     case HDR_TE:
         return str_ieq(f->value, STR("trailers"));
     default:
-        return guard_is_field_name(f->name) && guard_is_field_value(f->value);
+        return (f->id != HDR_OTHER || guard_is_field_name(f->name)) && guard_is_field_value(f->value);
     }
 }
 
@@ -342,8 +342,9 @@ static void put_length(struct h2_codec *h, int64_t length)
 static void put_fields(struct h2_codec *h, const struct headers *fields)
 {
     for (uint32_t i = 0; i < fields->count; i++)
-        if (may_send(&fields->v[i]))
-            put(h, fields->v[i].name, fields->v[i].value, fields->v[i].never_index);
+        if (may_send(&fields->v[i])) /* a request id would push out of the peer's table what comes again */
+            put(h, fields->v[i].name, fields->v[i].value,
+                fields->v[i].never_index || fields->v[i].id == HDR_X_REQUEST_ID);
 }
 
 size_t h2_head_write_request(struct h2_codec *h, const struct http_request *r)

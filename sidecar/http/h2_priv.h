@@ -5,7 +5,8 @@
  *   h2_stream.c  a stream: birth, verbs, both directions' ends
  *   h2_head.c    sections of fields: decoded into heads and trailers, and written
  *   h2_flow.c    DATA both ways: what waits to be sent, what waits to be taken, windows
- *   h2_gate.c    what a peer may do: frames on closed streams, floods */
+ *   h2_gate.c    what a peer may do: frames on closed streams, floods
+ *   h2_mem.c     memory for all of them */
 #ifndef OUTRIGGER_HTTP_H2_PRIV_H
 #define OUTRIGGER_HTTP_H2_PRIV_H
 
@@ -21,6 +22,13 @@
 #define H2_CLOSED_RING 128
 #define H2_FRAME_HEAD_BYTES 9
 #define H2_FIELD_OVERHEAD 32 /* what a field counts besides its bytes (RFC 9113 6.5.2), unlike in our limits */
+
+/* ---- Memory. ---- */
+
+extern const nghttp2_mem h2_mem;
+void *h2_mem_alloc(size_t n) __attribute__((malloc, returns_nonnull));
+void *h2_mem_zalloc(size_t n) __attribute__((malloc, returns_nonnull));
+void h2_mem_free(void *p); /* NULL is fine */
 
 /* ---- The gate: counts of one connection. ---- */
 
@@ -200,6 +208,7 @@ struct h2_codec {
     uint32_t active; /* streams that the user knows and that have not ended */
     struct list streams, ready, low;
     struct h2_gate gate;
+    struct h2_stream *decoding; /* whose section of fields comes; NULL: nobody's any more */
 
     /* A chunk of DATA that nghttp2 gave, until it says whether it was the last. */
     struct {

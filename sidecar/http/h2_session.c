@@ -8,8 +8,6 @@
 #include "sidecar/base/die.h"
 #include "sidecar/base/log.h"
 
-#include <stdlib.h>
-
 #define MAX_CONTINUATIONS 8
 #define MAX_SEND_HEADER_BYTES (256u * 1024)
 
@@ -48,6 +46,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
         if (s)
             s->base.wire_bytes_received += H2_FRAME_HEAD_BYTES + frame->hd.length;
     }
+    h->decoding = s;
     if (s)
         h2_head_begin(s);
     return after_user(h);
@@ -57,8 +56,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      const uint8_t *value, size_t value_n, uint8_t flags, void *ctx)
 {
     struct h2_codec *h = ctx;
-    struct h2_stream *s = h2_stream_find(h, frame->hd.stream_id);
+    struct h2_stream *s = h->decoding;
     (void)session;
+    assert(!s || s->base.id == (uint32_t)frame->hd.stream_id);
     if (!s)
         h2_count(h, HTTP2_HEADERS_CB_NO_STREAM);
     if (s && s->section != SECTION_NONE)
@@ -237,30 +237,6 @@ static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *fram
 
 /* ---- Birth. ---- */
 
-static void *mem_malloc(size_t n, void *ctx)
-{
-    (void)ctx;
-    return xmalloc(n);
-}
-
-static void mem_free(void *p, void *ctx)
-{
-    (void)ctx;
-    free(p);
-}
-
-static void *mem_calloc(size_t count, size_t n, void *ctx)
-{
-    (void)ctx;
-    return xcalloc(count, n);
-}
-
-static void *mem_realloc(void *p, size_t n, void *ctx)
-{
-    (void)ctx;
-    return xrealloc(p, n);
-}
-
 static nghttp2_session_callbacks *callbacks_new(void)
 {
     nghttp2_session_callbacks *cb;
@@ -299,8 +275,7 @@ static nghttp2_option *option_new(void)
 
 static void session_new(struct h2_codec *h)
 {
-    static const nghttp2_mem mem_table = {NULL, mem_malloc, mem_free, mem_calloc, mem_realloc};
-    nghttp2_mem mem = mem_table;
+    nghttp2_mem mem = h2_mem;
     nghttp2_session_callbacks *cb = callbacks_new();
     nghttp2_option *o = option_new();
     int rc = h->base.is_server ? nghttp2_session_server_new3(&h->session, cb, h, o, &mem)

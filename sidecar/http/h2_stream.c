@@ -9,8 +9,6 @@
 
 #include "sidecar/base/die.h"
 
-#include <stdlib.h>
-
 #define ARENA_CHUNK_BYTES 2048
 #define PREMATURE_MS 1000 /* overload.premature_reset_min_stream_lifetime_seconds */
 
@@ -25,7 +23,7 @@ struct h2_stream *h2_stream_find(struct h2_codec *h, int32_t id)
 
 static struct h2_stream *stream_new(struct h2_codec *h, uint32_t id, struct arena *arena, bool owns_arena)
 {
-    struct h2_stream *s = NEW(struct h2_stream);
+    struct h2_stream *s = h2_mem_zalloc(sizeof(*s));
     stream_init(&s->base, &ops, &h->base, id, arena, owns_arena);
     s->born_ms = loop_now_ms(conn_loop(h->base.conn));
     list_init(&s->link);
@@ -66,7 +64,7 @@ static void free_stream(void *arg)
         arena_free(&s->base.arena);
     buf_fini(&s->in);
     buf_fini(&s->out);
-    free(s);
+    h2_mem_free(s);
 }
 
 static void forget_in_session(struct h2_codec *h, struct h2_stream *s, uint32_t code)
@@ -105,6 +103,8 @@ void h2_stream_finish(struct h2_stream *s, uint32_t code, enum stream_reset reas
     list_remove(&s->link);
     list_remove(&s->ready);
     list_remove(&s->low);
+    if (h->decoding == s)
+        h->decoding = NULL;
     size_t left = buf_len(&s->in);
     if (h->held.stream == s) {
         left += h->held.n;
