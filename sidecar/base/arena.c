@@ -1,59 +1,69 @@
-/* A bump allocator over a list of chunks. One thread at a time; the owner frees it once.
- * Invariant: head is the chunk being filled, and the list ends in the first chunk. */
+/* A bump allocator over a list of chunks. One thread at a time; the owner frees it once. Each thread keeps a few empty ones
+ * for its next requests.
+ * Invariants: the newest chunk is being filled, and the list ends in the first one; a spare is empty and has one chunk of
+ * SPARE_BYTES. */
 #include "sidecar/base/arena.h"
 
 #include "sidecar/base/die.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <threads.h>
 
-#define ARENA_ALIGN 16u
 #define ARENA_CHUNK_MAX (64u * 1024)
+#define SPARE_BYTES 8000u /* holds an ordinary exchange */
+#if defined(__SANITIZE_ADDRESS__)
+#define SPARES_MAX 0u /* so that the use of freed memory is found */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SPARES_MAX 0u
+#endif
+#endif
+#ifndef SPARES_MAX
+#define SPARES_MAX 64u
+#endif
 
-struct chunk {
-    struct chunk *next;
-    size_t used, cap;
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t cap;
     _Alignas(ARENA_ALIGN) uint8_t bytes[];
 };
 
-struct arena {
-    struct chunk *head;
-    size_t next_bytes;
-    size_t total_bytes;
-};
-
-static struct chunk *chunk_new(struct arena *a, size_t cap)
+static void use(struct arena *a, struct arena_chunk *c)
 {
-    struct chunk *c = xmalloc(sizeof(*c) + cap);
-    c->next = a->head;
-    c->used = 0;
+    a->newest = c;
+    a->at = c->bytes;
+    a->end = c->bytes + c->cap;
+}
+
+static void chunk_new(struct arena *a, size_t cap)
+{
+    struct arena_chunk *c = xmalloc(sizeof(*c) + cap);
+    c->next = a->newest;
     c->cap = cap;
-    a->head = c;
     a->total_bytes += sizeof(*c) + cap;
-    return c;
+    use(a, c);
 }
 
 struct arena *arena_new(size_t chunk_bytes)
 {
     struct arena *a = NEW(struct arena);
     a->total_bytes = sizeof(*a);
-    a->next_bytes = chunk_bytes < 64 ? 64 : chunk_bytes;
+    a->next_bytes = chunk_bytes < 64 ? 64 : (chunk_bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
     chunk_new(a, a->next_bytes);
     return a;
 }
 
 void arena_reset(struct arena *a)
 {
-    while (a->head->next) {
-        struct chunk *next = a->head->next;
-        a->total_bytes -= sizeof(*a->head) + a->head->cap;
-        free(a->head);
-        a->head = next;
+    while (a->newest->next) {
+        struct arena_chunk *next = a->newest->next;
+        a->total_bytes -= sizeof(*a->newest) + a->newest->cap;
+        free(a->newest);
+        a->newest = next;
     }
-    a->head->used = 0;
-    a->next_bytes = a->head->cap;
+    use(a, a->newest);
+    a->next_bytes = a->newest->cap;
 }
 
 void arena_free(struct arena **a)
@@ -61,37 +71,77 @@ void arena_free(struct arena **a)
     if (!*a)
         return;
     arena_reset(*a);
-    free((*a)->head);
+    free((*a)->newest);
     free(*a);
     *a = NULL;
 }
 
-void *arena_alloc(struct arena *a, size_t n)
+/* ---- Spares of the thread. ---- */
+
+struct spares {
+    unsigned count;
+    struct arena *v[SPARES_MAX + 1];
+};
+
+static _Thread_local struct spares *thread_spares;
+static tss_t spares_key;
+static once_flag spares_once = ONCE_FLAG_INIT;
+
+static void spares_free(void *arg)
 {
-    assert(n < SIZE_MAX / 2);
-    n = (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-    struct chunk *c = a->head;
-    if (n > c->cap - c->used) {
-        if (a->next_bytes < ARENA_CHUNK_MAX)
-            a->next_bytes *= 2;
-        c = chunk_new(a, n > a->next_bytes ? n : a->next_bytes);
+    struct spares *s = arg;
+    while (s->count > 0)
+        arena_free(&s->v[--s->count]);
+    free(s);
+    thread_spares = NULL;
+}
+
+static void spares_init(void)
+{
+    if (tss_create(&spares_key, spares_free) != thrd_success)
+        die("cannot make a thread-specific key; too many are in use");
+}
+
+static struct spares *spares_of_thread(void)
+{
+    if (!thread_spares) {
+        call_once(&spares_once, spares_init);
+        thread_spares = NEW(struct spares);
+        tss_set(spares_key, thread_spares);
     }
-    void *p = c->bytes + c->used;
-    c->used += n;
+    return thread_spares;
+}
+
+struct arena *arena_acquire(void)
+{
+    struct spares *s = spares_of_thread();
+    return s->count > 0 ? s->v[--s->count] : arena_new(SPARE_BYTES);
+}
+
+void arena_release(struct arena **a)
+{
+    if (!*a)
+        return;
+    struct spares *s = spares_of_thread();
+    arena_reset(*a);
+    if (s->count == SPARES_MAX || (*a)->newest->cap != SPARE_BYTES) {
+        arena_free(a);
+        return;
+    }
+    s->v[s->count++] = *a;
+    *a = NULL;
+}
+
+/* ---- Allocating. ---- */
+
+void *arena_alloc_chunk(struct arena *a, size_t n)
+{
+    if (a->next_bytes < ARENA_CHUNK_MAX)
+        a->next_bytes *= 2;
+    chunk_new(a, n > a->next_bytes ? n : a->next_bytes);
+    void *p = a->at;
+    a->at += n;
     return p;
-}
-
-void *arena_zalloc(struct arena *a, size_t n)
-{
-    return memset(arena_alloc(a, n), 0, n);
-}
-
-void *arena_memdup(struct arena *a, const void *p, size_t n)
-{
-    void *q = arena_alloc(a, n);
-    if (n > 0)
-        memcpy(q, p, n);
-    return q;
 }
 
 struct str arena_str(struct arena *a, struct str s)

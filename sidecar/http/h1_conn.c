@@ -47,14 +47,11 @@ void h1_set_state(struct h1 *c, enum h1_state state)
 /* ---- Streams, kept for reuse by each thread. ---- */
 
 #define POOL_MAX 256u
-#define ARENA_BYTES 2048u
 
 static const struct stream_ops stream_ops;
 
-/* Streams with an arena of their own (servers') and without lie apart, so that a proxy's two sides do not take
- * each other's. */
 struct pool {
-    struct h1_stream *with_arena, *without;
+    struct h1_stream *first;
     unsigned count;
 };
 
@@ -62,29 +59,15 @@ static _Thread_local struct pool *thread_pool;
 static tss_t pool_key;
 static once_flag pool_once = ONCE_FLAG_INIT;
 
-static void stream_free(struct h1_stream *s)
-{
-    if (s->base.owns_arena)
-        arena_free(&s->base.arena);
-    buf_fini(&s->held);
-    free(s);
-}
-
-static struct h1_stream *pop(struct h1_stream **list)
-{
-    struct h1_stream *s = *list;
-    if (s)
-        *list = s->next;
-    return s;
-}
-
 static void pool_free(void *arg)
 {
     struct pool *pool = arg;
-    struct h1_stream *s;
-    while ((s = pop(&pool->with_arena)) || (s = pop(&pool->without)))
-        stream_free(s);
+    for (struct h1_stream *s; (s = pool->first);) {
+        pool->first = s->next;
+        free(s);
+    }
     free(pool);
+    thread_pool = NULL;
 }
 
 static void pool_init(void)
@@ -106,16 +89,15 @@ static struct pool *pool_of_thread(void)
 struct h1_stream *h1_stream_get(struct h1 *c, struct arena *arena)
 {
     struct pool *pool = pool_of_thread();
-    struct h1_stream *s = pop(arena ? &pool->without : &pool->with_arena);
-    struct arena *own = s && !arena ? s->base.arena : NULL;
-    if (s)
+    struct h1_stream *s = pool->first;
+    if (s) {
+        pool->first = s->next;
         pool->count--;
-    else
+    } else {
         s = xmalloc(sizeof(*s));
-    if (!arena && !own)
-        own = arena_new(ARENA_BYTES);
+    }
     memset(s, 0, sizeof(*s));
-    stream_init(&s->base, &stream_ops, &c->base, ++c->last_id, arena ? arena : own, !arena);
+    stream_init(&s->base, &stream_ops, &c->base, ++c->last_id, arena ? arena : arena_acquire(), !arena);
     return s;
 }
 
@@ -123,16 +105,15 @@ static void stream_recycle(void *arg)
 {
     struct h1_stream *s = arg;
     struct pool *pool = pool_of_thread();
+    if (s->base.owns_arena)
+        arena_release(&s->base.arena);
+    buf_fini(&s->held);
     if (pool->count == POOL_MAX) {
-        stream_free(s);
+        free(s);
         return;
     }
-    buf_fini(&s->held);
-    if (s->base.owns_arena)
-        arena_reset(s->base.arena);
-    struct h1_stream **list = s->base.owns_arena ? &pool->with_arena : &pool->without;
-    s->next = *list;
-    *list = s;
+    s->next = pool->first;
+    pool->first = s;
     pool->count++;
 }
 

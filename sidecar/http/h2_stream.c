@@ -9,7 +9,6 @@
 
 #include "sidecar/base/die.h"
 
-#define ARENA_CHUNK_BYTES 2048
 #define PREMATURE_MS 1000 /* overload.premature_reset_min_stream_lifetime_seconds */
 
 static const struct stream_ops ops;
@@ -36,7 +35,7 @@ static struct h2_stream *stream_new(struct h2_codec *h, uint32_t id, struct aren
 
 struct h2_stream *h2_stream_accept(struct h2_codec *h, int32_t id)
 {
-    struct h2_stream *s = stream_new(h, (uint32_t)id, arena_new(ARENA_CHUNK_BYTES), true);
+    struct h2_stream *s = stream_new(h, (uint32_t)id, arena_acquire(), true);
     s->submitted = true;
     if (!h2_check(h, nghttp2_session_set_stream_user_data(h->session, id, s), "stream data"))
         return NULL;
@@ -61,7 +60,7 @@ static void free_stream(void *arg)
     struct h2_stream *s = arg;
     assert(s->base.ended && !list_is_linked(&s->link) && !list_is_linked(&s->ready));
     if (s->base.owns_arena)
-        arena_free(&s->base.arena);
+        arena_release(&s->base.arena);
     buf_fini(&s->in);
     buf_fini(&s->out);
     h2_mem_free(s);

@@ -64,7 +64,7 @@ static void free_request(void *arg)
     struct connection *c = rq->connection;
     struct arena *a = rq->arena;
     buf_fini(&rq->body);
-    arena_free(&a);
+    arena_release(&a);
     c->requests--;
     if (c->is_ended && c->requests == 0)
         free_connection(c);

@@ -68,7 +68,7 @@ struct stream_handler {
 
 void stream_set_handler(struct stream *s, const struct stream_handler *handler, void *ctx);
 /* Where the codec puts the strings of heads and trailers; must outlive the stream. Server streams are born with
- * an arena of their own that the user may take over (stream_take_arena), client streams are given one. */
+ * an arena of their own that the user may take over (stream_take_arena; then arena_release), client streams are given one. */
 struct arena *stream_arena(const struct stream *s);
 struct arena *stream_take_arena(struct stream *s);
 

@@ -497,7 +497,7 @@ static void free_exchange(void *arg)
     if (x->cluster)
         upstream_release(&x->cluster);
     holder_release(&x->table_holder);
-    arena_free(&a);
+    arena_release(&a);
 }
 
 static void on_down_end(struct stream *s, void *ctx, enum stream_reset reason, const char *details)

@@ -54,6 +54,33 @@ static void reset_gives_back_all_but_the_first_chunk(void **state)
     arena_free(&a);
 }
 
+static void an_arena_for_a_request_is_empty_however_the_last_was_used(void **state)
+{
+    (void)state;
+    struct arena *many[100];
+    many[0] = arena_acquire();
+    size_t empty = arena_bytes(many[0]);
+    arena_release(&many[0]);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 100; i++) {
+            many[i] = arena_acquire();
+            assert_int_equal(arena_bytes(many[i]), empty);
+            memset(arena_alloc(many[i], 100), 0xff, 100);
+            memset(arena_alloc(many[i], 100000), 0xff, 100000);
+        }
+        for (unsigned i = 0; i < 100; i++) {
+            arena_release(&many[i]);
+            assert_null(many[i]);
+        }
+    }
+    arena_release(&many[0]);
+    many[0] = arena_new(64);
+    arena_release(&many[0]);
+    many[0] = arena_acquire();
+    assert_true(arena_bytes(many[0]) > 1000);
+    arena_release(&many[0]);
+}
+
 static void chunks_stop_doubling_at_64_kib(void **state)
 {
     (void)state;
@@ -87,6 +114,7 @@ int main(void)
         cmocka_unit_test(memory_is_aligned_and_distinct),
         cmocka_unit_test(zalloc_clears_reused_memory),
         cmocka_unit_test(reset_gives_back_all_but_the_first_chunk),
+        cmocka_unit_test(an_arena_for_a_request_is_empty_however_the_last_was_used),
         cmocka_unit_test(chunks_stop_doubling_at_64_kib),
         cmocka_unit_test(copies_end_in_nul),
     };
