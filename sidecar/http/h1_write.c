@@ -55,12 +55,6 @@ static void put_str(struct out *o, struct str s)
 
 #define PUT(o, literal) put((o), "" literal, sizeof(literal) - 1)
 
-static void put_u64(struct out *o, uint64_t value)
-{
-    char digits[STR_U64_CAP];
-    put_str(o, str_u64(value, digits));
-}
-
 /* Sends it, and counts it for the stream. */
 static void out_done(struct out *o, struct stream *s)
 {
@@ -109,18 +103,33 @@ static void put_name(struct out *o, struct str name)
     PUT(o, ": ");
 }
 
+static char *lay(char *at, struct str s)
+{
+    if (s.n > 0)
+        memcpy(at, s.p, s.n);
+    return at + s.n;
+}
+
 static void put_field(struct out *o, struct str name, struct str value)
 {
-    put_name(o, name);
-    put_str(o, value);
-    PUT(o, "\r\n");
+    size_t n = name.n + value.n + 4;
+    if (o->codec->base.options.proper_case || n > sizeof(o->bytes) - o->n) {
+        put_name(o, name);
+        put_str(o, value);
+        PUT(o, "\r\n");
+        return;
+    }
+    char *at = lay(o->bytes + o->n, name);
+    memcpy(at, ": ", 2);
+    at = lay(at + 2, value);
+    memcpy(at, "\r\n", 2);
+    o->n += n;
 }
 
 static void put_length(struct out *o, int64_t length)
 {
-    put_name(o, STR("content-length"));
-    put_u64(o, (uint64_t)length);
-    PUT(o, "\r\n");
+    char digits[STR_U64_CAP];
+    put_field(o, STR("content-length"), str_u64((uint64_t)length, digits));
 }
 
 /* Framing and the connection are the codec's own affair. */
@@ -272,11 +281,12 @@ void h1_tunnel_answered(struct h1 *c, struct h1_stream *s, bool open)
 
 static void put_status_line(struct out *o, bool http10, unsigned status)
 {
+    char digits[STR_U64_CAP];
     if (http10)
         PUT(o, "HTTP/1.0 ");
     else
         PUT(o, "HTTP/1.1 ");
-    put_u64(o, status);
+    put_str(o, str_u64(status, digits));
     PUT(o, " ");
     put_str(o, str_of(http_status_reason(status)));
     PUT(o, "\r\n");
