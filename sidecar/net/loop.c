@@ -37,6 +37,7 @@ static void run_deferred(struct loop *loop)
 
 static void end_turn(struct loop *loop)
 {
+    loop->now_ns = 0;
     conn_flush_dirty(loop);
     if (loop->deferred_count > 0) {
         run_deferred(loop);
@@ -138,10 +139,11 @@ uint64_t loop_now_ms(const struct loop *loop)
     return uv_now(&loop->uv);
 }
 
-uint64_t loop_now_ns(const struct loop *loop)
+uint64_t loop_now_ns(struct loop *loop)
 {
-    (void)loop;
-    return uv_hrtime();
+    if (loop->now_ns == 0)
+        loop->now_ns = uv_hrtime();
+    return loop->now_ns;
 }
 
 void loop_defer(struct loop *loop, loop_fn *fn, void *arg)
@@ -157,6 +159,7 @@ void loop_defer(struct loop *loop, loop_fn *fn, void *arg)
 void loop_event_end(struct loop *loop)
 {
     loop->events++;
+    loop->now_ns = 0;
     if (!list_is_empty(&loop->dirty))
         conn_flush_dirty(loop);
 }

@@ -18,8 +18,9 @@ void loop_run_ready(struct loop *loop);
 void loop_stop(struct loop *loop); /* on the loop's own thread */
 /* Monotonic, cached once a turn. */
 uint64_t loop_now_ms(const struct loop *loop);
-/* Monotonic, read now. */
-uint64_t loop_now_ns(const struct loop *loop);
+/* Monotonic, read once an event: when the event that is being handled began, or a little later.
+ * For how long something takes within one event there is clock_mono_ns. */
+uint64_t loop_now_ns(struct loop *loop);
 /* Calls fn(arg) at the end of this turn, after all I/O callbacks, in the order of the calls. This
  * is the graveyard: what a callback condemns is freed here, so a callback may finish its caller. */
 void loop_defer(struct loop *loop, loop_fn *fn, void *arg);

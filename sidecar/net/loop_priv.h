@@ -11,10 +11,17 @@
 
 #define LOOP_READ_BYTES (64 * 1024)
 #define LOOP_SPARE_BUFS 16
+#define LOOP_TIMER_QUEUES 64
 
 struct deferred {
     loop_fn *fn;
     void *arg;
+};
+
+/* Timers of one delay: who was armed first is due first. */
+struct timer_queue {
+    uint64_t delay_ms;
+    struct list timers;
 };
 
 struct loop {
@@ -23,8 +30,10 @@ struct loop {
     uv_check_t check;     /* ends the part after it: I/O */
     uv_idle_t again;      /* active while deferred calls are left over: the wait does not block */
 
-    uv_timer_t timer; /* armed for the first of the heap */
+    uv_timer_t timer; /* armed for the first timer, or earlier */
     uint64_t timer_set_ms;
+    struct timer_queue queues[LOOP_TIMER_QUEUES];
+    uint64_t queues_in_use; /* a bit for each that is not empty */
     struct timer **heap;
     size_t heap_count, heap_cap;
     uint64_t timer_sequence;
@@ -38,6 +47,7 @@ struct loop {
     unsigned spare_count;
     uint8_t *read_buf; /* one for all connections: reads are handled before the next one */
 
+    uint64_t now_ns; /* 0: this event did not ask yet */
     uint64_t events; /* callbacks that ran, so that tests can wait for silence */
 };
 

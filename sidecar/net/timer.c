@@ -1,10 +1,12 @@
-/* Owns the order of a loop's timers: a binary heap by deadline, then by the order of arming, over a
- * single libuv timer that is armed for the first one. Each timer knows its place, so moving and
- * removing are cheap and nothing is allocated per timer.
+/* Owns the order of a loop's timers, over a single libuv timer that is armed for the first one or earlier.
  *
- * The libuv timer is only ever pulled earlier; when the first timer leaves, it fires once for
- * nothing and is set anew. That keeps the common case, a deadline armed and disarmed per request,
- * out of libuv. */
+ * Nearly all timers have one of a few delays, those of the configuration: each delay has a queue, where arming is to go to the
+ * end and disarming is to leave. A queue is found by a hash of the delay; a timer whose delay finds its queue taken by another
+ * goes into a binary heap by deadline. Timers due at the same time fire in the order of arming, wherever they stand. Nothing is
+ * allocated per timer.
+ *
+ * The libuv timer is only ever pulled earlier; when the first timer leaves, it fires once for nothing and is set anew. That
+ * keeps the common case, a deadline armed and disarmed per request, out of libuv. */
 #include "sidecar/net/timer.h"
 
 #include "sidecar/base/die.h"
@@ -20,17 +22,25 @@ void loop_timers_init(struct loop *loop)
 {
     uv_timer_init(&loop->uv, &loop->timer);
     loop->timer_set_ms = NOT_SET;
+    for (unsigned i = 0; i < LOOP_TIMER_QUEUES; i++)
+        list_init(&loop->queues[i].timers);
 }
 
 void loop_timers_fini(struct loop *loop)
 {
     for (size_t i = 0; i < loop->heap_count; i++)
         loop->heap[i]->heap_at = 0;
+    for (unsigned i = 0; i < LOOP_TIMER_QUEUES; i++)
+        while (list_pop_front(&loop->queues[i].timers))
+            ;
+    loop->queues_in_use = 0;
     free(loop->heap);
     loop->heap = NULL;
     loop->heap_count = loop->heap_cap = 0;
     uv_close((uv_handle_t *)&loop->timer, NULL);
 }
+
+/* ---- The heap. ---- */
 
 static bool is_before(const struct timer *a, const struct timer *b)
 {
@@ -41,7 +51,7 @@ static bool is_before(const struct timer *a, const struct timer *b)
 static void place(struct loop *loop, size_t at, struct timer *t)
 {
     loop->heap[at] = t;
-    t->heap_at = at + 1;
+    t->heap_at = (uint32_t)at + 1;
 }
 
 static void sift_up(struct loop *loop, size_t at, struct timer *t)
@@ -72,7 +82,7 @@ static void sift_down(struct loop *loop, size_t at, struct timer *t)
     place(loop, at, t);
 }
 
-/* t's key changed, or it comes to stand at a place that another left. */
+/* t comes to stand at a place that another left. */
 static void settle(struct loop *loop, size_t at, struct timer *t)
 {
     if (at > 0 && is_before(t, loop->heap[(at - 1) / 2]))
@@ -81,16 +91,67 @@ static void settle(struct loop *loop, size_t at, struct timer *t)
         sift_down(loop, at, t);
 }
 
-static void set_uv_timer(struct loop *loop)
+/* ---- Queues. ---- */
+
+static struct timer *timer_of(struct list *link)
 {
-    if (loop->heap_count == 0)
-        return;
-    uint64_t first = loop->heap[0]->deadline_ms;
-    if (first >= loop->timer_set_ms)
+    return CONTAINER_OF(link, struct timer, link);
+}
+
+static unsigned queue_of(uint64_t delay_ms)
+{
+    return (unsigned)(delay_ms * 0x9e3779b97f4a7c15u >> 58);
+}
+
+/* False: it is another delay's. */
+static bool enqueue(struct loop *loop, struct timer *t, uint64_t delay_ms)
+{
+    unsigned at = queue_of(delay_ms);
+    struct timer_queue *q = &loop->queues[at];
+    if (list_is_empty(&q->timers))
+        q->delay_ms = delay_ms;
+    else if (q->delay_ms != delay_ms)
+        return false;
+    list_init(&t->link);
+    list_push_back(&q->timers, &t->link);
+    t->queue = (uint8_t)at;
+    loop->queues_in_use |= UINT64_C(1) << at;
+    return true;
+}
+
+static bool is_queued(const struct timer *t)
+{
+    return t->link.next && list_is_linked(&t->link);
+}
+
+static void dequeue(struct loop *loop, struct timer *t)
+{
+    list_remove(&t->link);
+    if (list_is_empty(&loop->queues[t->queue].timers))
+        loop->queues_in_use &= ~(UINT64_C(1) << t->queue);
+}
+
+/* The one that is due next, or NULL. */
+static struct timer *first_timer(const struct loop *loop)
+{
+    struct timer *first = loop->heap_count > 0 ? loop->heap[0] : NULL;
+    for (uint64_t rest = loop->queues_in_use; rest; rest &= rest - 1) {
+        struct timer *t = timer_of(loop->queues[__builtin_ctzll(rest)].timers.next);
+        if (!first || is_before(t, first))
+            first = t;
+    }
+    return first;
+}
+
+/* ---- Firing. ---- */
+
+static void set_uv_timer(struct loop *loop, uint64_t deadline_ms)
+{
+    if (deadline_ms >= loop->timer_set_ms)
         return;
     uint64_t now = uv_now(&loop->uv);
-    loop->timer_set_ms = first;
-    uv_timer_start(&loop->timer, on_uv_timer, first > now ? first - now : 0, 0);
+    loop->timer_set_ms = deadline_ms;
+    uv_timer_start(&loop->timer, on_uv_timer, deadline_ms > now ? deadline_ms - now : 0, 0);
 }
 
 static void on_uv_timer(uv_timer_t *uv)
@@ -98,17 +159,17 @@ static void on_uv_timer(uv_timer_t *uv)
     struct loop *loop = CONTAINER_OF(uv, struct loop, timer);
     uint64_t now = uv_now(&loop->uv);
     uint64_t armed_before = loop->timer_sequence;
+    struct timer *t;
     loop->timer_set_ms = NOT_SET;
-    while (loop->heap_count > 0) {
-        struct timer *t = loop->heap[0];
-        /* What a callback arms with no delay waits for the next turn. */
-        if (t->deadline_ms > now || t->sequence > armed_before)
-            break;
+    loop->now_ns = 0;
+    /* What a callback arms with no delay waits for the next turn. */
+    while ((t = first_timer(loop)) && t->deadline_ms <= now && t->sequence <= armed_before) {
         timer_disarm(t);
         t->fn(t);
         loop_event_end(loop);
     }
-    set_uv_timer(loop);
+    if (t)
+        set_uv_timer(loop, t->deadline_ms);
 }
 
 void timer_init(struct timer *t, struct loop *loop, timer_fn *fn)
@@ -116,35 +177,30 @@ void timer_init(struct timer *t, struct loop *loop, timer_fn *fn)
     *t = (struct timer){.loop = loop, .fn = fn};
 }
 
-static void grow(struct loop *loop)
+static void heap_push(struct loop *loop, struct timer *t)
 {
-    if (loop->heap_count < loop->heap_cap)
-        return;
-    loop->heap_cap = loop->heap_cap ? loop->heap_cap * 2 : 64;
-    loop->heap = xrealloc(loop->heap, loop->heap_cap * sizeof(struct timer *));
+    if (loop->heap_count == loop->heap_cap) {
+        loop->heap_cap = loop->heap_cap ? loop->heap_cap * 2 : 64;
+        loop->heap = xrealloc(loop->heap, loop->heap_cap * sizeof(struct timer *));
+    }
+    sift_up(loop, loop->heap_count++, t);
 }
 
 void timer_arm(struct timer *t, uint64_t delay_ms)
 {
     struct loop *loop = t->loop;
     assert(loop && t->fn);
+    timer_disarm(t);
     uint64_t now = uv_now(&loop->uv);
     t->deadline_ms = delay_ms < NOT_SET - 1 - now ? now + delay_ms : NOT_SET - 1;
     t->sequence = ++loop->timer_sequence;
-    if (t->heap_at > 0) {
-        settle(loop, t->heap_at - 1, t);
-    } else {
-        grow(loop);
-        sift_up(loop, loop->heap_count++, t);
-    }
-    set_uv_timer(loop);
+    if (!enqueue(loop, t, delay_ms))
+        heap_push(loop, t);
+    set_uv_timer(loop, t->deadline_ms);
 }
 
-void timer_disarm(struct timer *t)
+static void heap_remove(struct loop *loop, struct timer *t)
 {
-    if (t->heap_at == 0)
-        return;
-    struct loop *loop = t->loop;
     size_t at = t->heap_at - 1;
     assert(at < loop->heap_count && loop->heap[at] == t);
     t->heap_at = 0;
@@ -153,7 +209,15 @@ void timer_disarm(struct timer *t)
         settle(loop, at, last);
 }
 
+void timer_disarm(struct timer *t)
+{
+    if (is_queued(t))
+        dequeue(t->loop, t);
+    else if (t->heap_at > 0)
+        heap_remove(t->loop, t);
+}
+
 bool timer_is_armed(const struct timer *t)
 {
-    return t->heap_at > 0;
+    return is_queued(t) || t->heap_at > 0;
 }

@@ -2,6 +2,7 @@
 #ifndef OUTRIGGER_NET_TIMER_H
 #define OUTRIGGER_NET_TIMER_H
 
+#include "sidecar/base/list.h"
 #include "sidecar/net/loop.h"
 
 #include <stdbool.h>
@@ -15,7 +16,9 @@ struct timer {
     timer_fn *fn;
     uint64_t deadline_ms;
     uint64_t sequence; /* equal deadlines fire in the order they were armed */
-    size_t heap_at;    /* 1 + place in the loop's heap; 0: not armed */
+    struct list link;  /* in the queue of its delay; linked only then */
+    uint32_t heap_at;  /* 1 + place in the loop's heap; 0: not there */
+    uint8_t queue;     /* which one, while linked */
 };
 
 void timer_init(struct timer *t, struct loop *loop, timer_fn *fn);

@@ -6,6 +6,7 @@
  * routes is removed or refused is an answer too; what was accepted under it stays while it is wanted, as in Envoy. */
 #include "sidecar/xds/xds_priv.h"
 
+#include "sidecar/base/clock.h"
 #include "sidecar/base/die.h"
 #include "sidecar/base/log.h"
 
@@ -164,7 +165,7 @@ static bool put(struct batch *b, const struct offer *o, struct err *err)
 
 static void count_taken(struct batch *b, struct want *w, bool good)
 {
-    uint64_t duration_ms = (loop_now_ns(b->x->loop) - b->start_ns) / 1000000;
+    uint64_t duration_ms = (clock_mono_ns() - b->start_ns) / 1000000;
     counts_want(w, good ? COUNTS_SUCCESS : COUNTS_REJECTED);
     if (good)
         counts_want_version(w, b->version, duration_ms);
@@ -238,7 +239,7 @@ static void conclude(struct batch *b)
     if (xds_is_root(b->type)) {
         counts_root(b->x, b->type, good ? COUNTS_SUCCESS : COUNTS_REJECTED);
         if (good)
-            counts_root_version(b->x, b->type, b->version, (loop_now_ns(b->x->loop) - b->start_ns) / 1000000);
+            counts_root_version(b->x, b->type, b->version, (clock_mono_ns() - b->start_ns) / 1000000);
         timer_disarm(&k->first_timer);
         k->first_over = true;
     }
@@ -321,7 +322,7 @@ static void take_sotw(struct batch *b, const Envoy__Service__Discovery__V3__Disc
 enum response_result response_take(struct xds *x, struct str message)
 {
     bool delta = x->options.mode == XDS_DELTA;
-    struct batch b = {.x = x, .arena = arena_new(16384), .start_ns = loop_now_ns(x->loop)};
+    struct batch b = {.x = x, .arena = arena_new(16384), .start_ns = clock_mono_ns()};
     struct err err = {0};
     const ProtobufCMessage *m =
         codec_unpack_envelope(delta ? &envoy__service__discovery__v3__delta_discovery_response__descriptor
