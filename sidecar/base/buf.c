@@ -10,23 +10,10 @@
 
 void buf_fini(struct buf *b)
 {
+    if (!b->data)
+        return;
     free(b->data);
     memset(b, 0, sizeof(*b));
-}
-
-size_t buf_len(const struct buf *b)
-{
-    return b->end - b->off;
-}
-
-uint8_t *buf_head(struct buf *b)
-{
-    return b->data ? b->data + b->off : NULL;
-}
-
-struct str buf_str(const struct buf *b)
-{
-    return (struct str){b->data ? (const char *)b->data + b->off : NULL, b->end - b->off};
 }
 
 uint8_t *buf_reserve(struct buf *b, size_t n)
@@ -113,11 +100,6 @@ void buf_consume(struct buf *b, size_t n)
     b->off += n;
     if (b->off == b->end)
         b->off = b->end = 0;
-}
-
-void buf_clear(struct buf *b)
-{
-    b->off = b->end = 0;
 }
 
 char *buf_take(struct buf *b)

@@ -15,15 +15,18 @@ static uint64_t lower8(uint64_t x)
 
 void ascii_lower_n(char *p, size_t n)
 {
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        uint64_t x;
-        memcpy(&x, p + i, 8);
-        x = lower8(x);
-        memcpy(p + i, &x, 8);
+    if (n < 8) {
+        for (size_t i = 0; i < n; i++)
+            p[i] = (char)ascii_lower((uint8_t)p[i]);
+        return;
     }
-    for (; i < n; i++)
-        p[i] = (char)ascii_lower((uint8_t)p[i]);
+    for (size_t i = 0; i < n; i += 8) {
+        char *at = i + 8 <= n ? p + i : p + n - 8; /* the last eight may overlap those before */
+        uint64_t x;
+        memcpy(&x, at, 8);
+        x = lower8(x);
+        memcpy(at, &x, 8);
+    }
 }
 
 bool str_ieq(struct str a, struct str b)

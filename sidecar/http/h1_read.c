@@ -3,7 +3,7 @@
  *
  * A head is parsed when all of it is here: it is copied once into the stream's arena, where llhttp finds its parts
  * in place. Until then its bytes also run through llhttp without effect, so that what can never become a head is
- * refused at once. llhttp's own idea of where a message ends is used for chunks only; there it stops behind each message. */
+ * refused at once. The two have callbacks of their own. llhttp's own idea of where a message ends is used for chunks only; there it stops behind each message. */
 #include "sidecar/http/h1_priv.h"
 
 #include "sidecar/base/die.h"
@@ -31,16 +31,6 @@ static int extend(struct str *span, const char *at, size_t n)
     return 0;
 }
 
-static int keep_trailer(struct h1 *c, const char *at, size_t n)
-{
-    if (buf_len(&c->trailers) + n > GUARD_TRAILERS_MAX) {
-        c->fault = GUARD_TRAILERS_TOO_LARGE;
-        return HPE_USER;
-    }
-    buf_append(&c->trailers, at, n);
-    return 0;
-}
-
 static int on_url(llhttp_t *parser, const char *at, size_t n)
 {
     struct h1 *c = parser->data;
@@ -50,23 +40,13 @@ static int on_url(llhttp_t *parser, const char *at, size_t n)
 static int on_field(llhttp_t *parser, const char *at, size_t n)
 {
     struct h1 *c = parser->data;
-    if (c->head)
-        return extend(&c->head->name, at, n);
-    return c->state == H1_BODY_CHUNKED ? keep_trailer(c, at, n) : 0;
-}
-
-static int on_field_complete(llhttp_t *parser)
-{
-    struct h1 *c = parser->data;
-    return c->state == H1_BODY_CHUNKED ? keep_trailer(c, "", 1) : 0;
+    return c->head ? extend(&c->head->name, at, n) : 0;
 }
 
 static int on_value(llhttp_t *parser, const char *at, size_t n)
 {
     struct h1 *c = parser->data;
-    if (c->head)
-        return extend(&c->head->value, at, n);
-    return c->state == H1_BODY_CHUNKED ? keep_trailer(c, at, n) : 0;
+    return c->head ? extend(&c->head->value, at, n) : 0;
 }
 
 static int on_value_complete(llhttp_t *parser)
@@ -74,7 +54,7 @@ static int on_value_complete(llhttp_t *parser)
     struct h1 *c = parser->data;
     struct h1_head *h = c->head;
     if (!h)
-        return c->state == H1_BODY_CHUNKED ? keep_trailer(c, "", 1) : 0;
+        return 0;
     ascii_lower_n(h->copy + (h->name.p - h->copy), h->name.n);
     headers_add(h->fields, h->name, str_trim(h->value));
     h->name = h->value = STR_NONE;
@@ -88,6 +68,32 @@ static int on_headers_complete(llhttp_t *parser)
         return -1; /* an end that is not CR LF CR LF */
     c->head->complete = true;
     return HPE_PAUSED; /* tells where it was */
+}
+
+/* Without c->head the bytes are only tried. */
+static const llhttp_settings_t head_settings = {
+    .on_url = on_url,
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_header_value_complete = on_value_complete,
+    .on_headers_complete = on_headers_complete,
+};
+
+/* Of a trailer. */
+static int on_trailer_part(llhttp_t *parser, const char *at, size_t n)
+{
+    struct h1 *c = parser->data;
+    if (buf_len(&c->trailers) + n > GUARD_TRAILERS_MAX) {
+        c->fault = GUARD_TRAILERS_TOO_LARGE;
+        return HPE_USER;
+    }
+    buf_append(&c->trailers, at, n);
+    return 0;
+}
+
+static int on_trailer_part_complete(llhttp_t *parser)
+{
+    return on_trailer_part(parser, "", 1);
 }
 
 static int on_extension(llhttp_t *parser, const char *at, size_t n)
@@ -118,13 +124,11 @@ static int on_message_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
-static const llhttp_settings_t settings = {
-    .on_url = on_url,
-    .on_header_field = on_field,
-    .on_header_field_complete = on_field_complete,
-    .on_header_value = on_value,
-    .on_header_value_complete = on_value_complete,
-    .on_headers_complete = on_headers_complete,
+static const llhttp_settings_t chunk_settings = {
+    .on_header_field = on_trailer_part,
+    .on_header_field_complete = on_trailer_part_complete,
+    .on_header_value = on_trailer_part,
+    .on_header_value_complete = on_trailer_part_complete,
     .on_chunk_extension_name = on_extension,
     .on_chunk_extension_value = on_extension,
     .on_body = on_body,
@@ -133,7 +137,7 @@ static const llhttp_settings_t settings = {
 
 static void begin_parser(struct h1 *c)
 {
-    llhttp_init(&c->parser, c->base.is_server ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
+    llhttp_init(&c->parser, c->base.is_server ? HTTP_REQUEST : HTTP_RESPONSE, &head_settings);
     /* Versions and framing are the guard's, which has a verdict for each fault. */
     llhttp_set_lenient_version(&c->parser, 1);
     llhttp_set_lenient_chunked_length(&c->parser, 1);
@@ -186,6 +190,7 @@ static void begin_body(struct h1 *c, const struct guard_framing *f, int64_t leng
     buf_clear(&c->trailers);
     if (f->chunked && !f->no_body) {
         c->parser.flags |= F_CHUNKED; /* llhttp overlooks it where a tab follows the word */
+        c->parser.settings = (void *)(uintptr_t)&chunk_settings; /* llhttp only reads them */
         h1_set_state(c, H1_BODY_CHUNKED);
     } else if (length > 0 && !f->no_body) {
         c->body_left = length;

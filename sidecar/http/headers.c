@@ -252,7 +252,10 @@ void headers_set(struct headers *h, struct str name, struct str value)
 
 void headers_set_id(struct headers *h, enum header_id id, struct str value)
 {
-    set(h, id, header_id_name(id), value);
+    if (!headers_has(h, id))
+        append(h, id, header_id_name(id), value);
+    else
+        set(h, id, header_id_name(id), value);
 }
 
 void headers_join_repeated(struct headers *h, uint64_t ids)

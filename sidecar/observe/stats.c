@@ -120,7 +120,11 @@ static struct stats_scope *scope_new(struct stats *s, const struct stat_family *
     scope->labels = label_text(family, scope->name, clean2);
     scope->stride = (family->count + 1 + per_line - 1) / per_line * per_line;
     scope->rows = rows_new(scope->stride, s->rows);
-    scope->touched = xcalloc(family->count, sizeof(*scope->touched));
+    scope->count = family->count;
+    scope->row_count = s->rows;
+    scope->notes = xcalloc(family->count, sizeof(*scope->notes));
+    for (unsigned i = 0; i < family->count; i++)
+        atomic_init(&scope->notes[i], (uint8_t)family->defs[i].kind);
     scope->intervals = xcalloc(family->count, sizeof(struct interval *));
     free((void *)(uintptr_t)clean2.p);
     return scope;
@@ -128,7 +132,7 @@ static struct stats_scope *scope_new(struct stats *s, const struct stat_family *
 
 static union slot *slot_of(const struct stats_scope *scope, unsigned row, unsigned index)
 {
-    assert(row < scope->stats->rows && index <= scope->family->count);
+    assert(row < scope->row_count && index <= scope->count);
     return &scope->rows[row * scope->stride + index];
 }
 
@@ -144,7 +148,7 @@ static void scope_free(struct stats_scope *scope)
     for (unsigned i = 0; i < f->count; i++)
         free(scope->intervals[i]);
     free(scope->intervals);
-    free((void *)(uintptr_t)scope->touched);
+    free((void *)(uintptr_t)scope->notes);
     free(scope->reset_base);
     free(scope->code_reset_base);
     free(scope->rows);
@@ -209,31 +213,34 @@ static void bump(_Atomic uint64_t *n, uint64_t by)
     atomic_store_explicit(n, was + by, memory_order_relaxed);
 }
 
-static void touch(struct stats_scope *scope, unsigned index)
+/* Its kind; a gauge is touched from now on. */
+static enum stat_kind touch(struct stats_scope *scope, unsigned index)
 {
-    if (!atomic_load_explicit(&scope->touched[index], memory_order_relaxed))
-        atomic_store_explicit(&scope->touched[index], 1, memory_order_relaxed);
+    assert(index < scope->count);
+    uint8_t note = atomic_load_explicit(&scope->notes[index], memory_order_relaxed);
+    if (note == STAT_GAUGE)
+        atomic_store_explicit(&scope->notes[index], STAT_GAUGE | STATS_TOUCHED, memory_order_relaxed);
+    return (enum stat_kind)(note & ~STATS_TOUCHED);
 }
 
 void stats_add(struct stats_scope *scope, unsigned row, unsigned index, uint64_t n)
 {
-    assert(index < scope->family->count && scope->family->defs[index].kind != STAT_HISTOGRAM);
-    if (scope->family->defs[index].kind == STAT_GAUGE)
-        touch(scope, index);
+    enum stat_kind kind = touch(scope, index);
+    assert(kind != STAT_HISTOGRAM);
     bump(&slot_of(scope, row, index)->number, n);
 }
 
 void stats_sub(struct stats_scope *scope, unsigned row, unsigned index, uint64_t n)
 {
-    assert(index < scope->family->count && scope->family->defs[index].kind == STAT_GAUGE);
-    touch(scope, index);
+    enum stat_kind kind = touch(scope, index);
+    assert(kind == STAT_GAUGE);
     bump(&slot_of(scope, row, index)->number, 0 - n);
 }
 
 void stats_set(struct stats_scope *scope, unsigned row, unsigned index, uint64_t value)
 {
-    assert(index < scope->family->count && scope->family->defs[index].kind == STAT_GAUGE);
-    touch(scope, index);
+    enum stat_kind kind = touch(scope, index);
+    assert(kind == STAT_GAUGE);
     atomic_store_explicit(&slot_of(scope, row, index)->number, value, memory_order_relaxed);
 }
 
@@ -338,7 +345,7 @@ bool stats_scope_is_used(const struct stats_scope *scope, unsigned index)
         return stats_value(scope, index) > 0;
     if (scope->family->defs[index].kind == STAT_COUNTER)
         return raw_value(scope, index) > 0;
-    return atomic_load_explicit(&scope->touched[index], memory_order_relaxed);
+    return atomic_load_explicit(&scope->notes[index], memory_order_relaxed) & STATS_TOUCHED;
 }
 
 void stats_reset_counters(struct stats *s)

@@ -21,6 +21,8 @@ struct code_row {
     _Atomic uint64_t counts[CODE_COUNT];
 };
 
+#define STATS_TOUCHED 4u /* beside a kind */
+
 union slot {
     _Atomic uint64_t number;                   /* counter, gauge */
     _Atomic(struct histogram_row *) histogram; /* NULL: nothing recorded */
@@ -43,7 +45,9 @@ struct stats_scope {
     struct str labels; /* "envoy_cluster_name=\"foo\"" */
     size_t stride;     /* slots in a row: whole cache lines */
     union slot *rows;
-    _Atomic uint8_t *touched;    /* per statistic: a gauge that was ever set */
+    unsigned count;    /* of the family: at hand where it is counted */
+    unsigned row_count;
+    _Atomic uint8_t *notes;      /* per statistic: its kind, and STATS_TOUCHED on a gauge that was ever set */
     uint64_t *reset_base;        /* per statistic: subtracted since /reset_counters; NULL: never */
     uint64_t *code_reset_base;   /* per code */
     struct interval **intervals; /* per statistic; NULL: no interval ended yet */

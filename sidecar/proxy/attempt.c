@@ -300,12 +300,10 @@ static void send_request(struct attempt *a)
 static void attach(struct attempt *a)
 {
     struct exchange *x = a->x;
-    char text[ADDR_TEXT_CAP];
     a->state = ATTEMPT_ACTIVE;
     attempt_note_host(a);
     cluster_report_result(x->cluster, a->host, OUTLIER_CONNECTED, 0);
-    x->info.upstream_local = arena_str(
-        x->arena, str_of(addr_format(conn_local_addr(stream_conn(a->rq.stream)), text, sizeof(text))));
+    x->info.upstream_local = arena_str(x->arena, pool_request_local(&a->rq));
     arm_timers(a);
     send_request(a);
 }

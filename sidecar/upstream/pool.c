@@ -293,6 +293,12 @@ bool pool_request_is_reused(const struct pool_request *rq)
     return rq->conn->streams_total > 1;
 }
 
+struct str pool_request_local(const struct pool_request *rq)
+{
+    assert(rq->state == POOL_REQUEST_ACTIVE);
+    return str_of(rq->conn->local);
+}
+
 /* ---- What connections tell. ---- */
 
 void pool_serve(struct pool *p)

@@ -61,5 +61,7 @@ enum upstream_failure pool_request_open(struct pool_request *rq, struct cluster 
 void pool_request_close(struct pool_request *rq, enum stream_reset reason);
 /* Whether the connection under an active request carried others before. */
 bool pool_request_is_reused(const struct pool_request *rq);
+/* Our address on that connection; good until its stream ends. */
+struct str pool_request_local(const struct pool_request *rq);
 
 #endif

@@ -6,6 +6,7 @@
 #include "sidecar/upstream/pool_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const char *state_name(enum pool_conn_state state)
 {
@@ -233,6 +234,15 @@ static struct codec *codec_for(struct pool_conn *pc)
                  : h1_client_new(pc->conn, &o, &handler, pc);
 }
 
+/* Of a Unix socket our side has no name. */
+static void note_local(struct pool_conn *pc)
+{
+    char text[ADDR_TEXT_CAP];
+    size_t n = strlen(addr_format(conn_local_addr(pc->conn), text, sizeof(text)));
+    if (n < sizeof(pc->local))
+        memcpy(pc->local, text, n + 1);
+}
+
 static void on_connected(struct conn *conn, void *ctx)
 {
     (void)conn;
@@ -242,6 +252,7 @@ static void on_connected(struct conn *conn, void *ctx)
     stats_record(c->life->stats, c->up->row, CLUSTER_UPSTREAM_CX_CONNECT_MS,
                  loop_now_ms(c->up->loop) - pc->born_ms);
     pc->codec = codec_for(pc);
+    note_local(pc);
     update(pc);
     if (c->cfg->max_connection_duration_ms)
         timer_arm(&pc->age, c->cfg->max_connection_duration_ms);

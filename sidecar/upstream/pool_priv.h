@@ -48,6 +48,7 @@ struct pool_conn {
     uint64_t streams_left;  /* by max_requests_per_connection */
     uint64_t streams_total;
     uint64_t bytes_read, bytes_written; /* counted so far */
+    char local[64]; /* our address, from READY on */
     bool closed_by_us;
     bool cut_a_stream; /* a request ended before its time, with the connection */
 };
