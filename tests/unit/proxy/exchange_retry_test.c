@@ -5,6 +5,21 @@ static void retries_are_envoys(void **state)
 {
     (void)state;
     static const struct row rows[] = {
+        {"a place is taken while the next try waits, and until its answer",
+         GET,
+         LIMITS("max_retries: 1, track_remaining: true"),
+         "retry_policy: {retry_on: 5xx, rate_limited_retry_back_off: {reset_headers: [{name: retry-after, format: "
+         "SECONDS}]}}",
+         "",
+         {"HTTP/1.1 503 No\r\ncontent-length: 0\r\nretry-after: 1\r\n\r\n", OK},
+         .status = 200,
+         .flags = "-",
+         .details = "via_upstream",
+         .meanwhile = {"cluster.c.circuit_breakers.default.rq_retry_open=1",
+                       "cluster.c.circuit_breakers.default.remaining_retries=0"},
+         .stats = {"cluster.c.circuit_breakers.default.rq_retry_open=0",
+                   "cluster.c.upstream_rq_retry_backoff_ratelimited=1",
+                   "cluster.c.upstream_rq_retry_backoff_exponential=0"}},
         {"a 503 and then not",
          GET,
          "",
@@ -17,7 +32,8 @@ static void retries_are_envoys(void **state)
          .details = "via_upstream",
          .header = "x-envoy-attempt-count: 2",
          .stats = {"cluster.c.upstream_rq_retry=1", "cluster.c.upstream_rq_retry_success=1",
-                   "cluster.c.retry.upstream_rq_503=1", "cluster.c.upstream_rq_200=1"},
+                   "cluster.c.retry.upstream_rq_503=1", "cluster.c.upstream_rq_retry_backoff_exponential=1",
+                   "cluster.c.upstream_rq_200=1"},
          .seen = "x-envoy-attempt-count: 2"},
         {"a hang-up and then not",
          GET,

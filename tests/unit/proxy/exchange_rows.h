@@ -1,5 +1,5 @@
-/* A request over a real listener and a host that does what the row says, and what has to come of it. Times are short and real; the
- * policies' own arithmetic is tested with a fake clock in unit/resilience and unit/balance. */
+/* A request over a real listener and a host that does what the row says, and what has to come of it. Times are short and
+ * real; the policies' own arithmetic is tested with a fake clock in unit/resilience and unit/balance. */
 #ifndef OUTRIGGER_TESTS_UNIT_PROXY_EXCHANGE_ROWS_H
 #define OUTRIGGER_TESTS_UNIT_PROXY_EXCHANGE_ROWS_H
 
@@ -26,14 +26,15 @@ struct row {
     const char *to; /* NULL: the host; "none", "dead", "silent" (a SYN is never answered), "drops"
                        (by the endpoints' policy) */
     unsigned status;
-    const char *body;     /* part of it */
-    const char *flags;    /* whole */
-    const char *details;  /* part of it */
-    const char *beside;   /* more fields of the route around its action */
-    const char *later;    /* what the client sends a moment after the host answered */
-    const char *header;   /* part of the answer's head; "!x": not there */
-    const char *stats[5]; /* "cluster.c.NAME=VALUE" */
-    const char *seen;     /* part of what the host was sent */
+    const char *body;         /* part of it */
+    const char *flags;        /* whole */
+    const char *details;      /* part of it */
+    const char *beside;       /* more fields of the route around its action */
+    const char *later;        /* what the client sends a moment after the host answered */
+    const char *header;       /* part of the answer's head; "!x": not there */
+    const char *stats[6];     /* "cluster.c.NAME=VALUE" */
+    const char *meanwhile[4]; /* the same, a moment after the host answered first */
+    const char *seen;         /* part of what the host was sent */
 };
 
 static struct world w;
@@ -163,18 +164,26 @@ static bool is_answered(void)
     return client.eof_calls + client.end_calls > 0 || str_find(got, STR("\r\n\r\n")) >= 0;
 }
 
-static void check_stats(const struct row *row)
+static void check_stats(const char *row, const char *const *stats)
 {
-    for (unsigned i = 0; i < ARRAY_LEN(row->stats) && row->stats[i]; i++) {
-        const char *eq = strchr(row->stats[i], '=');
+    for (; *stats; stats++) {
+        const char *eq = strchr(*stats, '=');
         char name[96];
-        snprintf(name, sizeof(name), "%.*s", (int)(eq - row->stats[i]), row->stats[i]);
+        snprintf(name, sizeof(name), "%.*s", (int)(eq - *stats), *stats);
         unsigned wanted = (unsigned)atoi(eq + 1), waited = 0;
         for (; world_stat(&w, name) != wanted && waited < 1000; waited++) /* what ends late is counted late */
             world_run_ms(&w, 1);
         if (waited == 1000)
-            fail_msg("%s: expected %s, got %llu", row->name, row->stats[i], (unsigned long long)world_stat(&w, name));
+            fail_msg("%s: expected %s, got %llu", row, *stats, (unsigned long long)world_stat(&w, name));
     }
+}
+
+/* A moment after the host's first answer. */
+static void meanwhile(const struct row *row)
+{
+    if (row->later)
+        conn_write(client.conn, row->later, strlen(row->later));
+    check_stats(row->name, row->meanwhile);
 }
 
 /* The log line is "FLAGS CLUSTER HOST rx N tx N DETAILS SNI". */
@@ -244,8 +253,8 @@ static void run(const struct row *row)
         serve(b, row, &answered, &seen);
         if (++rounds > 4000)
             fail_msg("%s: no answer", row->name);
-        if (row->later && answered == 1 && ++waited == 30)
-            conn_write(client.conn, row->later, strlen(row->later));
+        if (answered == 1 && ++waited == 30)
+            meanwhile(row);
         if (row->status == 0 && rounds == 50 && client.conn)
             conn_close(client.conn); /* it leaves */
     }
@@ -253,7 +262,7 @@ static void run(const struct row *row)
         world_run_ms(&w, 1);
     check_answer(row, &seen);
     check_log(row);
-    check_stats(row);
+    check_stats(row->name, row->stats);
     unsigned scripted = 0;
     while (scripted < ATTEMPTS_MAX && row->host[scripted])
         scripted++;

@@ -271,6 +271,80 @@ static void limits_show_in_gauges(void **state)
     upstream_release(&c);
 }
 
+static void each_limit_has_its_gauges(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        enum breaker_kind kind;
+        const char *open, *remaining;
+    } rows[] = {
+        {BREAKER_CX, "cx_open", "remaining_cx"},
+        {BREAKER_PENDING, "rq_pending_open", "remaining_pending"},
+        {BREAKER_RQ, "rq_open", "remaining_rq"},
+        {BREAKER_RETRY, "rq_retry_open", "remaining_retries"},
+        {BREAKER_CX_POOL, "cx_pool_open", "remaining_cx_pools"},
+    };
+    struct cluster_cfg *cfg = static_cluster("a", "10.0.0.1:80");
+    for (unsigned high = 0; high < 2; high++) {
+        struct breaker_thresholds *t = &cfg->thresholds[high];
+        t->max_connections = t->max_pending_requests = t->max_requests = t->max_retries = t->max_connection_pools = 2;
+        t->track_remaining = true;
+    }
+    live_put_cluster(w->live, cfg);
+    struct cluster *c = acquire(w, "a");
+    for (unsigned i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        bool high = i % 2;
+        struct permit p = {0}, q = {0};
+        char open[96], remaining[96];
+        const char *priority = high ? "high" : "default";
+        snprintf(open, sizeof(open), "cluster.a.circuit_breakers.%s.%s", priority, rows[i / 2].open);
+        snprintf(remaining, sizeof(remaining), "cluster.a.circuit_breakers.%s.%s", priority, rows[i / 2].remaining);
+        assert_true(permit_admit(&p, cluster_breaker(c, high), rows[i / 2].kind));
+        assert_int_equal(stat_of(w, open), 0);
+        assert_int_equal(stat_of(w, remaining), 1);
+        assert_true(permit_admit(&q, cluster_breaker(c, high), rows[i / 2].kind));
+        assert_int_equal(stat_of(w, open), 1);
+        assert_int_equal(stat_of(w, remaining), 0);
+        permit_release(&q);
+        permit_release(&p);
+        assert_int_equal(stat_of(w, open), 0);
+    }
+    upstream_release(&c);
+}
+
+/* As in Envoy, a budget leaves the gauge of the plain limit as it is. */
+static void under_a_budget_no_retries_remain(void **state)
+{
+    struct world *w = *state;
+    struct cluster_cfg *cfg = static_cluster("a", "10.0.0.1:80");
+    cfg->thresholds[0].track_remaining = cfg->thresholds[0].retry_budget = true;
+    cfg->thresholds[0].budget_percent = 20;
+    cfg->thresholds[0].min_retry_concurrency = 3;
+    live_put_cluster(w->live, cfg);
+    struct cluster *c = acquire(w, "a");
+    struct permit p[3] = {{0}}, more = {0};
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(permit_admit(&p[i], cluster_breaker(c, false), BREAKER_RETRY));
+    assert_false(permit_admit(&more, cluster_breaker(c, false), BREAKER_RETRY));
+    assert_int_equal(stat_of(w, "cluster.a.circuit_breakers.default.remaining_retries"), 0);
+    assert_int_equal(stat_of(w, "cluster.a.circuit_breakers.default.rq_retry_open"), 1);
+    for (unsigned i = 0; i < 3; i++)
+        permit_release(&p[i]);
+    assert_int_equal(stat_of(w, "cluster.a.circuit_breakers.default.remaining_retries"), 0);
+    assert_int_equal(stat_of(w, "cluster.a.circuit_breakers.default.rq_retry_open"), 0);
+    upstream_release(&c);
+}
+
+static void what_remains_shows_only_where_it_is_asked_for(void **state)
+{
+    struct world *w = *state;
+    live_put_cluster(w->live, static_cluster("a", "10.0.0.1:80"));
+    uint64_t value;
+    live_collect(w->live);
+    assert_false(stats_find(w->stats, STR("cluster.a.circuit_breakers.default.remaining_rq"), &value));
+    assert_true(stats_find(w->stats, STR("cluster.a.circuit_breakers.default.rq_open"), &value));
+}
+
 static void overload_drops_its_share(void **state)
 {
     struct world *w = *state;
@@ -322,6 +396,9 @@ int main(void)
         TEST(a_cluster_removed_while_it_resolves_is_forgotten),
         TEST(a_late_worker_hears_of_all_clusters),
         TEST(limits_show_in_gauges),
+        TEST(each_limit_has_its_gauges),
+        TEST(under_a_budget_no_retries_remain),
+        TEST(what_remains_shows_only_where_it_is_asked_for),
         TEST(overload_drops_its_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -231,6 +231,46 @@ static void a_pool_without_connections_may_always_open_one(void **state)
     check_all_given_back(b);
 }
 
+static void a_host_may_have_a_limit_of_its_own(void **state)
+{
+    struct bench *b = *state;
+    struct ask x, y;
+    start(b, HTTP_1_1);
+    struct cluster_cfg *cfg = cfg_of(b);
+    cfg->thresholds[0].max_connections_per_host = 1;
+    use(b, cfg);
+    ask(&x, b);
+    WAIT_ASKED(b, 1);
+    assert_int_equal(ask(&y, b), UPSTREAM_OK);
+    assert_int_equal(stat(b, "upstream_cx_overflow"), 1);
+    ANSWER(b, 0, &x);
+    WAIT_ASKED(b, 1);
+    ANSWER(b, 1, &y);
+    assert_int_equal(stat(b, "upstream_cx_total"), 1);
+    check_all_given_back(b);
+}
+
+static void a_connection_that_ends_is_replaced_for_those_that_wait(void **state)
+{
+    struct bench *b = *state;
+    struct ask x, y;
+    start(b, HTTP_1_1);
+    struct cluster_cfg *cfg = cfg_of(b);
+    cfg->thresholds[0].max_connections = 1;
+    use(b, cfg);
+    ask(&x, b);
+    WAIT_ASKED(b, 1);
+    ask(&y, b);
+    codec_close(b->peer.codecs[0]);
+    RUN_UNTIL(&b->w, x.ended);
+    WAIT_ASKED(b, 1);
+    assert_int_equal(b->peer.streams[1].on_conn, 2);
+    ANSWER(b, 1, &y);
+    assert_int_equal(y.reason, RESET_NONE);
+    assert_int_equal(stat(b, "upstream_cx_total"), 2);
+    check_all_given_back(b);
+}
+
 static void requests_are_limited_when_they_meet_their_connection(void **state)
 {
     struct bench *b = *state;
@@ -596,6 +636,28 @@ static void http2_learns_what_the_peer_allows(void **state)
     check_all_given_back(b);
 }
 
+static void http2_that_is_warm_never_waits(void **state)
+{
+    struct bench *b = *state;
+    struct ask warm, a[3];
+    start(b, HTTP_2);
+    struct cluster_cfg *cfg = cfg_of(b);
+    cfg->thresholds[0].max_pending_requests = 1;
+    use(b, cfg);
+    ask(&warm, b);
+    WAIT_ASKED(b, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(ask(&a[i], b), UPSTREAM_OK);
+        assert_true(a[i].got_stream);
+    }
+    WAIT_ASKED(b, 4);
+    ANSWER(b, 0, &warm);
+    for (unsigned i = 0; i < 3; i++)
+        ANSWER(b, i + 1, &a[i]);
+    assert_int_equal(stat(b, "upstream_rq_pending_overflow"), 0);
+    check_all_given_back(b);
+}
+
 static void http2_limits_streams_by_configuration(void **state)
 {
     struct bench *b = *state;
@@ -688,6 +750,8 @@ int main(void)
         TEST(pending_counts_the_request_that_opens_the_connection),
         TEST(at_the_limit_of_connections_requests_wait_in_order),
         TEST(a_pool_without_connections_may_always_open_one),
+        TEST(a_host_may_have_a_limit_of_its_own),
+        TEST(a_connection_that_ends_is_replaced_for_those_that_wait),
         TEST(requests_are_limited_when_they_meet_their_connection),
         TEST(without_room_to_wait_nothing_works),
         TEST(a_failed_connect_fails_all_that_wait),
@@ -705,6 +769,7 @@ int main(void)
         TEST(at_the_limit_of_pools_another_host_gets_none),
         TEST(http2_shares_a_connection),
         TEST(http2_learns_what_the_peer_allows),
+        TEST(http2_that_is_warm_never_waits),
         TEST(http2_limits_streams_by_configuration),
         TEST(http2_leaves_a_peer_that_goes_away),
         TEST(http2_resets_are_counted_by_side),

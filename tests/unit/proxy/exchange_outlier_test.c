@@ -1,0 +1,176 @@
+/* What of a request's end outlier detection hears: one failure ejects here, so an ejection says that it was told. */
+#include "tests/unit/proxy/exchange_rows.h"
+
+#define ONE_IS_ENOUGH                                                                                          \
+    "outlier_detection: {consecutive_5xx: 1, consecutive_local_origin_failure: 1, max_ejection_percent: 100, " \
+    "base_ejection_time: 60s}"
+#define EJECTED                                                                \
+    {                                                                          \
+        "cluster.c.outlier_detection.ejections_active=1",                      \
+            "cluster.c.outlier_detection.ejections_enforced_consecutive_5xx=1" \
+    }
+#define SPARED                                           \
+    {                                                    \
+        "cluster.c.outlier_detection.ejections_active=0" \
+    }
+
+static void failures_of_the_host_are_told(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"an answer of 500",
+         GET,
+         ONE_IS_ENOUGH,
+         "",
+         "",
+         {CODE("500")},
+         .status = 500,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = EJECTED},
+        {"gRPC's status 14 in the head",
+         GRPC,
+         ONE_IS_ENOUGH,
+         "",
+         "",
+         {"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 14\r\ncontent-length: 0\r\n\r\n"},
+         .status = 200,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = EJECTED},
+        {"a connection that was refused", GET, ONE_IS_ENOUGH, "", "", .to = "dead", .status = 503, .flags = "UF",
+         .details = "remote_connection_failure", .stats = EJECTED},
+        {"a hang-up before the answer",
+         GET,
+         ONE_IS_ENOUGH,
+         "",
+         "",
+         {FIN},
+         .status = 503,
+         .flags = "UC",
+         .details = "connection_termination",
+         .stats = EJECTED},
+        {"a hang-up in the answer",
+         GET,
+         ONE_IS_ENOUGH,
+         "",
+         "",
+         {"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf|FIN"},
+         .status = 200,
+         .flags = "UPE",
+         .details = "upstream_reset_after_response_started",
+         .stats = EJECTED},
+        {"no HTTP",
+         GET,
+         ONE_IS_ENOUGH,
+         "",
+         "",
+         {"this is no HTTP\r\n\r\n"},
+         .status = 502,
+         .flags = "UPE",
+         .details = "protocol_error",
+         .stats = EJECTED},
+        {"no answer in the route's time",
+         GET,
+         ONE_IS_ENOUGH,
+         "timeout: 0.1s",
+         "",
+         {HANG},
+         .status = 504,
+         .flags = "UT",
+         .details = "response_timeout",
+         .stats = EJECTED},
+        {"no answer in the time of one try",
+         GET,
+         ONE_IS_ENOUGH,
+         RETRY("retry_on: connect-failure, per_try_timeout: 0.1s"),
+         "",
+         {HANG},
+         .status = 504,
+         .flags = "UT",
+         .details = "upstream_per_try_timeout",
+         .stats = EJECTED},
+        {"the first of two tries",
+         GET,
+         ONE_IS_ENOUGH ", common_lb_config: {healthy_panic_threshold: {value: 100}}",
+         RETRY("retry_on: 5xx"),
+         "",
+         {CODE("503"), OK},
+         .status = 200,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = EJECTED},
+    };
+    RUN(rows);
+}
+
+static void what_is_no_fault_of_the_host_is_not_told(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"a success",
+         GET,
+         ONE_IS_ENOUGH,
+         "",
+         "",
+         {OK},
+         .status = 200,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = SPARED},
+        {"an answer of 404",
+         GET,
+         ONE_IS_ENOUGH,
+         "",
+         "",
+         {CODE("404")},
+         .status = 404,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = SPARED},
+        {"our own limit", GET, ONE_IS_ENOUGH ", " LIMITS("max_requests: 0"), "", "", .status = 503, .flags = "UO",
+         .details = "overflow", .stats = SPARED},
+        {"a client that leaves",
+         GET,
+         ONE_IS_ENOUGH,
+         "",
+         "",
+         {HANG},
+         .status = 0,
+         .flags = "DC",
+         .details = "downstream_remote_disconnect",
+         .stats = SPARED},
+        {"a SYN without an answer, when the route's time is over first", GET, ONE_IS_ENOUGH, "timeout: 0.1s", "",
+         .to = "silent", .status = 504, .flags = "UT", .details = "response_timeout", .stats = SPARED},
+        {"a late answer that is told as 204",
+         GET_WITH("x-envoy-upstream-rq-timeout-alt-response: 1"),
+         ONE_IS_ENOUGH,
+         "timeout: 0.1s",
+         INTERNAL,
+         {HANG},
+         .status = 204,
+         .flags = "UT",
+         .details = "response_timeout",
+         .stats = SPARED},
+        {"gRPC's status 5 in the head",
+         GRPC,
+         ONE_IS_ENOUGH,
+         "",
+         "",
+         {"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 5\r\ncontent-length: 0\r\n\r\n"},
+         .status = 200,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = SPARED},
+    };
+    RUN(rows);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(failures_of_the_host_are_told),
+        cmocka_unit_test(what_is_no_fault_of_the_host_is_not_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
