@@ -104,6 +104,8 @@ HCM(HttpConnectionManager) *hcm_new(struct view *v, char *stat_prefix)
         EMIT_PUSH(a, hcm->n_access_log, hcm->access_log, log);
     websocket->upgrade_type = emit_text(a, STR("websocket"));
     EMIT_PUSH(a, hcm->n_upgrade_configs, hcm->upgrade_configs, websocket);
+    hcm->http2_protocol_options = emit_http2_options(a);
+    hcm->http2_protocol_options->allow_connect = true; /* WebSockets between sidecars that speak HTTP/2 */
     apply_normalization(v, hcm);
     hcm->use_remote_address = emit_bool(a, false);
     hcm->proxy_100_continue = true;

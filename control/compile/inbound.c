@@ -201,8 +201,6 @@ static void add_port_chains(struct view *v, LISTENER(Listener) *l, const struct 
         bool is_grpc = protocol == PORT_GRPC || protocol == PORT_GRPC_WEB;
         ROUTE(RouteConfiguration) *routes = inbound_routes(v, cluster, cluster, host_name, operation, !is_grpc);
         HCM(HttpConnectionManager) *hcm = inbound_hcm(v, emit_printf(a, "inbound_0.0.0.0_%u;", p->number), routes);
-        if (port_is_http2(protocol))
-            hcm->http2_protocol_options = emit_http2_options(a);
         LISTENER(FilterChain) *chain = chain_for(v, filter_hcm(v, hcm), p->number, "raw_buffer");
         if (protocol == PORT_SNIFFED)
             chain_match_http(a, chain);

@@ -67,6 +67,7 @@ static bool build_codec(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena *a
     const Envoy__Config__Core__V3__Http2ProtocolOptions *h2 = m->http2_protocol_options;
     if (h2) {
         o->max_streams = value_u32(h2->max_concurrent_streams, 0);
+        o->offer_extended_connect = h2->allow_connect;
         o->stream_window_bytes = value_u32(h2->initial_stream_window_size, 0);
         o->connection_window_bytes = value_u32(h2->initial_connection_window_size, 0);
         if ((h2->initial_stream_window_size && o->stream_window_bytes < 65535) ||

@@ -64,9 +64,7 @@ static enum guard_verdict check_connect(const struct http_request *r, const stru
             return GUARD_PSEUDO;
         return o->allow_connect ? GUARD_OK : GUARD_UPGRADE;
     }
-    if (!o->allow_upgrade || !str_ieq(r->protocol, STR("websocket")))
-        return GUARD_UPGRADE;
-    return GUARD_OK;
+    return o->allow_upgrade ? GUARD_OK : GUARD_UPGRADE;
 }
 
 static enum guard_verdict check_target(const struct http_request *r)

@@ -256,7 +256,7 @@ static void send_trailers(struct stream *base, const struct headers *trailers)
         h2_flow_send_trailers(s, trailers);
 }
 
-static uint32_t code_of(const struct stream *base, enum stream_reset reason)
+static uint32_t code_of(struct stream *base, enum stream_reset reason)
 {
     switch (reason) {
     case RESET_LOCAL_REFUSED:
@@ -266,6 +266,8 @@ static uint32_t code_of(const struct stream *base, enum stream_reset reason)
     default:
         if (!base->codec->is_server)
             return NGHTTP2_CANCEL;
+        if (base->sent != STREAM_SENT_ALL && str_eq(h2_stream_of(base)->method, STR("CONNECT")))
+            return NGHTTP2_CONNECT_ERROR;
         return base->sent == STREAM_SENT_ALL ? NGHTTP2_NO_ERROR : NGHTTP2_INTERNAL_ERROR;
     }
 }

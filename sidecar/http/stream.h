@@ -124,7 +124,8 @@ struct codec_options {
     bool accept_http10;
     bool refuse_https;          /* HTTP/1: targets of https, as the connection has no TLS */
     bool allow_connect;
-    bool allow_upgrade;         /* pass Upgrade: websocket (and RFC 8441) to the user */
+    bool allow_upgrade;         /* pass upgrades to the user; HTTP/2's where offered */
+    bool offer_extended_connect; /* HTTP/2 server: tells clients that it takes RFC 8441's CONNECT */
     bool enable_trailers;       /* HTTP/1 gives trailers to the user and sends his; else they are checked and dropped */
     bool proper_case;           /* HTTP/1 writes Header-Names in this form */
     uint64_t drain_timeout_ms;  /* HTTP/2 server: the second GOAWAY so long after the first, if no PING's answer calls for it

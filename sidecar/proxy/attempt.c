@@ -76,6 +76,22 @@ static void commit(struct attempt *a, struct http_response *response, bool end)
     exchange_respond(x, r, end);
 }
 
+/* An answer that is neither the switch nor a refusal. */
+static bool is_failed_handshake(const struct exchange *x, const struct http_response *response)
+{
+    return str_eq(x->request->protocol, STR("websocket")) && response->status >= 200 && response->status < 400;
+}
+
+/* As Envoy: without its body, which who takes it for a tunnel would read as frames. */
+static void end_failed_handshake(struct exchange *x, const struct http_response *response)
+{
+    struct http_response *r = ARENA_NEW(x->arena, struct http_response);
+    *r = *response;
+    r->content_length = 0;
+    attempt_cancel(x, RESET_LOCAL);
+    report_reply_send(x, r, STR_NONE, "websocket_handshake_unsuccessful");
+}
+
 /* All of the answer came. */
 static void on_answer_end(struct attempt *a)
 {
@@ -120,6 +136,10 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
     attempt_win(a);
     if (end)
         on_answer_end(a);
+    if (is_failed_handshake(x, response)) {
+        end_failed_handshake(x, response);
+        return;
+    }
     commit(a, response, end);
     if (end)
         drop_rest_of_request(a);
@@ -263,9 +283,10 @@ static const struct stream_handler up_handler = {
 static void arm_timers(struct attempt *a)
 {
     struct exchange *x = a->x;
-    if (x->request_ended && x->per_try_timeout_ms > 0)
+    bool has_request = x->request_ended || x->is_tunnel;
+    if (has_request && x->per_try_timeout_ms > 0)
         timer_arm(&a->per_try_timer, x->per_try_timeout_ms);
-    if (x->request_ended && x->per_try_idle_ms > 0)
+    if (has_request && x->per_try_idle_ms > 0)
         timer_arm(&a->per_try_idle_timer, x->per_try_idle_ms);
     uint64_t duration_ms = x->overrides.has_stream_duration ? x->overrides.stream_duration_ms
                                                             : cluster_config(x->cluster)->max_stream_duration_ms;

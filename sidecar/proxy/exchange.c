@@ -194,6 +194,8 @@ static void exchange_start(struct exchange *x)
     if (x->request_ended) {
         x->routed_ns = loop_now_ns(x->loop);
         deadlines_on_request_end(x);
+    } else if (x->is_tunnel) {
+        deadlines_on_request_end(x); /* what follows its head is no part of the request */
     }
     attempt_start(x);
     if (x->body.ended)
@@ -285,6 +287,8 @@ static void send_head(void *ctx, struct http_response *response, bool end)
     x->response = response;
     x->response_ended = end;
     x->info.first_tx_ns = loop_now_ns(x->loop);
+    if (!x->request_ended)
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE);
     stream_send_response(x->down, response, end);
 }
 

@@ -230,8 +230,6 @@ static void count_reset(struct exchange *x, enum stream_reset reason)
 {
     struct stats_scope *http = x->d->stats->http;
     bool is_early = x->response_ended && !x->request_ended;
-    if (is_early)
-        stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE);
     if (is_early || reason != RESET_NONE)
         stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_RX_RESET);
     if (reason == RESET_LOCAL)

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     int fd = fuzz_begin(&loop, &conn, data);
     struct codec_options o = options;
-    o.allow_upgrade = data[3] & 128;
+    o.allow_upgrade = o.offer_extended_connect = data[3] & 128;
     o.allow_connect = data[3] & 64;
     struct codec *c = h2_server_new(conn, &o, &fuzz_codec_handler, NULL);
     fuzz_run(loop, c, fd, data + 4, n - 4, 1 + (size_t)(data[3] & 63) * 16, true);

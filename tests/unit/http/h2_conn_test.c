@@ -539,7 +539,7 @@ static void a_head_that_is_too_large_to_send_ends_the_stream_alone(void **state)
     arena_free(&arena);
 }
 
-static const struct codec_options upgrades = {.allow_upgrade = true};
+static const struct codec_options upgrades = {.allow_upgrade = true, .offer_extended_connect = true};
 
 static struct seen *ask_for_websocket(void)
 {
