@@ -289,8 +289,32 @@ class Upstream:
                 return False
             c.sendall(data.upper())
 
+    def switch(self, c, protocol=b"websocket", before=b"", after=b"hello"):
+        c.sendall(before + b"HTTP/1.1 101 Switching Protocols\r\nupgrade: " + protocol + b"\r\nconnection: upgrade\r\n\r\n" + after)
+
+    def upgradeother(self, c, words, headers, case):
+        self.switch(c, b"other")
+        return False
+
+    def upgradehints(self, c, words, headers, case):
+        self.switch(c, before=b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
+        return c.recv(1) != b""
+
+    def upgradeleave(self, c, words, headers, case):
+        """Ends its half at once and hears the client out."""
+        self.switch(c, after=b"bye")
+        c.shutdown(socket.SHUT_WR)
+        while c.recv(4096):
+            pass
+        return False
+
+    def upgradereset(self, c, words, headers, case):
+        self.switch(c)
+        c.recv(1)
+        return self.rst(c, words, headers, case)
+
     ACTIONS = {name: value for name, value in list(locals().items())
-               if callable(value) and name not in ("__init__", "listen", "another", "accept", "serve", "next_try", "answer", "do", "grpc")}
+               if callable(value) and name not in ("__init__", "listen", "another", "accept", "serve", "next_try", "answer", "do", "grpc", "switch")}
 
 
 def read_head(f):

@@ -10,6 +10,7 @@ A case is a list of steps, carried out alike against both at the same time:
     look("regex")    notes the statistics of that name as they are now
     "open"           lets the case's gate answer (see Gate)
     do(function)     calls function(side) and notes what it returns
+    talk(...)        a conversation on one connection, act by act (see conversation.py)
 What the two may differ in stands in differences.py alone.
 """
 import concurrent.futures
@@ -27,7 +28,9 @@ import pytest
 import differences as listed
 from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, differences,
                         free_port, free_ports, http_options, neutral, read_answers, read_body, read_head, settled)
+from conversation import talk
 from h2_upstream import H2Upstream
+from raw_upstream import RawUpstream
 
 TCP = TYPE + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 FAULT = TYPE + "envoy.extensions.filters.http.fault.v3.HTTPFault"
@@ -106,7 +109,8 @@ class Gate:
 
 
 class Case:
-    """to: the ports of the case's cluster: up and other (HTTP/1), h2, max2 (HTTP/2, two streams), dead, gate, or nothing; several with blanks between. cluster, route, hcm,
+    """to: the ports of the case's cluster: up and other (HTTP/1), h2, max2 (HTTP/2, two streams), raw-NAME (RawUpstream's), dead, gate, or nothing;
+    several with blanks between. cluster, route, hcm,
     vhost, tcp: fields of these messages. others: {name: (to, fields)}, clusters named MINE-name. filters: before the router.
     routes: before the one that is made of route. seen False: what upstream saw is not compared."""
 
@@ -175,6 +179,7 @@ class Side:
     def __init__(self, family, name, command, ports, where, up, up2, other, dead):
         self.family, self.up, self.up2, self.other, self.dead = family, up, up2, other, dead
         self.gates, self.limited = {}, []
+        self.raw = {}
         self.count = 0
         self.lock = threading.Lock()
         self.proxy = Proxy(name, command, functools.partial(family.configuration, self), ports, where, [ports["admin"]])
@@ -193,6 +198,9 @@ class Side:
         if word == "gate":
             self.gates[case.id] = Gate(self.up)
             return self.gates[case.id].port
+        if word.startswith("raw-"):
+            self.limited.append(self.raw.setdefault(case.id, RawUpstream()).listen(word[4:]))
+            return self.limited[-1]
         if word.startswith("max"):
             self.limited.append(self.up2.limited(int(word[3:])))
             return self.limited[-1]
@@ -284,6 +292,21 @@ class Side:
                                     ready))
         return sorted(results, key=lambda r: json.dumps(r["answers"]))
 
+    def talk(self, case, step):
+        with self.lock:
+            self.count += 1
+            mark = f"{case.id}{self.proxy.name[0]}{self.count}x"
+        raw = self.raw.get(case.id)
+        before = len(raw.seen) if raw else 0
+        result = {"answers": [step.carry_out(self.proxy.ports[case.id], mark)],
+                  "log": self.proxy.logged(mark, case.logs) if case.logs and case.tcp is None else [],
+                  "seen": [{"line": s[1], "headers": [list(h) for h in s[2]], "body": s[3].decode("latin-1")}
+                           for s in self.up.seen if s[0] == mark]}
+        result["seen"] += [{"headers": s[1]["headers"], "body": s[1]["body"].decode("latin-1")} for s in self.up2.seen if s[0] == mark]
+        if raw:
+            result["raw"] = raw.wait(before)
+        return settled(self.neutral(mark, result))
+
     def run(self, case):
         """What came of all the steps, in their order."""
         results = [None] * len(case.steps)
@@ -295,6 +318,8 @@ class Side:
                 elif isinstance(step, start):
                     started[i] = pool.submit(self.send, case, step.request, **step.options)
                     time.sleep(0.04)
+                elif isinstance(step, talk):
+                    results[i] = self.talk(case, step)
                 elif isinstance(step, burst):
                     results[i] = self.burst(case, step)
                 elif isinstance(step, each):

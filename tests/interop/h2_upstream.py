@@ -13,7 +13,7 @@ import h2.settings
 
 
 class H2Upstream:
-    """An HTTP/2 server; the last word of the path says what it does."""
+    """An HTTP/2 server; the last word of the path says what it does. Tunnels (RFC 8441) and /bidi give back what comes in upper case."""
 
     def __init__(self):
         self.seen = []
@@ -33,9 +33,9 @@ class H2Upstream:
 
     def serve(self, c, max_streams):
         h = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        if max_streams:
-            h.local_settings = h2.settings.Settings(
-                client=False, initial_values={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: max_streams})
+        offer = (h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS, max_streams) if max_streams else \
+            (h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL, 1)
+        h.local_settings = h2.settings.Settings(client=False, initial_values=dict([offer]))
         h.initiate_connection()
         c.sendall(h.data_to_send())
         streams, due = {}, []
@@ -64,11 +64,16 @@ class H2Upstream:
     def on_event(self, c, h, streams, due, e):
         if isinstance(e, h2.events.RequestReceived):
             streams[e.stream_id] = {"headers": [list(x) for x in e.headers], "body": b"", "trailers": []}
-            if dict(e.headers)[":path"].endswith("/early"):
+            get = dict(e.headers).get
+            if ":protocol" in dict(e.headers) or get(":path").endswith("/bidi"):
+                self.open_tunnel(h, e.stream_id, streams)
+            elif get(":path").endswith("/early"):
                 h.send_headers(e.stream_id, [(":status", "200")], end_stream=True)
         elif isinstance(e, h2.events.DataReceived):
             streams[e.stream_id]["body"] += e.data
             h.acknowledge_received_data(e.flow_controlled_length, e.stream_id)
+            if streams[e.stream_id].get("tunnel"):
+                h.send_data(e.stream_id, e.data.upper())
         elif isinstance(e, h2.events.TrailersReceived):
             streams[e.stream_id]["trailers"] = [list(x) for x in e.headers]
         elif isinstance(e, h2.events.StreamEnded):
@@ -76,7 +81,23 @@ class H2Upstream:
         elif isinstance(e, h2.events.StreamReset):
             due[:] = [d for d in due if d[1] != e.stream_id]
 
+    def open_tunnel(self, h, s, streams):
+        get = dict(streams[s]["headers"]).get
+        self.seen.append((get("x-case", ""), streams[s]))
+        if get(":path") == "/refuse":
+            h.send_headers(s, [(":status", "403")])
+            h.send_data(s, b"no", end_stream=True)
+            return
+        h.send_headers(s, [(":status", "200"), ("x-up", "2")])
+        leaves = get(":path") == "/leave"
+        h.send_data(s, b"bye" if leaves else b"hello", end_stream=leaves)
+        streams[s]["tunnel"] = not leaves
+
     def answer(self, c, h, s, rq, due):
+        if "tunnel" in rq:
+            if rq["tunnel"]:
+                h.end_stream(s)
+            return
         get = dict(rq["headers"]).get
         words = get(":path").split("?")[0].strip("/").split("/")
         do, case = words[-1], get("x-case", "")
