@@ -23,6 +23,7 @@ enum header_id {
     HDR_KEEP_ALIVE,
     HDR_LOCATION,
     HDR_PROXY_CONNECTION,
+    HDR_REFERER,
     HDR_SERVER,
     HDR_TE,
     HDR_TRAILER,

@@ -27,7 +27,8 @@ static void choose_route(struct exchange *x)
     x->table = downstream_routes(x->d, &x->table_holder);
     for (unsigned i = 0; x->table && !x->is_internal && i < x->table->internal_only_count; i++)
         headers_remove(&x->request->headers, x->table->internal_only_headers[i]);
-    if (x->table)
+    /* As Envoy: who says in an empty header that he knows no scheme has no route. */
+    if (x->table && headers_get(&x->request->headers, HDR_X_FORWARDED_PROTO).n > 0)
         route_find(x->table, x->request, x->random, &x->choice);
     if (x->choice.route)
         x->info.route_name = x->choice.route->name;

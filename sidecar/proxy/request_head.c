@@ -3,6 +3,7 @@
 #include "sidecar/proxy/exchange_priv.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/http/guard.h"
 #include "sidecar/http/path.h"
 #include "sidecar/observe/request_id.h"
 
@@ -162,7 +163,7 @@ static void find_remote(struct exchange *x)
         x->is_internal = !has_forwarded && is_internal_address(h, &a);
         if (!h->skip_xff_append)
             append_forwarded_for(x);
-        if (h->xff_trusted_hops == 0 || headers_get(headers, HDR_X_FORWARDED_PROTO).n == 0)
+        if (h->xff_trusted_hops == 0 || !headers_has(headers, HDR_X_FORWARDED_PROTO))
             headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
         if (h->append_forwarded_port && (h->xff_trusted_hops == 0 || !headers_has(headers, HDR_X_FORWARDED_PORT)))
             set_forwarded_port(x);
@@ -173,7 +174,7 @@ static void find_remote(struct exchange *x)
         set_remote(x, &from);
         x->is_internal = single && is_internal_address(h, &from);
     }
-    if (headers_get(headers, HDR_X_FORWARDED_PROTO).n == 0)
+    if (!headers_has(headers, HDR_X_FORWARDED_PROTO))
         headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
     if (h->append_forwarded_port && !headers_has(headers, HDR_X_FORWARDED_PORT))
         set_forwarded_port(x);
@@ -196,12 +197,38 @@ static const uint64_t edge_headers = HDR_BIT(HDR_X_ENVOY_DECORATOR_OPERATION) |
                                      HDR_BIT(HDR_X_ENVOY_DOWNSTREAM_SERVICE_NODE) |
                                      HDR_BIT(HDR_X_ENVOY_ORIGINAL_PATH) | HDR_BIT(HDR_X_ENVOY_ORIGINAL_HOST);
 
+static bool is_reference(struct str s)
+{
+    bool slash = false;
+    for (size_t i = 0; i < s.n; i++) {
+        slash |= s.p[i] == '/';
+        if (strchr("\"#<>[\\]^`{|}", s.p[i]) || (s.p[i] == ':' && !slash))
+            return false;
+    }
+    return guard_is_path(s);
+}
+
+/* As Envoy: a page's address without user and fragment, or a reference without fragment (RFC 9110, 10.1.3). */
+static bool is_referer(struct str s)
+{
+    ptrdiff_t colon = str_find(s, STR("://"));
+    if (colon <= 0 || !guard_is_token(str_sub(s, 0, (size_t)colon)))
+        return is_reference(s);
+    struct str rest = str_sub(s, (size_t)colon + 3, SIZE_MAX);
+    size_t n = 0;
+    while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?' && rest.p[n] != '#')
+        n++;
+    return n > 0 && str_index(str_sub(rest, 0, n), '@', 0) < 0 && str_index(rest, '#', 0) < 0;
+}
+
 static void clean_headers(struct exchange *x, bool edge)
 {
     struct headers *h = &x->request->headers;
     uint64_t ours = HDR_BIT(HDR_X_ENVOY_INTERNAL) | (edge ? edge_headers : 0) | (x->is_internal ? 0 : internal_headers);
     if (x->hcm->xfcc != XFCC_ALWAYS_FORWARD_ONLY)
         ours |= HDR_BIT(HDR_X_FORWARDED_CLIENT_CERT); /* a plain connection proves no identity */
+    if (headers_has(h, HDR_REFERER) && !is_referer(headers_get(h, HDR_REFERER)))
+        ours |= HDR_BIT(HDR_REFERER);
     headers_remove_ids(h, ours);
     if (x->is_internal)
         headers_add_id(h, HDR_X_ENVOY_INTERNAL, STR("true"));

@@ -88,8 +88,6 @@ DIFFERENCES = {
     ],
     "edge": [
         ("sender: an address with a zone", "*.remote", "a zone has a meaning on its own host alone (RFC 4007)"),
-        *[(f"scheme: {name}, an empty one", "*", "it says nothing, and is set; Envoy finds no route then")
-          for name in ("behind another", "at the edge, one hop")],
         ("kept: *from inside", "counters.cluster.s*", "no counters by names that a request brings"),
         ("hops: te", "*.te", "RFC 9110, 10.1.4: codings go by any case, and an empty list by no TE"),
         ("*", "*.x-hop", "RFC 9110, 7.6.1: fields nominated by Connection stay on their hop"),

@@ -136,6 +136,11 @@ hcm("a decorated route", {}, rq("/", "x-envoy-decorator-operation: mine"), route
 
 # ---- From hop to hop. ----
 
+hcm("kept: a referer", {}, *[rq("/", f"referer: {v}") for v in (
+    "http://a.test/b?c", "http://a.test", "http://a.test/b#c", "http://u@a.test/", "http://u:p@a.test/", "/a", "a", "a:b", "/a:b", "#", "a#b", "",
+    "about:blank", "http:///a", "https://a.test:8/@", "a b", "//a.test/b", "ftp://a.test/", "://a", "http://a.test?b", "{a}", "\xe4",
+    *[f"/{c}" for c in "!\"#$%&'()*+,-.;<=>?@[\\]^_`{|}~"])],
+    rq("/", "referer: http://a.test/", "referer: http://b.test/"))
 hcm("hops: te", {}, *[rq("/", f"te: {v}") for v in ("trailers", "Trailers", "gzip", "gzip;q=0.5, trailers", "trailers;q=0", "", "trailers, trailers")],
     rq("/", "te: gzip", "te: trailers"))
 hcm("hops: te, HTTP/2 upstream", {}, *[rq("/", f"te: {v}") for v in ("trailers", "gzip", "gzip, trailers")], rq("/", *GRPC, method="POST"),
@@ -156,4 +161,4 @@ hcm("hops: expect, passed on", {"proxy_100_continue": True}, rq("/", "expect: 10
     rq("/", "expect: 100-continue"), rq("/hints", "expect: 100-continue", method="POST", body=b"hello"))
 hcm("hops: interim answers", {}, rq("/hints"))
 
-sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=6)
+sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=10)

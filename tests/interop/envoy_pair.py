@@ -361,6 +361,8 @@ class Proxy:
     def __init__(self, name, command, config, ports, where, probe=None):
         """probe: the ports to wait for; all of them where it is not given."""
         self.name, self.ports = name, ports
+        self.name_of = {str(port): f"<{name}>" for name, port in ports.items()}
+        self.any_port = re.compile(r"\b(?:%s)\b" % "|".join(self.name_of))
         self.lock, self.log_read, self.lines_of = threading.Lock(), 0, collections.defaultdict(list)
         self.log = where / f"{name}.access.log"
         text = json.dumps(config(ports, str(self.log)))
@@ -461,8 +463,7 @@ def neutral(proxy, case, result):
     """Ports, dates, ids and durations replaced by words."""
     text = json.dumps(result)
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>", text)
-    for name, port in proxy.ports.items():
-        text = re.sub(rf"\b{port}\b", f"<{name}>", text)
+    text = proxy.any_port.sub(lambda m: proxy.name_of[m[0]], text)
     text = text.replace(case, "<case>")
     text = re.sub(r'\["date", "(?!Thu, 01 Jan 1970)[^"]*"\]', '["date", "<date>"]', text)
     text = re.sub(r'\["x-envoy-upstream-service-time", "(\d+)"\]', '["x-envoy-upstream-service-time", "<ms>"]', text)

@@ -73,9 +73,15 @@ class HeadSide:
 
     def ask(self, listener, request, is_head=False):
         """request: bytes with MARK where the mark goes. The answer, and what upstream saw, in neutral form."""
+        mark = self.mark()
+        return self.result(mark, self.connections[listener].ask(request.replace(b"MARK", mark.encode()), is_head))
+
+    def mark(self):
         self.count += 1
-        mark = f"{self.name}{self.count}x"
-        answer = self.connections[listener].ask(request.replace(b"MARK", mark.encode()), is_head)
+        return f"{self.name}{self.count}x"
+
+    def result(self, mark, answer):
+        """The answer to the request of that mark, and what upstream saw of it."""
         seen = [{"line": s[0], "headers": s[1], "body": s[2].decode("latin-1"), "trailers": s[3]}
                 for s in self.up.seen.by_mark.pop(mark, [])]
         return self.neutral({"answer": answer, "seen": seen}, mark)
@@ -102,8 +108,8 @@ class HeadSide:
 class HeadPair:
     """listeners: {name: fields of its connection manager}; routes: of all of them. "up" is the one cluster."""
 
-    def __init__(self, envoy, sidecar, listeners, routes, where):
-        self.up = Upstream()
+    def __init__(self, envoy, sidecar, listeners, routes, where, upstream=Upstream):
+        self.up = upstream()
         self.up.seen = Kept()
         names = list(listeners)
         ports = free_ports(2 * len(names))
