@@ -54,8 +54,15 @@ static bool build_codec(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena *a
     o->max_header_bytes = value_u32(m->max_request_headers_kb, 60) * 1024;
     if (o->max_header_bytes == 0 || o->max_header_bytes > 8192 * 1024)
         return err_set(err, "max_request_headers_kb: 1 to 8192, got %u", value_u32(m->max_request_headers_kb, 60));
+    const Envoy__Config__Core__V3__HttpProtocolOptions *common = m->common_http_protocol_options;
+    if (common && (unsigned)common->headers_with_underscores_action > UNDERSCORES_DROP)
+        return err_set(err, "common_http_protocol_options.headers_with_underscores_action: unknown, got %d",
+                       (int)common->headers_with_underscores_action);
+    o->underscores = common ? (enum underscores)common->headers_with_underscores_action : UNDERSCORES_ALLOW;
     const Envoy__Config__Core__V3__Http1ProtocolOptions *h1 = m->http_protocol_options;
     if (h1) {
+        if (!value_bool(h1->allow_absolute_url, true))
+            return err_set(err, "http_protocol_options.allow_absolute_url: false is not supported; remove it");
         o->accept_http10 = h1->accept_http_10;
         o->enable_trailers = h1->enable_trailers;
         o->http10_default_host =

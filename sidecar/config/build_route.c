@@ -48,6 +48,9 @@ static bool build_virtual_host(struct route_builder *b, const Envoy__Config__Rou
     v->attempt_count_in_response = m->include_attempt_count_in_response;
     v->timeout_retry_in_request = m->include_is_timeout_retry_header;
     v->hedge = route_build_hedge(m->hedge_policy);
+    if ((unsigned)m->require_tls > TLS_NEED_ALL)
+        return err_set(err, "require_tls: unknown, got %d", (int)m->require_tls);
+    v->tls_need = (enum tls_need)m->require_tls;
     route_build_buffer_limit(m->per_request_buffer_limit_bytes, &v->buffer_limit_given, &v->buffer_limit_bytes);
     if (m->retry_policy) {
         v->retry = route_build_retry(b, m->retry_policy, err);

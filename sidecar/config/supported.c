@@ -93,7 +93,7 @@ static const struct {
     {"envoy.config.core.v3.ConfigSource", "ads initial_fetch_timeout resource_api_version"},
     {"envoy.config.core.v3.AggregatedConfigSource", "*"},
     {"envoy.config.core.v3.HttpProtocolOptions",
-     "idle_timeout max_headers_count max_connection_duration max_stream_duration max_requests_per_connection"},
+     "idle_timeout headers_with_underscores_action max_headers_count max_connection_duration max_stream_duration max_requests_per_connection"},
     {"envoy.config.core.v3.SchemeHeaderTransformation", "scheme_to_overwrite"},
     {"envoy.config.core.v3.Http1ProtocolOptions",
      "accept_http_10 default_host_for_http_10 header_key_format allow_absolute_url enable_trailers"},
@@ -125,7 +125,7 @@ static const struct {
      "request_headers_to_remove validate_clusters most_specific_header_mutations_wins "
      "max_direct_response_body_size_bytes ignore_port_in_host_matching typed_per_filter_config"},
     {"envoy.config.route.v3.VirtualHost",
-     "name domains routes request_headers_to_add response_headers_to_add response_headers_to_remove "
+     "name domains routes require_tls request_headers_to_add response_headers_to_add response_headers_to_remove "
      "request_headers_to_remove include_request_attempt_count include_attempt_count_in_response retry_policy "
      "typed_per_filter_config request_mirror_policies hedge_policy include_is_timeout_retry_header "
      "per_request_buffer_limit_bytes"},

@@ -49,6 +49,8 @@ static const struct verdict_info verdicts[GUARD_VERDICT_COUNT] = {
     [GUARD_FORBIDDEN_FIELD] = {"connection-level field", 400, false, H1_SYNTAX, H2_FIELD},
     [GUARD_PSEUDO] = {"pseudo-header", 400, false, H1_SYNTAX, H2_RULE},
     [GUARD_CHUNK_EXTENSIONS] = {"chunk extensions too large", 400, false, H1_SYNTAX, H2_RULE},
+    [GUARD_UNDERSCORE] = {"underscore in a field name", 400, false, "http1.unexpected_underscore",
+                          "http2.unexpected_underscore"},
     [GUARD_TRAILERS_TOO_LARGE] = {"trailers too large", 431, false, "http1.headers_too_large",
                                   "http2.headers_too_large"},
 };
@@ -235,6 +237,22 @@ bool guard_content_length(struct str s, int64_t *value_r)
         return false;
     *value_r = (int64_t)value;
     return true;
+}
+
+enum guard_verdict guard_underscores(struct headers *h, enum underscores action, unsigned *found_r)
+{
+    *found_r = 0;
+    for (uint32_t i = 0; i < h->count && action != UNDERSCORES_ALLOW;) {
+        if (h->v[i].id != HDR_OTHER || str_index(h->v[i].name, '_', 0) < 0) {
+            i++;
+            continue;
+        }
+        ++*found_r;
+        if (action == UNDERSCORES_REJECT)
+            return GUARD_UNDERSCORE;
+        headers_remove_at(h, i);
+    }
+    return GUARD_OK;
 }
 
 /* ---- Trailers. ---- */

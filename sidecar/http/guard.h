@@ -31,6 +31,7 @@ enum guard_verdict {
     GUARD_PSEUDO,                  /* HTTP/2: a pseudo-header missing, or not right for the method */
     GUARD_CHUNK_EXTENSIONS,        /* 400: more than GUARD_CHUNK_EXTENSIONS_MAX bytes of them */
     GUARD_TRAILERS_TOO_LARGE,      /* 431 */
+    GUARD_UNDERSCORE,              /* 400: a field name with '_', where that is refused */
     GUARD_VERDICT_COUNT,
 };
 
@@ -96,6 +97,8 @@ enum guard_verdict guard_h2_response(struct http_response *r, const struct codec
 
 /* ---- Both. ---- */
 
+/* Some applications take '-' and '_' in a name for one another. Drops fields with one, or refuses; *found_r: how many there are. */
+enum guard_verdict guard_underscores(struct headers *h, enum underscores action, unsigned *found_r);
 /* Takes framing, routing and connection fields out of a trailer section (RFC 9110 6.5.1). */
 void guard_trailers(struct headers *trailers);
 

@@ -7,6 +7,7 @@
 #include "sidecar/http/h1_priv.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/observe/families.h"
 
 #include <string.h>
 
@@ -201,6 +202,18 @@ static void begin_body(struct h1 *c, const struct guard_framing *f, int64_t leng
     }
 }
 
+static enum guard_verdict check_underscores(struct h1 *c, struct headers *h)
+{
+    const struct codec_options *o = &c->base.options;
+    unsigned found;
+    enum guard_verdict v = guard_underscores(h, o->underscores, &found);
+    if (found > 0 && o->counts)
+        stats_add(o->counts, o->counts_row, v == GUARD_OK ? HTTP1_HTTP1_DROPPED_HEADERS_WITH_UNDERSCORES
+                                                          : HTTP1_HTTP1_REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS,
+                  found);
+    return v;
+}
+
 static void read_request(struct h1 *c, const uint8_t *p, size_t n)
 {
     struct h1_stream *s = c->stream;
@@ -214,9 +227,9 @@ static void read_request(struct h1 *c, const uint8_t *p, size_t n)
     } else {
         r.method = str_of(llhttp_method_name((llhttp_method_t)c->parser.method));
         struct str target = target_of(&h, r.method.n);
-        v = !target.p ? GUARD_SYNTAX
-                      : guard_h1_request(&r, target, c->parser.http_major, c->parser.http_minor,
-                                         &c->base.options, &f);
+        v = !target.p ? GUARD_SYNTAX : check_underscores(c, &r.headers);
+        if (v == GUARD_OK)
+            v = guard_h1_request(&r, target, c->parser.http_major, c->parser.http_minor, &c->base.options, &f);
     }
     if (v != GUARD_OK) {
         h1_refuse(c, v, guard_is_fault(v) ? NULL : &r);
@@ -398,6 +411,10 @@ static void chunks_done(struct h1 *c)
     struct headers trailers;
     headers_init(&trailers, s->base.arena);
     take_trailers(c, &trailers);
+    if (check_underscores(c, &trailers) != GUARD_OK) {
+        h1_fail(c, GUARD_UNDERSCORE);
+        return;
+    }
     if (trailers.count > c->base.options.max_header_count) {
         h1_fail(c, GUARD_TRAILERS_TOO_LARGE);
         return;

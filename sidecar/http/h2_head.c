@@ -182,6 +182,15 @@ static void refuse_request(struct h2_stream *s, enum guard_verdict v, const stru
     }
 }
 
+static enum guard_verdict check_underscores(struct h2_codec *h, struct headers *fields)
+{
+    unsigned found;
+    enum guard_verdict v = guard_underscores(fields, h->base.options.underscores, &found);
+    h2_count_by(h, v == GUARD_OK ? HTTP2_DROPPED_HEADERS_WITH_UNDERSCORES
+                                 : HTTP2_REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS, found, 0);
+    return v;
+}
+
 static void raise_request(struct h2_stream *s, bool end)
 {
     struct h2_codec *h = h2_codec_of(s);
@@ -193,7 +202,9 @@ static void raise_request(struct h2_stream *s, bool end)
     r.authority = s->authority;
     r.path = s->path;
     r.protocol = s->protocol;
-    enum guard_verdict v = guard_h2_request(&r, end, &h->base.options);
+    enum guard_verdict v = check_underscores(h, &r.headers);
+    if (v == GUARD_OK)
+        v = guard_h2_request(&r, end, &h->base.options);
     if (v != GUARD_OK) {
         refuse_request(s, v, &r);
         return;
@@ -249,6 +260,10 @@ static void raise_trailers(struct h2_stream *s)
     }
     if (s->base.codec->is_server)
         h2_count(h2_codec_of(s), HTTP2_TRAILERS); /* as Envoy, of requests alone */
+    if (check_underscores(h2_codec_of(s), &s->fields) != GUARD_OK) {
+        reject(s, guard_details(GUARD_UNDERSCORE, HTTP_2));
+        return;
+    }
     guard_trailers(&s->fields);
     s->trailers = s->fields;
     h2_flow_receive_trailers(s);

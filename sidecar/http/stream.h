@@ -111,6 +111,8 @@ struct codec_handler {
     void (*on_codec_end)(struct codec *c, void *ctx, enum conn_end end, const char *details);
 };
 
+enum underscores { UNDERSCORES_ALLOW, UNDERSCORES_REJECT, UNDERSCORES_DROP }; /* in names of fields */
+
 struct codec_options {
     uint32_t max_header_bytes;   /* 0: 60 KiB; whole head */
     uint32_t max_header_count;   /* 0: 100 */
@@ -122,6 +124,7 @@ struct codec_options {
     uint64_t write_stall_ms;     /* HTTP/2: a peer that takes nothing of a full queue for so long is given up; 0: 5 min */
     uint32_t buffer_limit_bytes; /* a stream's unsent bytes before on_above_high; 0: 1 MiB */
     bool accept_http10;
+    enum underscores underscores; /* server */
     bool refuse_https;          /* HTTP/1: targets of https, as the connection has no TLS */
     bool allow_connect;
     bool allow_upgrade;         /* pass upgrades to the user; HTTP/2's where offered */
@@ -133,7 +136,7 @@ struct codec_options {
     uint64_t delayed_close_ms;  /* 0: 1000 */
     const char *http10_default_host; /* NULL: none */
     const char *server_name;    /* in answers that the codec gives by itself; NULL: none. Must outlive the codec */
-    struct stats_scope *counts; /* HTTP/2: of the places of enum http2_stat; NULL: none. Must outlive the codec */
+    struct stats_scope *counts; /* of the places of enum http1_stat (server), http2_stat; NULL: none. Must outlive the codec */
     unsigned counts_row;
 };
 

@@ -226,6 +226,7 @@ extern const struct stat_family cluster_health_family;
 
 /* The HTTP/2 of all downstream connections, without a name, and that towards each cluster that may speak it. */
 #define HTTP2_STATS(X)                                                                         \
+    X(COUNTER, HTTP2_DROPPED_HEADERS_WITH_UNDERSCORES, "http2.dropped_headers_with_underscores")   \
     X(COUNTER, HTTP2_GOAWAY_SENT, "http2.goaway_sent")                                         \
     X(COUNTER, HTTP2_HEADER_LIST_SIZE_TOO_LARGE, "http2.header_list_size_too_large")           \
     X(COUNTER, HTTP2_HEADER_OVERFLOW, "http2.header_overflow")                                 \
@@ -240,6 +241,8 @@ extern const struct stat_family cluster_health_family;
     X(COUNTER, HTTP2_OUTBOUND_CONTROL_FLOOD, "http2.outbound_control_flood")                   \
     X(GAUGE, HTTP2_OUTBOUND_CONTROL_FRAMES_ACTIVE, "http2.outbound_control_frames_active")     \
     X(COUNTER, HTTP2_OUTBOUND_FLOOD, "http2.outbound_flood")                                   \
+    X(COUNTER, HTTP2_REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS,                            \
+      "http2.requests_rejected_with_underscores_in_headers")                                   \
     X(COUNTER, HTTP2_RX_MESSAGING_ERROR, "http2.rx_messaging_error")                           \
     X(COUNTER, HTTP2_RX_RESET, "http2.rx_reset")                                               \
     X(COUNTER, HTTP2_STREAM_REFUSED_ERRORS, "http2.stream_refused_errors")                     \

@@ -138,7 +138,7 @@ static void make_codec(struct downstream *d, bool is_h2)
                                                  .on_codec_end = on_codec_end};
     struct codec_options options = hcm_of(d)->codec_options;
     options.refuse_https = hcm_of(d)->use_remote_address && hcm_of(d)->xff_trusted_hops == 0 && !d->chain->tls;
-    options.counts = d->stats->http2;
+    options.counts = is_h2 ? d->stats->http2 : d->stats->http1;
     options.counts_row = d->proxy->row;
     struct buf early = d->early;
     d->early = (struct buf){0};

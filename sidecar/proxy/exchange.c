@@ -22,6 +22,16 @@ void exchange_set_state(struct exchange *x, enum exchange_state state)
 
 /* ---- The route. ---- */
 
+/* require_tls, by what the first hop saw. */
+static bool needs_tls(const struct exchange *x)
+{
+    enum tls_need need = x->choice.vhost ? x->choice.vhost->tls_need : TLS_NEED_NONE;
+    if (need == TLS_NEED_NONE || (need == TLS_NEED_EXTERNAL && x->is_internal))
+        return false;
+    struct str proto = headers_get(&x->request->headers, HDR_X_FORWARDED_PROTO);
+    return proto.n > 0 && !str_eq(proto, STR("https"));
+}
+
 static void choose_route(struct exchange *x)
 {
     x->table = downstream_routes(x->d, &x->table_holder);
@@ -30,6 +40,10 @@ static void choose_route(struct exchange *x)
     /* As Envoy: who says in an empty header that he knows no scheme has no route. */
     if (x->table && headers_get(&x->request->headers, HDR_X_FORWARDED_PROTO).n > 0)
         route_find(x->table, x->request, x->random, &x->choice);
+    if (needs_tls(x)) {
+        x->is_sent_to_https = true;
+        x->choice.route = NULL;
+    }
     if (x->choice.route)
         x->info.route_name = x->choice.route->name;
     if (x->choice.vhost)
@@ -68,6 +82,15 @@ static void redirect(struct exchange *x)
     report_reply_send(x, r, STR_NONE, "direct_response");
 }
 
+static void send_to_https(struct exchange *x)
+{
+    struct http_response *r = report_reply_new(x, 301, -1, STR_NONE);
+    headers_add_id(&r->headers, HDR_LOCATION, arena_printf(x->arena, "https://%.*s%.*s", STR_FMT(x->request->authority),
+                                                           STR_FMT(x->request->path)));
+    stats_inc(x->d->stats->http, x->row, HTTP_RQ_DIRECT_RESPONSE);
+    report_reply_send(x, r, STR_NONE, "direct_response");
+}
+
 static void answer_directly(struct exchange *x, const struct route_direct *d)
 {
     struct http_response *r = report_reply_new(x, d->status, -1, d->body);
@@ -81,6 +104,10 @@ static void answer_directly(struct exchange *x, const struct route_direct *d)
 static bool wants_upstream(struct exchange *x)
 {
     const struct route *r = x->choice.route;
+    if (x->is_sent_to_https) {
+        send_to_https(x);
+        return false;
+    }
     if (!r) {
         stream_info_flag(&x->info, FLAG_NR);
         stats_inc(x->d->stats->http, x->row, HTTP_NO_ROUTE);

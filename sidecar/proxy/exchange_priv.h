@@ -45,6 +45,7 @@ struct exchange {
     bool request_ended;           /* its last byte or trailers came */
     bool is_tunnel;               /* asked to become one, and may */
     bool is_open_tunnel;          /* upstream agreed: each side ends by itself, in either order */
+    bool is_sent_to_https;        /* require_tls: in place of a route */
     bool is_internal;             /* internal_address_config has its source */
     struct str remote_ip;         /* whose request it is, without port */
     struct body body;

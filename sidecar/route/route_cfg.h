@@ -205,6 +205,8 @@ struct route {
     const struct virtual_host *vhost;
 };
 
+enum tls_need { TLS_NEED_NONE, TLS_NEED_EXTERNAL, TLS_NEED_ALL }; /* require_tls */
+
 struct virtual_host {
     struct str name;
     struct route *routes;
@@ -216,6 +218,7 @@ struct virtual_host {
     unsigned mirror_count;
     bool attempt_count_in_request, attempt_count_in_response, timeout_retry_in_request;
     enum hedge hedge;
+    enum tls_need tls_need; /* of whom; others are sent to https */
     bool buffer_limit_given;
     uint32_t buffer_limit_bytes;
     void **filter_configs;

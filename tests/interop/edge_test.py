@@ -1,6 +1,6 @@
 """What a connection manager does to heads, the same as Envoy's: who sent a request, what may be believed of it, which
 headers a mesh keeps for itself, what upstream and downstream are told."""
-from families import Family, GRPC, H2, INTERNAL, each, rq, start, suite
+from families import Family, GRPC, H2, INTERNAL, do, each, rq, start, suite
 from envoy_pair import ROUTER
 
 family = Family("edge")
@@ -161,4 +161,26 @@ hcm("hops: expect, passed on", {"proxy_100_continue": True}, rq("/", "expect: 10
     rq("/", "expect: 100-continue"), rq("/hints", "expect: 100-continue", method="POST", body=b"hello"))
 hcm("hops: interim answers", {}, rq("/hints"))
 
+# ---- Where requests may come by, and what their fields may be called. ----
+
+def underscores(side):
+    """Of all listeners, as Envoy counts them."""
+    text = side.admin("/stats?usedonly&filter=underscores")[1]
+    return sorted(line for line in text.splitlines() if not line.endswith(": 0"))
+
+
+for action in ("ALLOW", "REJECT_REQUEST", "DROP_HEADER"):
+    hcm(f"underscores: {action}", {"common_http_protocol_options": {"headers_with_underscores_action": action}},
+        start(rq("/", "x_a: 1", "x-b: 2"), logs=0 if action == "REJECT_REQUEST" else 1), rq("/", "x-b: a_b"),
+        start(rq("/", "_: 1", "a_: 2", "X_A: 3"), logs=0 if action == "REJECT_REQUEST" else 1), rq("/p_q?r_s"))
+family.case("underscores are counted", *[rq("/", "x-a: 1", "x_a: 1", "x_b: 2")] * 2, do(underscores), unlike="upstream_cx_|rq_pending",
+            hcm={"common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER"}})
+TO_TLS = [rq("/a?b=c"), rq("/", host="h.test:8080"), rq("/", "x-forwarded-proto: https"), rq("/", "x-forwarded-proto: HTTPS"),
+          rq("/", "x-forwarded-proto: http"), rq("/", method="POST", body=b"hello"), rq("/", method="HEAD"), rq("/", *GRPC, method="POST"),
+          rq("/", "x-forwarded-proto:"), rq("/", *xff("127.0.0.1")), rq("/", *xff("1.1.1.1")), rq("http://o.test/a"),
+          rq("/", "connection: upgrade", "upgrade: websocket")]
+for need in ("NONE", "EXTERNAL_ONLY", "ALL"):
+    for title, fields in (("behind another", {}), ("behind another, from inside", OURS), ("at the edge", EDGE), ("from inside", INTERNAL)):
+        hcm(f"TLS is asked for: {need}, {title}", fields, *TO_TLS, vhost={
+            "require_tls": need, "response_headers_to_add": [{"header": {"key": "x-a", "value": "1"}}], "include_attempt_count_in_response": True})
 sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=10)

@@ -477,9 +477,38 @@ static void every_verdict_has_status_and_details(void **state)
     assert_true(guard_answers_with_body(GUARD_SYNTAX));
 }
 
+static void names_with_underscores_are_kept_refused_or_dropped(void **state)
+{
+    (void)state;
+    static const struct {
+        enum underscores action;
+        enum guard_verdict verdict;
+        unsigned found;
+        const char *left;
+    } cases[] = {
+        {UNDERSCORES_ALLOW, GUARD_OK, 0, "x_a=1;x-b=a_b;_=2;host=h_i;"},
+        {UNDERSCORES_REJECT, GUARD_UNDERSCORE, 1, "x_a=1;x-b=a_b;_=2;host=h_i;"},
+        {UNDERSCORES_DROP, GUARD_OK, 2, "x-b=a_b;host=h_i;"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct arena *arena = arena_new(512);
+        struct headers h;
+        char left[256];
+        unsigned found;
+        headers_init(&h, arena);
+        add_fields(&h, "x_a: 1\nx-b: a_b\n_: 2\nhost: h_i");
+        assert_int_equal(guard_underscores(&h, cases[i].action, &found), cases[i].verdict);
+        join_fields(&h, left, sizeof(left));
+        assert_string_equal(left, cases[i].left);
+        assert_int_equal(found, cases[i].found);
+        arena_free(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_with_underscores_are_kept_refused_or_dropped),
         cmocka_unit_test(each_request_has_its_verdict),
         cmocka_unit_test(a_request_tells_its_framing),
         cmocka_unit_test(too_many_or_too_large_heads_are_431),
