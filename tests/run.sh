@@ -86,6 +86,23 @@ one() { # one NAME COMMAND...: a command that is one test
     fi
 }
 
+fuzz_targets() { find build-fuzz/tests/fuzz -maxdepth 1 -name 'fuzz-*' -type f -executable | sort; }
+
+# A fixed seed and count: the same code gives the same verdict. Long runs choose their own.
+fuzz_one() { # fuzz_one TARGET: a log that ends with "fuzz: ok" or not
+    local name found seeds
+    name=$(basename "$1")
+    seeds=tests/fuzz/seeds/${name#fuzz-}
+    found=$(mktemp -d)
+    [ -d "$seeds" ] || seeds=
+    "$1" -seed="${OUTRIGGER_FUZZ_SEED:-1}" -runs="${OUTRIGGER_FUZZ_RUNS:-20000}" -max_total_time="${OUTRIGGER_FUZZ_SECONDS:-10}" \
+        -rss_limit_mb=2048 -artifact_prefix="$found/" -print_final_stats=1 "$found" $seeds >"$logs/$name.log" 2>&1 &&
+        echo "fuzz: ok" >>"$logs/$name.log"
+    rm -rf "$found"
+}
+export -f fuzz_one
+export logs
+
 build build gcc || { count build 0 1 0 0; say "$passed passed, $failed failed, $skipped skipped"; exit 1; }
 
 for stage in $stages; do
@@ -109,17 +126,14 @@ for stage in $stages; do
         ;;
     fuzz)
         if build build-fuzz clang -Dfuzz=true -Db_lundef=false; then
-            for target in build-fuzz/tests/fuzz/fuzz-*; do
-                [ -x "$target" ] && [ -f "$target" ] || continue
-                name=$(basename "$target")
-                seeds=tests/fuzz/seeds/${name#fuzz-}
-                found=$(mktemp -d)
-                # A fixed seed and count: the same code gives the same verdict. Long runs choose their own.
-                one "$name" "$target" -seed="${OUTRIGGER_FUZZ_SEED:-1}" -runs="${OUTRIGGER_FUZZ_RUNS:-20000}" \
-                    -max_total_time="${OUTRIGGER_FUZZ_SECONDS:-10}" -rss_limit_mb=2048 \
-                    -artifact_prefix="$found/" -print_final_stats=1 "$found" $([ -d "$seeds" ] && echo "$seeds")
-                rm -rf "$found"
+            start=$SECONDS ok=0 fail=0
+            fuzz_targets | xargs -P 2 -I{} bash -c 'fuzz_one {}'
+            for target in $(fuzz_targets); do
+                log=$logs/$(basename "$target").log
+                if [ "$(tail -1 "$log")" = "fuzz: ok" ]; then ok=$((ok + 1)); else fail=$((fail + 1)); tail -40 "$log"; fi
             done
+            [ $ok -gt 0 ] || fail=$((fail + 1))
+            count fuzz $ok $fail 0 $((SECONDS - start))
         else
             count fuzz 0 1 0 0
         fi
