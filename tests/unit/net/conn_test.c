@@ -284,9 +284,9 @@ static void close_after_flush_sends_all_then_waits_for_the_peer(void **state)
     (void)state;
     pair_connect(&pair, NULL);
     conn_write(pair.server.conn, bytes, n);
-    conn_close_after_flush(pair.server.conn, 200);
+    conn_close_after_flush(pair.server.conn, 5000);
     conn_write(pair.client.conn, "dropped", 7);
-    for (unsigned i = 0; i < 300 && !pair.client.eof_calls; i++)
+    for (unsigned i = 0; i < 2500 && !pair.client.eof_calls; i++)
         pair_run_ms(&pair, 2);
     assert_int_equal(buf_len(&pair.client.got), n);
     assert_memory_equal(buf_head(&pair.client.got), bytes, n);
