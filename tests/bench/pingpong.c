@@ -6,49 +6,10 @@
  * ping keeps one message in flight on each connection until MESSAGES in all have come back; RATE
  * messages a second in all, 0 for as fast as they come. It prints "messages N bytes N errors N
  * seconds S" and ends with 1 if there was an error. One thread each, bare epoll. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <time.h>
-#include <unistd.h>
+#include "tests/bench/load.h"
 
 #define EVENTS 256
 #define MAX_BYTES 4096
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static struct sockaddr_in loopback(const char *port)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return a;
-}
-
-static int new_socket(int flags)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0), on = 1;
-    if (fd < 0)
-        fail("socket");
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    return fd;
-}
 
 /* ---- The echo. ---- */
 
@@ -62,11 +23,8 @@ static void echo_once(int fd)
 
 static _Noreturn void echo(const char *port)
 {
-    struct sockaddr_in at = loopback(port);
     struct epoll_event events[EVENTS], e = {.events = EPOLLIN};
-    int listener = new_socket(SOCK_NONBLOCK), ep = epoll_create1(EPOLL_CLOEXEC), fd;
-    if (bind(listener, (const void *)&at, sizeof(at)) != 0 || listen(listener, 4096) != 0)
-        fail("listen");
+    int listener = new_listener(port), ep = epoll_create1(EPOLL_CLOEXEC), fd;
     e.data.fd = listener;
     epoll_ctl(ep, EPOLL_CTL_ADD, listener, &e);
     for (;;) {
@@ -154,15 +112,11 @@ static void send_due(void)
 
 static void connect_all(int ep, const char *port)
 {
-    struct sockaddr_in at = loopback(port);
     load.pings = calloc(load.connections, sizeof(*load.pings));
     for (unsigned i = 0; i < load.connections; i++) {
         struct ping *p = &load.pings[i];
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = p};
-        p->fd = new_socket(0);
-        if (connect(p->fd, (const void *)&at, sizeof(at)) != 0)
-            fail("connect");
-        epoll_ctl(ep, EPOLL_CTL_ADD, p->fd, &e);
+        p->fd = new_connection(port);
+        watch(ep, EPOLL_CTL_ADD, p->fd, EPOLLIN, p);
     }
 }
 
