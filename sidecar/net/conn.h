@@ -40,6 +40,8 @@ struct conn_handler {
     /* The last callback, exactly once, never from inside conn_close's own call: it comes at the end
      * of the turn. error is a positive errno or 0. The conn is freed when it returns. */
     void (*on_end)(struct conn *c, void *ctx, enum conn_end end, int error);
+    /* n bytes were read and went on by conn_splice_to. */
+    void (*on_spliced)(struct conn *c, void *ctx, size_t n);
 };
 
 struct conn_options {
@@ -69,6 +71,11 @@ bool conn_is_above_high(const struct conn *c);
  * secure transport may still deliver what it holds of the last read. */
 void conn_read_pause(struct conn *c);
 void conn_read_resume(struct conn *c);
+
+/* While much comes in, it goes to `to` within the kernel instead of to on_data, as if on_data had written it there; on_data
+ * still brings the rest. NULL: no more. Both belong to one loop; the owner ends it when `to` ended. Only without a transport
+ * on either side. SIGPIPE has to be ignored. */
+void conn_splice_to(struct conn *c, struct conn *to);
 
 /* Sends what is queued, then FIN; reading goes on. */
 void conn_shutdown(struct conn *c);

@@ -1,4 +1,4 @@
-/* The insides of a connection, for conn.c, conn_read.c, conn_write.c and dial.c only. */
+/* The insides of a connection, for conn*.c and dial.c only. */
 #ifndef OUTRIGGER_NET_CONN_PRIV_H
 #define OUTRIGGER_NET_CONN_PRIV_H
 
@@ -47,6 +47,7 @@ struct conn {
 
     struct timer timer; /* connect timeout, then delayed close */
     uint64_t delay_ms;
+    struct conn *splice_to; /* NULL: what is read goes to the handler */
     size_t left_at_arm; /* delayed close: bytes left when the timer was armed */
 
     uint32_t read_pauses;
@@ -55,6 +56,7 @@ struct conn {
     bool is_reading;
     bool is_above_high;
     bool is_in_flush;
+    bool is_bulk; /* the last read brought all that a read can: the next may be spliced */
     bool eof;  /* the peer's FIN, or its transport's */
     bool shut; /* the owner ended its side */
     bool transport_shut;
@@ -85,6 +87,10 @@ void conn_set_state(struct conn *c, enum conn_state state);
 void conn_update_reading(struct conn *c); /* after a change of what it depends on */
 void conn_deliver(struct conn *c, uint8_t *data, size_t n); /* plain bytes, to the handler */
 void conn_receive_eof(struct conn *c);                      /* the peer's side is over */
+
+/* conn_splice.c: whether the next read is one, and that. */
+bool conn_splice_is_due(const struct conn *c);
+void conn_splice_run(struct conn *c);
 
 /* conn_write.c calls these: all that was queued before our end is out; the kernel refused. */
 void conn_flushed(struct conn *c);

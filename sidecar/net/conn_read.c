@@ -11,6 +11,10 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct conn *c = CONTAINER_OF(handle, struct conn, uv.handle);
     (void)suggested;
+    if (conn_splice_is_due(c)) {
+        *buf = uv_buf_init(NULL, 0); /* libuv then reads nothing and says UV_ENOBUFS */
+        return;
+    }
     *buf = uv_buf_init((char *)c->loop->read_buf, LOOP_READ_BYTES);
 }
 
@@ -92,7 +96,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     struct loop *loop = c->loop;
     if (c->state == CONN_CLOSED || n == 0)
         return;
-    if (n > 0) {
+    if (n == UV_ENOBUFS) {
+        conn_splice_run(c);
+    } else if (n > 0) {
+        c->is_bulk = n == LOOP_READ_BYTES;
         receive(c, (uint8_t *)buf->base, (size_t)n);
     } else {
         int error = n == UV_EOF ? hidden_error(c) : (int)-n;

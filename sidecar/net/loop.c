@@ -112,6 +112,7 @@ void loop_free(struct loop **loop_p)
     free(loop->deferred);
     free(loop->deferred_running);
     free(loop->read_buf);
+    conn_splice_fini(loop);
     free(loop);
 }
 

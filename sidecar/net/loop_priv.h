@@ -46,6 +46,8 @@ struct loop {
     struct buf spare[LOOP_SPARE_BUFS]; /* empty, with memory: output buffers between two events */
     unsigned spare_count;
     uint8_t *read_buf; /* one for all connections: reads are handled before the next one */
+    int pipe[2];       /* conn_splice.c's, likewise */
+    bool has_pipe;
 
     uint64_t now_ns; /* 0: this event did not ask yet */
     uint64_t events; /* callbacks that ran, so that tests can wait for silence */
@@ -62,6 +64,8 @@ void loop_timers_fini(struct loop *loop);
 /* conn.c */
 void conn_flush_dirty(struct loop *loop);
 void conn_close_all(struct loop *loop);
+/* conn_splice.c */
+void conn_splice_fini(struct loop *loop);
 
 /* An empty buffer, with memory if some is at hand; and back, when it is empty. */
 void loop_take_buf(struct loop *loop, struct buf *b);

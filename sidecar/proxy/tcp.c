@@ -130,6 +130,14 @@ static void on_up_data(struct conn *c, void *ctx, uint8_t *data, size_t n)
     conn_write(t->d->conn, data, n);
 }
 
+static void on_up_spliced(struct conn *c, void *ctx, size_t n)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    touch(t);
+    stats_add(t->d->stats->tcp, t->d->proxy->row, TCP_DOWNSTREAM_CX_TX_BYTES_TOTAL, n);
+}
+
 static void on_up_eof(struct conn *c, void *ctx)
 {
     struct tcp *t = ctx;
@@ -168,13 +176,16 @@ static void on_up_end(struct conn *c, void *ctx, enum conn_end end, int error)
     t->up = NULL;
     if (end == CONN_END_RESET)
         stream_info_flag(&t->info, FLAG_UR);
-    if (!t->is_down_gone)
+    if (!t->is_down_gone) {
+        conn_splice_to(t->d->conn, NULL);
         pass_end(t->d->conn, end);
+    }
     finish_if_over(t);
 }
 
 static const struct conn_handler up_handler = {
     .on_data = on_up_data,
+    .on_spliced = on_up_spliced,
     .on_eof = on_up_eof,
     .on_above_high = on_up_above_high,
     .on_below_low = on_up_below_low,
@@ -244,6 +255,8 @@ static void on_connected(struct upstream_tcp *attempt, void *ctx, struct conn *c
     t->info.upstream_local =
         str_of(addr_format(conn_local_addr(c), t->up_local, sizeof(t->up_local)));
     conn_set_handler(c, &up_handler, t);
+    conn_splice_to(c, d->conn);
+    conn_splice_to(d->conn, c);
     touch(t);
     if (t->cfg->idle_timeout_ms > 0)
         timer_arm(&d->idle_timer, t->cfg->idle_timeout_ms);
@@ -313,6 +326,14 @@ static void on_down_data(struct conn *c, void *ctx, uint8_t *data, size_t n)
         conn_write(t->up, data, n);
 }
 
+static void on_down_spliced(struct conn *c, void *ctx, size_t n)
+{
+    struct tcp *t = ctx;
+    (void)c;
+    touch(t);
+    stats_add(t->d->stats->tcp, t->d->proxy->row, TCP_DOWNSTREAM_CX_RX_BYTES_TOTAL, n);
+}
+
 static void on_down_eof(struct conn *c, void *ctx)
 {
     struct tcp *t = ctx;
@@ -347,6 +368,7 @@ static void end_upstream(struct tcp *t, enum conn_end end)
         upstream_tcp_cancel(&t->attempt);
     if (!t->up)
         return;
+    conn_splice_to(t->up, NULL);
     if (end == CONN_END_EOF && conn_write_pending(t->up) > 0) {
         t->is_flushing = true;
         count(t, TCP_UPSTREAM_FLUSH_TOTAL);
@@ -372,6 +394,7 @@ static void on_down_end(struct conn *c, void *ctx, enum conn_end end, int error)
 
 static const struct conn_handler down_handler = {
     .on_data = on_down_data,
+    .on_spliced = on_down_spliced,
     .on_eof = on_down_eof,
     .on_above_high = on_down_above_high,
     .on_below_low = on_down_below_low,

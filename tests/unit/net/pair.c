@@ -54,12 +54,13 @@ static void on_end(struct conn *c, void *ctx, enum conn_end end, int error)
     s->conn = NULL;
 }
 
-const struct conn_handler side_handler = {
-    on_ready, on_data, on_eof, on_above_high, on_below_low, on_end,
-};
-const struct conn_handler side_handler_no_eof = {
-    on_ready, on_data, NULL, on_above_high, on_below_low, on_end,
-};
+#define SIDE_HANDLER(eof)                                                                  \
+    {                                                                                      \
+        .on_ready = on_ready, .on_data = on_data, .on_eof = eof,                           \
+        .on_above_high = on_above_high, .on_below_low = on_below_low, .on_end = on_end,    \
+    }
+const struct conn_handler side_handler = SIDE_HANDLER(on_eof);
+const struct conn_handler side_handler_no_eof = SIDE_HANDLER(NULL);
 
 static void on_accept(void *ctx, int fd, const struct addr *peer)
 {
