@@ -106,7 +106,8 @@ ProtobufCMessage *codec_from_node(const ProtobufCMessageDescriptor *d, const str
 /* Appends the protobuf JSON mapping, as json_format prints it (lowerCamel, no defaults). indent 0:
  * one line. Any of a type that we know is expanded, else {"@type":..., "value": base64}. */
 void codec_to_json(const ProtobufCMessage *m, unsigned indent, struct buf *out);
-/* The same with fields named as in the .proto ("user_agent_name"), as Envoy's admin endpoint prints. */
+/* The same with fields named as in the .proto ("user_agent_name"), as Envoy's admin endpoint prints, without
+ * the content of what is secret (private keys and the like). */
 void codec_to_json_proto_names(const ProtobufCMessage *m, unsigned indent, struct buf *out);
 
 /* ---- Small conveniences over generated code. ---- */

@@ -18,7 +18,28 @@ struct writer {
     unsigned indent, level;
     bool empty; /* nothing stands in the current brackets yet */
     bool proto_names;
+    bool keeps_secrets; /* what is secret is written as Envoy does it, without its content */
+    unsigned secrets;   /* the depth of such fields around this one */
 };
+
+/* The API marks them as sensitive. */
+static const struct {
+    const char *message, *field;
+} secret_fields[] = {
+    {"envoy.extensions.transport_sockets.tls.v3.TlsCertificate", "private_key"},
+    {"envoy.extensions.transport_sockets.tls.v3.TlsCertificate", "password"},
+    {"envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", "keys"},
+    {"envoy.extensions.transport_sockets.tls.v3.GenericSecret", "secret"},
+};
+
+static bool is_secret(const struct writer *w, const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *f)
+{
+    for (size_t i = 0; w->keeps_secrets && i < ARRAY_LEN(secret_fields); i++)
+        if (strcmp(f->name, secret_fields[i].field) == 0 && strcmp(d->name, secret_fields[i].message) == 0)
+            return true;
+    return false;
+}
+
 
 static void open_bracket(struct writer *w, char c)
 {
@@ -128,10 +149,13 @@ static void write_value(struct writer *w, const ProtobufCFieldDescriptor *f, con
         write_enum(w, f->descriptor, *(const int *)value);
         return;
     case PROTOBUF_C_TYPE_STRING:
-        json_write_string(w->out, str_of(*(const char *const *)value));
+        json_write_string(w->out, w->secrets > 0 ? STR("[redacted]") : str_of(*(const char *const *)value));
         return;
     case PROTOBUF_C_TYPE_BYTES:
-        write_base64(w, value);
+        if (w->secrets > 0)
+            json_write_string(w->out, STR("W3JlZGFjdGVkXQ==")); /* "[redacted]" */
+        else
+            write_base64(w, value);
         return;
     case PROTOBUF_C_TYPE_MESSAGE:
         write_message(w, *(const ProtobufCMessage *const *)value);
@@ -197,11 +221,14 @@ static void write_fields(struct writer *w, const ProtobufCMessage *m)
         const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
         if (reflect_count(m, f) == 0)
             continue;
+        bool secret = is_secret(w, m->descriptor, f);
+        w->secrets += secret;
         write_field_key(w, f->name);
         if (f->label == PROTOBUF_C_LABEL_REPEATED)
             write_repeated(w, m, f);
         else
             write_value(w, f, reflect_at(m, f));
+        w->secrets -= secret;
     }
 }
 
@@ -307,6 +334,6 @@ void codec_to_json(const ProtobufCMessage *m, unsigned indent, struct buf *out)
 
 void codec_to_json_proto_names(const ProtobufCMessage *m, unsigned indent, struct buf *out)
 {
-    struct writer w = {.out = out, .indent = indent, .proto_names = true};
+    struct writer w = {.out = out, .indent = indent, .proto_names = true, .keeps_secrets = true};
     write_message(&w, m);
 }

@@ -67,9 +67,12 @@ static const struct index_ops serve_ops = {
 
 /* ---- Static resources. ---- */
 
-static bool load_static(struct index *index, const struct bootstrap *b, struct err *err)
+static bool load_static(struct index *index, struct secrets *secrets, const struct bootstrap *b, struct err *err)
 {
     const Envoy__Config__Bootstrap__V3__Bootstrap__StaticResources *r = b->message->static_resources;
+    for (size_t i = 0; r && i < r->n_secrets; i++)
+        if (!secrets_add(secrets, r->secrets[i], err))
+            return err_prefix(err, "static_resources.secrets[%zu]", i);
     for (size_t i = 0; r && i < r->n_clusters; i++)
         if (!index_put_static(index, RESOURCE_CLUSTER, &r->clusters[i]->base, err))
             return err_prefix(err, "static_resources.clusters[%zu]", i);
@@ -215,6 +218,7 @@ static void start_ground(struct server *s)
     s->mailbox = mailbox_new(s->loop);
     s->dns = dns_new(s->loop);
     s->stats = stats_new(s->worker_count);
+    tls_ctx_set_rows(s->worker_count + 1); /* as statistics: main's, then one a worker */
     s->server_stats = stats_scope_ref(s->stats, &server_family, STR(""));
     s->listener_manager_stats = stats_scope_ref(s->stats, &listener_manager_family, STR(""));
     list_init(&s->draining_listeners);
@@ -273,6 +277,7 @@ static void stop_all(struct server *s)
         worker_stop(&s->workers[i], s->live);
     free(s->workers);
     index_free(&s->index);
+    secrets_free(&s->secrets);
     sockets_free(&s->sockets);
     loop_run_ready(s->loop);
     live_free(&s->live);
@@ -298,11 +303,12 @@ int server_run(const struct options *o, struct bootstrap *b)
     }
     start_ground(&s);
     start_workers(&s);
-    s.index = index_new(s.live, &serve_ops, &s);
+    s.secrets = secrets_new(s.loop);
+    s.index = index_new(s.live, s.secrets, &serve_ops, &s);
     s.sigterm = signal_start(s.loop, SIGTERM, on_terminate, &s);
     s.sigint = signal_start(s.loop, SIGINT, on_terminate, &s);
     s.sigusr1 = signal_start(s.loop, SIGUSR1, on_reopen, &s);
-    bool ok = load_static(s.index, b, &err);
+    bool ok = load_static(s.index, s.secrets, b, &err);
     if (!ok)
         say_refused(o, &err);
     if (ok)
@@ -352,13 +358,15 @@ int server_validate(const struct options *o, struct bootstrap *b)
     struct stats *stats = stats_new(1);
     const struct live_options live_options = {.loop = loop, .mailbox = mailbox, .stats = stats};
     struct live *live = live_new(&live_options);
-    struct index *index = index_new(live, &ops, NULL);
-    bool ok = load_static(index, b, &err);
+    struct secrets *secrets = secrets_new(NULL);
+    struct index *index = index_new(live, secrets, &ops, NULL);
+    bool ok = load_static(index, secrets, b, &err);
     if (ok)
         printf("configuration '%s' OK\n", o->config_path ? o->config_path : "given");
     else
         say_refused(o, &err);
     index_free(&index);
+    secrets_free(&secrets);
     live_free(&live);
     mailbox_free(&mailbox);
     stats_free(&stats);

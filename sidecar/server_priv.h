@@ -5,6 +5,7 @@
 
 #include "sidecar/agent/agent.h"
 #include "sidecar/config/index.h"
+#include "sidecar/config/secrets.h"
 #include "sidecar/http/serve.h"
 #include "sidecar/net/dns.h"
 #include "sidecar/net/mailbox.h"
@@ -33,6 +34,7 @@ struct server {
     struct live *live;
     struct access_log *outlier_log; /* NULL: none is wanted */
     struct index *index;
+    struct secrets *secrets;
     struct sockets *sockets;
     enum server_stopped stopped;
     struct list draining_listeners; /* removed or replaced, their connections not yet gone for certain */

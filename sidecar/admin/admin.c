@@ -80,12 +80,6 @@ static void memory(struct admin_request *rq)
                m.uordblks, m.arena + m.hblkhd, m.fordblks, m.arena + m.hblkhd);
 }
 
-static void certs(struct admin_request *rq)
-{
-    rq->content_type = ADMIN_JSON_TYPE;
-    buf_append_c(&rq->out, "{\"certificates\":[]}\n");
-}
-
 static void runtime(struct admin_request *rq)
 {
     rq->content_type = ADMIN_JSON_TYPE;
@@ -159,7 +153,7 @@ static const struct path {
     bool free_params; /* the handler judges them */
 } paths[] = {
     {.path = "/", .handle = help, .help = "Admin home page"},
-    {.path = "/certs", .handle = certs, .help = "print certs on machine"},
+    {.path = "/certs", .handle = admin_certs, .help = "print certs on machine"},
     {.path = "/clusters",
      .handle = admin_clusters,
      .help = "upstream cluster status",

@@ -45,6 +45,7 @@ void admin_json_layout(struct buf *out, struct str json);
 
 void admin_stats(struct admin_request *rq);
 void admin_stats_prometheus(struct admin_request *rq);
+void admin_certs(struct admin_request *rq);
 void admin_clusters(struct admin_request *rq);
 void admin_listeners(struct admin_request *rq);
 void admin_config_dump(struct admin_request *rq);

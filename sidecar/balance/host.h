@@ -33,6 +33,7 @@ struct host {
     char text[ADDR_TEXT_CAP]; /* "10.0.0.1:80" */
     const char *hash_key;     /* what ring and maglev place it by; NULL: none configured */
     const char *hostname;     /* "" where there is none */
+    unsigned transport;       /* how to connect to it: cluster_cfg_transport */
     _Atomic uint64_t added_ms; /* the clock of picks (lb.h) when it joined: slow start begins */
     _Atomic uint32_t refs;
     /* Gives one reference back, from any thread that has one. Only the maker's thread lowers refs,

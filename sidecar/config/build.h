@@ -13,10 +13,13 @@
 #include "sidecar/route/route_cfg.h"
 #include "sidecar/upstream/cluster_cfg.h"
 
-struct cluster_cfg *build_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct err *err);
+struct secrets; /* secrets.h */
+
+/* secrets: what TLS contexts take by name, and who follows their files; NULL: there are none. */
+struct cluster_cfg *build_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct secrets *secrets, struct err *err);
 struct endpoints_cfg *build_endpoints(const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *m, struct err *err);
 struct route_table *build_route_table(const Envoy__Config__Route__V3__RouteConfiguration *m, struct err *err);
-struct listener_cfg *build_listener(const Envoy__Config__Listener__V3__Listener *m, struct err *err);
+struct listener_cfg *build_listener(const Envoy__Config__Listener__V3__Listener *m, struct secrets *secrets, struct err *err);
 
 /* The clusters that a piece refers to: fn is called for each name. For validate_clusters and --mode validate. */
 typedef void build_name_fn(void *ctx, struct str cluster);

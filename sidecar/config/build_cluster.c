@@ -1,6 +1,7 @@
 /* Envoy's Cluster, checked and turned into a cluster_cfg. Main thread. Defaults are Envoy's, set by cluster_cfg_new; only
  * what the message says is changed here. */
 #include "sidecar/config/build_balance.h"
+#include "sidecar/config/build_tls.h"
 #include "sidecar/config/build_value.h"
 #include "sidecar/config/supported.h"
 
@@ -207,6 +208,9 @@ static bool build_protocol(const Envoy__Extensions__Upstreams__Http__V3__HttpPro
         c->max_stream_duration_ms = codec_duration_ms(common->max_stream_duration, 0);
         c->max_requests_per_connection = value_u32(common->max_requests_per_connection, 0);
     }
+    const Envoy__Config__Core__V3__UpstreamHttpProtocolOptions *names = o->upstream_http_protocol_options;
+    c->sni_of_request = names && names->auto_sni;
+    c->verify_sni_of_request = names && names->auto_san_validation;
     switch (o->upstream_protocol_options_case) {
     case HTTP_OPTIONS(EXPLICIT_HTTP_CONFIG):
         switch (o->explicit_http_config->protocol_config_case) {
@@ -227,7 +231,10 @@ static bool build_protocol(const Envoy__Extensions__Upstreams__Http__V3__HttpPro
         build_h2(o->use_downstream_protocol_config->http2_protocol_options, c);
         return true;
     case HTTP_OPTIONS(AUTO_CONFIG):
-        return err_set(err, "auto_config: needs a TLS transport socket, which is not built yet; use explicit_http_config");
+        c->protocol = UPSTREAM_AUTO;
+        build_h1(o->auto_config->http_protocol_options, c);
+        build_h2(o->auto_config->http2_protocol_options, c);
+        return true;
     default:
         return err_set(err, "one of explicit_http_config and use_downstream_protocol_config is required");
     }
@@ -250,30 +257,30 @@ static bool build_protocol_options(const Envoy__Config__Cluster__V3__Cluster *m,
     return true;
 }
 
-/* Whether a transport socket is plain. A secure one is an error here, or *secure_r where the caller asks. */
-static bool build_transport(const Envoy__Config__Core__V3__TransportSocket *ts, bool *secure_r, struct err *err)
+/* TLS that needs a control plane's secrets is refused where it would be the cluster's only way; among matches it may stand: the
+ * endpoints that it is for cannot be connected to. */
+static bool build_transport(const Envoy__Config__Core__V3__TransportSocket *ts, struct secrets *secrets, bool may_be_later,
+                            struct upstream_transport *to, struct err *err)
 {
     struct str type = ts->typed_config ? build_type_of(ts->typed_config) : STR_NONE;
-    if (str_eq(type, STR("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"))) {
-        *secure_r = false;
+    bool later;
+    if (str_eq(type, STR("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")))
         return true;
-    }
-    if (str_eq(type, STR("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"))) {
-        *secure_r = true;
+    if (!str_eq_c(type, envoy__extensions__transport_sockets__tls__v3__upstream_tls_context__descriptor.name))
+        return err_set(err, "transport_socket: \"%s\" (%.*s) is not supported; raw_buffer and tls are", ts->name, STR_FMT(type));
+    if (build_upstream_tls(ts->typed_config, secrets, to, &later, err))
         return true;
-    }
-    return err_set(err, "transport_socket: \"%s\" (%.*s) is not supported; raw_buffer is", ts->name, STR_FMT(type));
+    if (!later || !may_be_later)
+        return err_prefix(err, "transport_socket");
+    *err = (struct err){0};
+    return true;
 }
 
-static bool build_transport_matches(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
+static bool build_transport_matches(const Envoy__Config__Cluster__V3__Cluster *m, struct secrets *secrets,
+                                    struct cluster_cfg *c, struct err *err)
 {
-    bool secure = false;
-    if (m->transport_socket) {
-        if (!build_transport(m->transport_socket, &secure, err))
-            return false;
-        if (secure)
-            return err_set(err, "transport_socket: UpstreamTlsContext is not built yet; use raw_buffer");
-    }
+    if (m->transport_socket && !build_transport(m->transport_socket, secrets, false, &c->transport, err))
+        return false;
     c->transport_match_count = (unsigned)m->n_transport_socket_matches;
     c->transport_matches = ARENA_ARRAY(c->arena, struct transport_match, c->transport_match_count);
     for (unsigned i = 0; i < c->transport_match_count; i++) {
@@ -282,11 +289,12 @@ static bool build_transport_matches(const Envoy__Config__Cluster__V3__Cluster *m
         to->name = arena_str(c->arena, str_of(from->name));
         if (!from->transport_socket)
             return err_set(err, "transport_socket_matches[%u].transport_socket: is required", i);
-        if (!build_transport(from->transport_socket, &to->secure, err))
+        if (!build_transport(from->transport_socket, secrets, true, &to->transport, err))
             return err_prefix(err, "transport_socket_matches[%u]", i);
         build_struct_pairs(from->match, STR("envoy.transport_socket_match"), c->arena, &to->pairs, &to->pair_count);
     }
-    return true;
+    return c->protocol != UPSTREAM_AUTO || c->transport.secure ||
+           err_set(err, "auto_config: ALPN chooses the protocol, and the transport socket has none; give a tls transport_socket");
 }
 
 static bool build_connection(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c, struct err *err)
@@ -385,7 +393,7 @@ static bool build_load_assignment(const Envoy__Config__Cluster__V3__Cluster *m, 
     return true;
 }
 
-struct cluster_cfg *build_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct err *err)
+struct cluster_cfg *build_cluster(const Envoy__Config__Cluster__V3__Cluster *m, struct secrets *secrets, struct err *err)
 {
     struct arena *scratch = arena_new(1024);
     struct cluster_cfg *c = cluster_cfg_new(str_of(m->name));
@@ -395,7 +403,7 @@ struct cluster_cfg *build_cluster(const Envoy__Config__Cluster__V3__Cluster *m, 
     bool ok = m->name[0] ? supported_check(&m->base, err) : err_set(err, "name: is required");
     ok = ok && build_type(m, c, err) && build_eds(m, c, err) && build_balance(m, c, scratch, err) &&
          build_thresholds(m, c, err) && build_outlier(m, c, err) && build_protocol_options(m, c, scratch, err) &&
-         build_transport_matches(m, c, err) && build_connection(m, c, err) && build_dns(m, c, err) &&
+         build_transport_matches(m, secrets, c, err) && build_connection(m, c, err) && build_dns(m, c, err) &&
          build_load_assignment(m, c, err);
     arena_free(&scratch);
     if (ok)

@@ -2,6 +2,7 @@
  * runs is in build_hcm.c and build_tcp.c. Main thread. */
 #include "sidecar/config/build_chain.h"
 #include "sidecar/base/hash.h"
+#include "sidecar/config/build_tls.h"
 #include "sidecar/config/supported.h"
 
 #include "proto/http_inspector.pb-c.h"
@@ -138,20 +139,23 @@ static bool is_raw_buffer(const Envoy__Config__Core__V3__TransportSocket *ts)
                                               STR("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")));
 }
 
-static bool build_transport_socket(const Envoy__Config__Listener__V3__FilterChain *m, struct filter_chain *c,
-                                   struct err *err)
+static bool build_transport_socket(const Envoy__Config__Listener__V3__FilterChain *m, struct secrets *secrets,
+                                   struct filter_chain *c, struct err *err)
 {
+    bool later = false;
     c->transport_timeout_ms = codec_duration_ms(m->transport_socket_connect_timeout, 0);
     if (is_raw_buffer(m->transport_socket))
         return true;
     struct str type = m->transport_socket->typed_config ? build_type_of(m->transport_socket->typed_config) : STR_NONE;
     if (!str_eq_c(type, envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor.name))
-        return err_set(err, "transport_socket: \"%s\" is not supported; raw_buffer is", m->transport_socket->name);
-    /* A chain that only matches TLS can wait for TLS to be built: its connections are closed with that reason, and the
-     * plain chains beside it (PERMISSIVE) serve. Any other use would be a lie. */
-    if (c->match.transport != CHAIN_TRANSPORT_TLS)
-        return err_set(err, "transport_socket: DownstreamTlsContext is not built yet; use raw_buffer");
-    c->tls = true;
+        return err_set(err, "transport_socket: \"%s\" is not supported; raw_buffer and tls are", m->transport_socket->name);
+    c->secure = true;
+    c->tls = build_downstream_tls(m->transport_socket->typed_config, secrets, &later, err);
+    /* A chain that only matches TLS can wait for secrets of a control plane to be built: its connections are closed with
+     * that reason, and the plain chains beside it (PERMISSIVE) serve. Any other use would be a lie. */
+    if (c->tls || !later || c->match.transport != CHAIN_TRANSPORT_TLS)
+        return c->tls || err_prefix(err, "transport_socket");
+    *err = (struct err){0};
     return true;
 }
 
@@ -161,7 +165,7 @@ static uint64_t hash_of(const Envoy__Config__Listener__V3__FilterChain *m, struc
     return hash_xx64(bytes, protobuf_c_message_pack(&m->base, bytes), 0);
 }
 
-static bool build_chain(const Envoy__Config__Listener__V3__FilterChain *m, struct filter_chain *c,
+static bool build_chain(const Envoy__Config__Listener__V3__FilterChain *m, struct secrets *secrets, struct filter_chain *c,
                         struct listener_cfg *l, struct arena *scratch, struct err *err)
 {
     c->name = arena_str(l->arena, str_of(m->name));
@@ -169,7 +173,7 @@ static bool build_chain(const Envoy__Config__Listener__V3__FilterChain *m, struc
     c->listener = l;
     if (!build_chain_match(m->filter_chain_match, &c->match, l->arena, err))
         return err_prefix(err, "filter_chain_match");
-    if (!build_transport_socket(m, c, err))
+    if (!build_transport_socket(m, secrets, c, err))
         return false;
     c->kind = CHAIN_EMPTY;
     for (size_t i = 0; i < m->n_filters; i++) {
@@ -192,18 +196,18 @@ static bool build_chain(const Envoy__Config__Listener__V3__FilterChain *m, struc
     return true;
 }
 
-static bool build_chains(const Envoy__Config__Listener__V3__Listener *m, struct listener_cfg *l, struct arena *scratch,
-                         struct err *err)
+static bool build_chains(const Envoy__Config__Listener__V3__Listener *m, struct secrets *secrets, struct listener_cfg *l,
+                         struct arena *scratch, struct err *err)
 {
     l->chain_count = (unsigned)m->n_filter_chains;
     l->chains = ARENA_ARRAY(l->arena, struct filter_chain, l->chain_count);
     for (unsigned i = 0; i < l->chain_count; i++)
-        if (!build_chain(m->filter_chains[i], &l->chains[i], l, scratch, err))
+        if (!build_chain(m->filter_chains[i], secrets, &l->chains[i], l, scratch, err))
             return err_prefix(err, "filter_chains[%u]%s%s", i, m->filter_chains[i]->name[0] ? " " : "",
                               m->filter_chains[i]->name);
     if (m->default_filter_chain) {
         l->default_chain = ARENA_NEW(l->arena, struct filter_chain);
-        if (!build_chain(m->default_filter_chain, l->default_chain, l, scratch, err))
+        if (!build_chain(m->default_filter_chain, secrets, l->default_chain, l, scratch, err))
             return err_prefix(err, "default_filter_chain");
     }
     if (l->chain_count == 0 && !l->default_chain)
@@ -234,7 +238,7 @@ static void build_options(const Envoy__Config__Listener__V3__Listener *m, struct
         l->stat_prefix = arena_str(l->arena, str_of(m->stat_prefix));
 }
 
-struct listener_cfg *build_listener(const Envoy__Config__Listener__V3__Listener *m, struct err *err)
+struct listener_cfg *build_listener(const Envoy__Config__Listener__V3__Listener *m, struct secrets *secrets, struct err *err)
 {
     struct arena *scratch = arena_new(4096);
     struct listener_cfg *l = listener_cfg_new(str_of(m->name));
@@ -246,7 +250,7 @@ struct listener_cfg *build_listener(const Envoy__Config__Listener__V3__Listener 
         if (!ok)
             err_prefix(err, "listener_filters[%zu] %s", i, m->listener_filters[i]->name);
     }
-    ok = ok && build_chains(m, l, scratch, err) &&
+    ok = ok && build_chains(m, secrets, l, scratch, err) &&
          build_access_logs(m->access_log, m->n_access_log, l->arena, &l->access_logs, &l->access_log_count, err);
     arena_free(&scratch);
     if (ok)

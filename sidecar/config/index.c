@@ -29,6 +29,7 @@ struct entry {
 
 struct index {
     struct live *live;
+    struct secrets *secrets;
     const struct index_ops *ops;
     void *ctx;
     struct table tables[RESOURCE_KIND_COUNT];
@@ -105,10 +106,11 @@ static void entry_free(struct entry *e)
     free(e);
 }
 
-struct index *index_new(struct live *live, const struct index_ops *ops, void *ctx)
+struct index *index_new(struct live *live, struct secrets *secrets, const struct index_ops *ops, void *ctx)
 {
     struct index *x = NEW(struct index);
     x->live = live;
+    x->secrets = secrets;
     x->ops = ops;
     x->ctx = ctx;
     return x;
@@ -222,7 +224,7 @@ static bool check_static_listener(const struct listener_cfg *l, struct err *err)
 static bool put_listener(struct index *x, struct entry *e, const ProtobufCMessage *m, uint64_t hash, bool from_xds,
                          struct err *err)
 {
-    struct listener_cfg *l = build_listener((const void *)m, err);
+    struct listener_cfg *l = build_listener((const void *)m, x->secrets, err);
     if (!l)
         return false;
     l->version_hash = hash;
@@ -237,9 +239,9 @@ static bool put_listener(struct index *x, struct entry *e, const ProtobufCMessag
     return true;
 }
 
-static bool put_cluster(struct entry *e, const ProtobufCMessage *m, uint64_t hash, bool from_xds, struct err *err)
+static bool put_cluster(struct index *x, struct entry *e, const ProtobufCMessage *m, uint64_t hash, bool from_xds, struct err *err)
 {
-    struct cluster_cfg *c = build_cluster((const void *)m, err);
+    struct cluster_cfg *c = build_cluster((const void *)m, x->secrets, err);
     if (!c)
         return false;
     c->version_hash = hash;
@@ -254,7 +256,7 @@ static bool put_piece(struct index *x, enum resource_kind kind, struct entry *e,
                       bool from_xds, struct err *err)
 {
     if (kind == RESOURCE_CLUSTER)
-        return put_cluster(e, m, hash, from_xds, err);
+        return put_cluster(x, e, m, hash, from_xds, err);
     if (kind == RESOURCE_LISTENER)
         return put_listener(x, e, m, hash, from_xds, err);
     if (kind == RESOURCE_ENDPOINTS) {

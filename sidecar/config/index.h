@@ -11,6 +11,7 @@
 
 struct index;
 struct live;
+struct secrets;
 struct listener_cfg;
 struct route_table;
 
@@ -27,8 +28,8 @@ struct index_ops {
     void (*remove_route_table)(void *ctx, struct str name);
 };
 
-/* Everything outlives the index. */
-struct index *index_new(struct live *live, const struct index_ops *ops, void *ctx);
+/* Everything outlives the index. secrets: for TLS contexts; NULL: there are none. */
+struct index *index_new(struct live *live, struct secrets *secrets, const struct index_ops *ops, void *ctx);
 void index_free(struct index **x);
 
 /* Checks and builds one resource. bytes: the message as received (an Any's value). name must be the resource's own. False with

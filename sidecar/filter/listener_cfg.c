@@ -13,6 +13,8 @@ static void chain_fini(struct filter_chain *c)
         for (unsigned i = 0; i < c->hcm->filter_count; i++)
             filter_instance_fini(c->hcm->filters[i]);
     }
+    if (c)
+        tls_ctx_unref(&c->tls);
     for (unsigned i = 0; c && c->tcp && i < c->tcp->access_log_count; i++)
         access_log_unref(&c->tcp->access_logs[i].log);
 }

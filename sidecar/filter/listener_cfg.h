@@ -10,6 +10,7 @@
 #include "sidecar/observe/access_log.h"
 #include "sidecar/observe/format.h"
 #include "sidecar/route/route_cfg.h"
+#include "sidecar/tls/tls_ctx.h"
 
 struct filter_instance_cfg; /* filter/filter.h */
 
@@ -128,8 +129,9 @@ struct filter_chain {
     enum chain_kind kind;
     struct hcm_cfg *hcm;
     struct tcp_proxy_cfg *tcp;
-    bool tls;               /* has a secure transport (not built yet: refused by config) */
-    uint64_t transport_timeout_ms;
+    bool secure;            /* has a TLS transport */
+    struct tls_ctx *tls;    /* counted; NULL on a secure one: it needs what is not built, so that connections are closed */
+    uint64_t transport_timeout_ms; /* of the handshake; 0: none */
     const struct listener_cfg *listener;
 };
 

@@ -349,6 +349,12 @@ void conn_set_transport(struct conn *c, const struct transport *transport, void 
         begin_transport(c);
 }
 
+void conn_bound_handshake(struct conn *c, uint64_t timeout_ms)
+{
+    if (c->state == CONN_HANDSHAKE)
+        timer_arm(&c->timer, timeout_ms);
+}
+
 void conn_transport_ready(struct conn *c)
 {
     if (c->state == CONN_HANDSHAKE)

@@ -114,6 +114,8 @@ struct transport {
 /* Before the connect finished, or on an open connection that has none (after sniffing); then the
  * handshake begins in this call. tx is freed with the conn. */
 void conn_set_transport(struct conn *c, const struct transport *transport, void *tx);
+/* Of an accepted connection: a handshake that takes longer ends it with CONN_END_CONNECT_TIMEOUT. */
+void conn_bound_handshake(struct conn *c, uint64_t timeout_ms);
 void conn_transport_ready(struct conn *c); /* the handshake is done: on_ready */
 void conn_transport_deliver(struct conn *c, uint8_t *data, size_t n);
 void conn_transport_eof(

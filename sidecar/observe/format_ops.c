@@ -101,6 +101,12 @@ static bool op_reason(const struct piece *p, const struct format_input *in, stru
     return s.n > 0;
 }
 
+static bool op_tls(const struct piece *p, const struct format_input *in, struct buf *out)
+{
+    const struct tls_facts *f = in->info->downstream_tls;
+    return f && append_if_any(out, *(const struct str *)(const void *)((const char *)f + p->op->a));
+}
+
 static bool op_c_string(const struct piece *p, const struct format_input *in, struct buf *out)
 {
     return append_if_any(out, str_of(*(const char *const *)member(in, p->op->a)));
@@ -235,6 +241,10 @@ static bool op_fixed(const struct piece *p, const struct format_input *in, struc
     {                                                 \
         .name = name_, .fn = op_str, .a = AT(member_) \
     }
+#define TLS_OP(name_, member_)                                           \
+    {                                                                    \
+        .name = name_, .fn = op_tls, .a = offsetof(struct tls_facts, member_) \
+    }
 #define NUMBER_OP(name_, member_)                                        \
     {                                                                    \
         .name = name_, .fn = op_u64, .is_number = true, .a = AT(member_) \
@@ -302,6 +312,21 @@ static const struct operator operators[] = {
                 downstream_direct_remote),
     {.name = "UPSTREAM_REQUEST_ATTEMPT_COUNT", .fn = op_attempts, .is_number = true},
     TEXT_OP("REQUESTED_SERVER_NAME", requested_server_name),
+    TLS_OP("DOWNSTREAM_TLS_VERSION", version),
+    TLS_OP("DOWNSTREAM_TLS_CIPHER", cipher),
+    TLS_OP("DOWNSTREAM_TLS_SESSION_ID", session_id),
+    TLS_OP("DOWNSTREAM_PEER_SUBJECT", peer_subject),
+    TLS_OP("DOWNSTREAM_PEER_ISSUER", peer_issuer),
+    TLS_OP("DOWNSTREAM_PEER_SERIAL", peer_serial),
+    TLS_OP("DOWNSTREAM_PEER_FINGERPRINT_256", peer_fingerprint_256),
+    TLS_OP("DOWNSTREAM_PEER_URI_SAN", peer_uris),
+    TLS_OP("DOWNSTREAM_PEER_DNS_SAN", peer_names),
+    TLS_OP("DOWNSTREAM_PEER_EMAIL_SAN", peer_emails),
+    TLS_OP("DOWNSTREAM_PEER_IP_SAN", peer_ips),
+    TLS_OP("DOWNSTREAM_LOCAL_SUBJECT", local_subject),
+    TLS_OP("DOWNSTREAM_LOCAL_URI_SAN", local_uris),
+    TLS_OP("DOWNSTREAM_LOCAL_DNS_SAN", local_names),
+    {.name = "DOWNSTREAM_TRANSPORT_FAILURE_REASON", .fn = op_reason, .a = AT(downstream_failure)},
     TEXT_OP("ROUTE_NAME", route_name),
     NUMBER_OP("CONNECTION_ID", connection_id),
     {.name = "GRPC_STATUS", .fn = op_grpc, .params = PARAMS_GRPC, .which = 'c'},

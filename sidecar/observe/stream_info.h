@@ -80,6 +80,7 @@ struct stream_info {
     struct str route_name, virtual_host_name;
     struct str requested_server_name;
     const struct tls_facts *downstream_tls; /* NULL: plain */
+    struct str downstream_failure; /* DOWNSTREAM_TRANSPORT_FAILURE_REASON */
     struct str request_id;
     uint64_t connection_id;
 };

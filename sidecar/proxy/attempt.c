@@ -407,6 +407,7 @@ void attempt_start(struct exchange *x)
     const struct pool_options options = {
         .downstream_version = x->request->version,
         .high_priority = x->choice.route->forward.high_priority,
+        .authority = x->request->authority,
         .arena = x->arena,
         .stream_handler = &up_handler,
         .stream_ctx = a,

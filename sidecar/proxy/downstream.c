@@ -15,6 +15,7 @@
 #include "sidecar/net/origdst.h"
 #include "sidecar/proxy/log_access.h"
 #include "sidecar/proxy/tcp.h"
+#include "sidecar/tls/tls_conn.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +44,7 @@ void downstream_set_state(struct downstream *d, enum downstream_state state)
 /* ---- The end. ---- */
 
 /* What the connection itself knows; the rest stays zero. */
-static void fill_info(const struct downstream *d, struct stream_info *info)
+static void fill_info(struct downstream *d, struct stream_info *info)
 {
     *info = (struct stream_info){
         .start_wall_us = d->born_wall_us,
@@ -56,6 +57,8 @@ static void fill_info(const struct downstream *d, struct stream_info *info)
         .downstream_direct_remote = d->remote,
         .downstream_local = d->local,
         .requested_server_name = d->server_name,
+        .downstream_tls = downstream_facts(d),
+        .downstream_failure = d->conn && d->chain && d->chain->secure ? str_of(conn_failure(d->conn)) : STR_NONE,
         .connection_id = d->connection_id,
     };
 }
@@ -88,6 +91,7 @@ static void free_downstream(void *arg)
     struct downstream *d = arg;
     buf_fini(&d->early);
     free(d->sniffed);
+    arena_free(&d->facts_arena);
     free(d);
 }
 
@@ -130,6 +134,21 @@ static void refuse(struct downstream *d)
     conn_close(d->conn);
 }
 
+static void begin_tls(struct downstream *d)
+{
+    tls_conn_accept(d->conn, d->chain->tls, (struct tls_counts){d->listener->tls, d->proxy->row});
+    if (d->chain->transport_timeout_ms > 0)
+        conn_bound_handshake(d->conn, d->chain->transport_timeout_ms);
+}
+
+static void begin_filters(struct downstream *d)
+{
+    if (d->chain->kind == CHAIN_HTTP)
+        downstream_http_begin(d);
+    else
+        tcp_begin(d);
+}
+
 static void begin_chain(struct downstream *d)
 {
     unsigned row = d->proxy->row;
@@ -139,10 +158,17 @@ static void begin_chain(struct downstream *d)
     stats_inc(d->listener->worker[d->proxy->worker], row, LISTENER_WORKER_DOWNSTREAM_CX_TOTAL);
     stats_inc(d->listener->worker[d->proxy->worker], row, LISTENER_WORKER_DOWNSTREAM_CX_ACTIVE);
     d->stats = listener_chain_stats(d->listener, d->chain);
-    if (d->chain->kind == CHAIN_HTTP)
-        downstream_http_begin(d);
-    else
-        tcp_begin(d);
+    if (!d->chain->secure) {
+        begin_filters(d);
+        return;
+    }
+    struct buf hello = d->early; /* the handshake's, not the filters' */
+    d->early = (struct buf){0};
+    begin_tls(d);
+    begin_filters(d);
+    if (buf_len(&hello) > 0)
+        conn_feed(d->conn, buf_head(&hello), buf_len(&hello));
+    buf_fini(&hello);
 }
 
 static const struct filter_chain *find_chain(const struct downstream *d)
@@ -177,10 +203,10 @@ static void choose_chain(struct downstream *d)
                   STR_FMT(d->cfg->name), STR_FMT(d->remote), STR_FMT(d->local));
         log_connection(d, false);
         refuse(d);
-    } else if (chain->tls) {
+    } else if (chain->secure && !chain->tls) {
         log_debug(LOG_CONNECTION,
-                  "%.*s: filter chain %.*s terminates TLS, which is not built yet: connection from "
-                  "%.*s closed",
+                  "%.*s: filter chain %.*s takes its certificates from a control plane, which is not built yet: "
+                  "connection from %.*s closed",
                   STR_FMT(d->cfg->name), STR_FMT(chain->name), STR_FMT(d->remote));
         refuse(d);
     } else if (chain->kind == CHAIN_EMPTY) {
@@ -393,6 +419,25 @@ void downstream_retire(struct downstream *d)
     timer_disarm(&d->duration_timer);
     timer_init(&d->duration_timer, d->proxy->loop, on_drain_time_over);
     timer_arm(&d->duration_timer, d->proxy->drain_time_ms);
+}
+
+const struct tls_facts *downstream_facts(struct downstream *d)
+{
+    if (d->facts || !d->conn || !d->chain || !d->chain->secure)
+        return d->facts;
+    struct arena *a = arena_new(256);
+    d->facts = tls_conn_facts(d->conn, a);
+    if (d->facts)
+        d->facts_arena = a;
+    else
+        arena_free(&a);
+    return d->facts;
+}
+
+void downstream_note_end(struct downstream *d, enum conn_end end)
+{
+    if (end == CONN_END_CONNECT_TIMEOUT)
+        stats_inc(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
 }
 
 void downstream_close(struct downstream *d)

@@ -58,6 +58,8 @@ struct downstream {
     struct timer idle_timer;     /* sniffing: listener_filters_timeout; ending: drain_timeout */
     struct timer duration_timer; /* max_connection_duration; retired: the drain time */
     struct buf early;            /* bytes read before the codec or tcp was there */
+    struct arena *facts_arena; /* TLS: of facts, once somebody asked */
+    const struct tls_facts *facts;
     struct sniff_result
         *sniffed; /* NULL once server_name was taken from it and the chain is chosen */
     uint64_t bytes_read,
@@ -73,6 +75,10 @@ void downstream_say_goodbye(struct downstream *d);
 /* Its listener or chain was replaced or removed: drains, and is closed after the drain time. */
 void downstream_retire(struct downstream *d);
 void downstream_close(struct downstream *d);
+
+/* What TLS says of the peer, for logs and headers, while the conn is there or once it was asked for; NULL: a plain connection, or
+ * its handshake is not done. Good as long as d. */
+const struct tls_facts *downstream_facts(struct downstream *d);
 
 /* ---- For the exchange. ---- */
 

@@ -73,10 +73,13 @@ static void count_bytes(struct downstream *d)
 
 static void count_end(struct downstream *d, enum conn_end end)
 {
+    downstream_note_end(d, end);
     bool is_local =
         end == CONN_END_LOCAL && !conn_is_eof(d->conn); /* a codec closes after the peer's end */
     count_bytes(d);
     stats_dec(d->stats->http, d->proxy->row, HTTP_DOWNSTREAM_CX_ACTIVE);
+    if (d->chain->secure)
+        stats_dec(d->stats->http, d->proxy->row, HTTP_DOWNSTREAM_CX_SSL_ACTIVE);
     stats_record(d->stats->http, d->proxy->row, HTTP_DOWNSTREAM_CX_LENGTH_MS,
                  (loop_now_ns(d->proxy->loop) - d->born_ns) / 1000000);
     if (d->codec)
@@ -153,7 +156,8 @@ static void make_codec(struct downstream *d, bool is_h2)
 }
 
 /* By the first bytes, also where the version is configured: as in Envoy, a connection that says
- * nothing has no codec. AUTO is HTTP/2 if the preface begins so. False: too few bytes to tell. */
+ * nothing has no codec. AUTO goes by ALPN where there is one; else it is HTTP/2 if the preface begins so. False: too few
+ * bytes to tell. */
 static bool choose_codec(struct downstream *d)
 {
     static const char preface[] = "PRI * HTTP/2";
@@ -162,8 +166,10 @@ static bool choose_codec(struct downstream *d)
     size_t have = buf_len(&d->early);
     if (have == 0)
         return false;
-    bool fits = memcmp(buf_head(&d->early), preface, have < whole ? have : whole) == 0;
-    if (codec == HCM_AUTO && fits && have < whole)
+    struct str alpn = conn_alpn(d->conn);
+    bool fits = alpn.n > 0 ? str_eq(alpn, STR("h2"))
+                           : memcmp(buf_head(&d->early), preface, have < whole ? have : whole) == 0;
+    if (codec == HCM_AUTO && alpn.n == 0 && fits && have < whole)
         return false;
     make_codec(d, codec == HCM_HTTP2 || (codec == HCM_AUTO && fits));
     return true;
@@ -192,6 +198,10 @@ void downstream_http_begin(struct downstream *d)
     const struct hcm_cfg *hcm = hcm_of(d);
     downstream_count(d, HTTP_DOWNSTREAM_CX_TOTAL);
     downstream_count(d, HTTP_DOWNSTREAM_CX_ACTIVE);
+    if (d->chain->secure) {
+        downstream_count(d, HTTP_DOWNSTREAM_CX_SSL_TOTAL);
+        downstream_count(d, HTTP_DOWNSTREAM_CX_SSL_ACTIVE);
+    }
     timer_init(&d->idle_timer, d->proxy->loop, on_idle);
     arm_idle(d);
     if (!d->is_retired) {

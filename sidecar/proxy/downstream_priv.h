@@ -8,6 +8,8 @@
 void downstream_set_state(struct downstream *d, enum downstream_state state);
 /* The only end: the conn is gone or is nobody's any more. Frees d at the end of the turn. */
 void downstream_finish(struct downstream *d);
+/* Counts what the end of its conn says of the transport. */
+void downstream_note_end(struct downstream *d, enum conn_end end);
 static inline void downstream_count(struct downstream *d, enum http_stat stat)
 {
     stats_inc(d->stats->http, d->proxy->row, stat);

@@ -576,6 +576,8 @@ void exchange_open(struct downstream *d, struct stream *s)
     x->remote_ip = d->remote_ip;
     x->info.downstream_local = d->local;
     x->info.requested_server_name = d->server_name;
+    if (d->chain->secure && (x->hcm->access_log_count > 0 || x->hcm->xfcc > XFCC_FORWARD_ONLY))
+        x->info.downstream_tls = downstream_facts(d);
     x->info.connection_id = d->connection_id;
     body_init(&x->body, d->chain->listener->buffer_limit_bytes, false);
     list_init(&x->hedged);

@@ -24,6 +24,7 @@ static void free_at_home(void *arg)
     for (unsigned i = 0; i < l->worker_count; i++)
         stats_scope_unref(&l->worker[i]);
     stats_scope_unref(&l->stats);
+    stats_scope_unref(&l->tls);
     shared_unref(&l->cfg->shared);
     free(l->chains);
     free(l->worker);
@@ -54,6 +55,14 @@ static bool has_filter(const struct hcm_cfg *hcm, const struct filter_vtable *fi
         if (hcm->filters[i]->filter == filter)
             return true;
     return false;
+}
+
+static bool has_tls(const struct listener_cfg *cfg)
+{
+    for (unsigned i = 0; i < cfg->chain_count; i++)
+        if (cfg->chains[i].secure)
+            return true;
+    return cfg->default_chain && cfg->default_chain->secure;
 }
 
 static void add_chain(struct chain_stats *c, struct stats *stats, struct str name,
@@ -87,6 +96,8 @@ struct listener *listener_new(struct listener_cfg *cfg, struct stats *stats, uns
     l->home = main_mailbox;
     l->home_thread = pthread_self();
     l->stats = stats_scope_ref(stats, &listener_family, name);
+    if (has_tls(cfg))
+        l->tls = stats_scope_ref(stats, &listener_ssl_family, name);
     l->worker_count = workers;
     l->worker = xcalloc(workers, sizeof(*l->worker));
     for (unsigned i = 0; i < workers; i++) {

@@ -29,6 +29,7 @@ struct listener {
     struct shared shared;
     struct listener_cfg *cfg;    /* counted */
     struct stats_scope *stats;   /* listener_family: "listener.ADDRESS" */
+    struct stats_scope *tls;     /* listener_ssl_family; NULL: no chain has TLS */
     struct stats_scope **worker; /* listener_worker_family, by worker */
     struct chain_stats *chains;  /* as cfg->chains; the default chain's behind them */
     struct breaker limit;        /* BREAKER_CX: max_connections over all workers */

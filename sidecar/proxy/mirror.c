@@ -194,6 +194,7 @@ static void start(struct mirror *m, uint64_t timeout_ms)
     static const struct pool_request_handler handler = {on_stream, on_failure};
     const struct pool_options options = {
         .downstream_version = m->request.version,
+        .authority = m->request.authority,
         .arena = m->arena,
         .stream_handler = &stream_handler,
         .stream_ctx = m,

@@ -153,7 +153,7 @@ static void find_remote(struct exchange *x)
     struct headers *headers = &x->request->headers;
     struct addr a = *conn_peer_addr(x->d->conn), from;
     bool single = false, has_forwarded = headers_has(headers, HDR_X_FORWARDED_FOR);
-    struct str forwarded;
+    struct str forwarded, proto = x->d->chain->secure ? STR("https") : STR("http");
     if (h->use_remote_address) {
         if (h->xff_trusted_hops > 0) {
             forwarded = forwarded_address(headers, h->xff_trusted_hops - 1, &single);
@@ -164,7 +164,7 @@ static void find_remote(struct exchange *x)
         if (!h->skip_xff_append)
             append_forwarded_for(x);
         if (h->xff_trusted_hops == 0 || !headers_has(headers, HDR_X_FORWARDED_PROTO))
-            headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
+            headers_set_id(headers, HDR_X_FORWARDED_PROTO, proto);
         if (h->append_forwarded_port && (h->xff_trusted_hops == 0 || !headers_has(headers, HDR_X_FORWARDED_PORT)))
             set_forwarded_port(x);
         return;
@@ -175,7 +175,7 @@ static void find_remote(struct exchange *x)
         x->is_internal = single && is_internal_address(h, &from);
     }
     if (!headers_has(headers, HDR_X_FORWARDED_PROTO))
-        headers_set_id(headers, HDR_X_FORWARDED_PROTO, STR("http"));
+        headers_set_id(headers, HDR_X_FORWARDED_PROTO, proto);
     if (h->append_forwarded_port && !headers_has(headers, HDR_X_FORWARDED_PORT))
         set_forwarded_port(x);
 }

@@ -15,6 +15,7 @@
 #include "sidecar/proxy/downstream_priv.h"
 #include "sidecar/proxy/log_access.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct tcp {
@@ -28,7 +29,7 @@ struct tcp {
     uint64_t last_ms; /* bytes moved */
     struct stream_info info;
     char up_local[ADDR_TEXT_CAP];
-    char failure[256];
+    char failure[256], down_failure[256];
 };
 
 static void count(struct tcp *t, enum tcp_stat stat)
@@ -263,6 +264,8 @@ static void on_connected(struct upstream_tcp *attempt, void *ctx, struct conn *c
     if (buf_len(&d->early) > 0)
         conn_write(c, buf_head(&d->early), buf_len(&d->early));
     buf_fini(&d->early);
+    if (conn_is_eof(d->conn))
+        conn_shutdown(c);
     conn_read_resume(d->conn);
 }
 
@@ -324,6 +327,8 @@ static void on_down_data(struct conn *c, void *ctx, uint8_t *data, size_t n)
     stats_add(t->d->stats->tcp, t->d->proxy->row, TCP_DOWNSTREAM_CX_RX_BYTES_TOTAL, n);
     if (t->up)
         conn_write(t->up, data, n);
+    else
+        buf_append(&t->d->early, data, n); /* what came with the end of a handshake */
 }
 
 static void on_down_spliced(struct conn *c, void *ctx, size_t n)
@@ -387,6 +392,12 @@ static void on_down_end(struct conn *c, void *ctx, enum conn_end end, int error)
     t->info.downstream_wire_bytes_received = t->info.bytes_received;
     t->info.downstream_wire_bytes_sent = t->info.bytes_sent;
     t->is_down_gone = true;
+    t->info.downstream_tls = downstream_facts(d);
+    if (d->chain->secure) {
+        snprintf(t->down_failure, sizeof(t->down_failure), "%s", conn_failure(c));
+        t->info.downstream_failure = str_of(t->down_failure);
+    }
+    downstream_note_end(d, end);
     d->conn = NULL;
     end_upstream(t, end);
     finish_if_over(t);

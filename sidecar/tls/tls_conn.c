@@ -33,8 +33,6 @@ struct tls_tx {
     bool is_ready, is_failed;
     uint32_t unasked_bytes;
     struct tls_verdict *refused; /* of the peer's certificate */
-    struct arena *facts_arena;
-    struct tls_facts *facts;
 };
 
 /* Each thread's: used within one call. */
@@ -351,7 +349,6 @@ static void on_free(void *arg)
     tls_ctx_unref(&tx->ctx);
     free(tx->refused);
     free((void *)(uintptr_t)tx->expected_dns.p);
-    arena_free(&tx->facts_arena);
     free(tx);
 }
 
@@ -360,12 +357,12 @@ static const struct transport tls_transport = {on_start, on_raw, on_write, on_sh
 static struct tls_tx *tx_new(struct conn *c, struct tls_ctx *ctx, struct tls_counts counts)
 {
     struct tls_tx *tx = NEW(struct tls_tx);
-    const struct tls_slot *slot = tls_ctx_slot(ctx, counts.row);
+    const struct tls_slot *slot = ctx ? tls_ctx_slot(ctx, counts.row) : NULL;
     tx->conn = c;
-    tx->ctx = tls_ctx_ref(ctx);
     tx->counts = counts;
-    if (!slot->material)
+    if (!slot || !slot->material)
         return tx;
+    tx->ctx = tls_ctx_ref(ctx);
     tx->material = tls_material_ref(slot->material);
     tx->ssl = SSL_new(slot->ssl_ctx);
     if (!tx->ssl)
@@ -384,8 +381,9 @@ void tls_conn_accept(struct conn *c, struct tls_ctx *ctx, struct tls_counts coun
     conn_set_transport(c, &tls_transport, tx);
 }
 
-static void prepare_client(struct tls_tx *tx, struct str sni, bool verify_sni)
+static void prepare_client(struct tls_tx *tx, const struct tls_target *target)
 {
+    struct str sni = target->sni.n > 0 ? target->sni : tx->material->spec.sni;
     char *name = xmemdup0(sni.p ? sni.p : "", sni.n);
     SSL_set_connect_state(tx->ssl);
     if (sni.n > 0)
@@ -395,17 +393,19 @@ static void prepare_client(struct tls_tx *tx, struct str sni, bool verify_sni)
         SSL_set_session(tx->ssl, session);
         SSL_SESSION_free(session);
     }
-    if (verify_sni)
+    if (target->alpn_wire.n > 0 && tx->material->spec.alpn_count == 0)
+        SSL_set_alpn_protos(tx->ssl, (const unsigned char *)target->alpn_wire.p, (unsigned)target->alpn_wire.n);
+    if (target->verify_sni)
         tx->expected_dns = (struct str){name, sni.n};
     else
         free(name);
 }
 
-void tls_conn_connect(struct conn *c, struct tls_ctx *ctx, struct str sni, bool verify_sni, struct tls_counts counts)
+void tls_conn_connect(struct conn *c, struct tls_ctx *ctx, const struct tls_target *target, struct tls_counts counts)
 {
     struct tls_tx *tx = tx_new(c, ctx, counts);
     if (tx->ssl)
-        prepare_client(tx, sni.n > 0 ? sni : tx->material->spec.sni, verify_sni);
+        prepare_client(tx, target);
     conn_set_transport(c, &tls_transport, tx);
 }
 
@@ -454,9 +454,11 @@ static void add_local(struct tls_facts *f, const X509 *x, struct arena *a)
     f->local_names = tls_san_list(x, TLS_SAN_DNS, a);
 }
 
-static struct tls_facts *make_facts(struct tls_tx *tx)
+const struct tls_facts *tls_conn_facts(const struct conn *c, struct arena *a)
 {
-    struct arena *a = tx->facts_arena = arena_new(512);
+    const struct tls_tx *tx = conn_transport_tx(c, &tls_transport);
+    if (!tx || !tx->is_ready)
+        return NULL;
     struct tls_facts *f = ARENA_NEW(a, struct tls_facts);
     const SSL_SESSION *session = SSL_get0_session(tx->ssl);
     const X509 *peer = SSL_get0_peer_certificate(tx->ssl), *own = SSL_get_certificate(tx->ssl);
@@ -471,14 +473,4 @@ static struct tls_facts *make_facts(struct tls_tx *tx)
     if (own)
         add_local(f, own, a);
     return f;
-}
-
-const struct tls_facts *tls_conn_facts(struct conn *c)
-{
-    struct tls_tx *tx = conn_transport_tx(c, &tls_transport);
-    if (!tx || !tx->is_ready)
-        return NULL;
-    if (!tx->facts)
-        tx->facts = make_facts(tx);
-    return tx->facts;
 }

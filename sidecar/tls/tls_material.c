@@ -295,6 +295,17 @@ void tls_material_unref(struct tls_material **m)
         shared_unref(&was->shared);
 }
 
+bool tls_material_is_same(const struct tls_material *a, const struct tls_material *b)
+{
+    if (memcmp(a->session_context, b->session_context, sizeof(a->session_context)) != 0 ||
+        a->spec.pair_count != b->spec.pair_count)
+        return false;
+    for (unsigned i = 0; i < a->spec.pair_count; i++)
+        if (!str_eq(a->spec.pairs[i].key, b->spec.pairs[i].key))
+            return false;
+    return true;
+}
+
 const struct tls_spec *tls_material_spec(const struct tls_material *m)
 {
     return &m->spec;

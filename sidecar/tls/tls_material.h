@@ -66,6 +66,8 @@ struct tls_material;
 struct tls_material *tls_material_new(const struct tls_spec *spec, struct arena *arena, struct err *err);
 struct tls_material *tls_material_ref(struct tls_material *m);
 void tls_material_unref(struct tls_material **m); /* fine on NULL */
+/* Made of the same certificates, keys and rules. */
+bool tls_material_is_same(const struct tls_material *a, const struct tls_material *b);
 const struct tls_spec *tls_material_spec(const struct tls_material *m);
 
 /* One certificate of a material, for /certs. */

@@ -4,6 +4,8 @@
  * connection another. Retired, it takes no new hosts; its pools finish what they have. */
 #include "sidecar/upstream/upstream_priv.h"
 
+#include "sidecar/tls/tls_conn.h"
+
 #include <stdlib.h>
 
 static uint64_t draw(void *ctx)
@@ -213,7 +215,7 @@ void cluster_dec(struct cluster *c, enum cluster_stat stat)
     stats_dec(c->life->stats, c->up->row, stat);
 }
 
-struct dial_options cluster_dial_options(const struct cluster *c)
+static struct dial_options dial_options(const struct cluster *c)
 {
     const struct cluster_cfg *cfg = c->cfg;
     struct dial_options o = {
@@ -227,6 +229,21 @@ struct dial_options cluster_dial_options(const struct cluster *c)
     o.keepalive.time_s = cfg->keepalive.time_s;
     o.keepalive.interval_s = cfg->keepalive.interval_s;
     return o;
+}
+
+struct conn *cluster_dial(struct cluster *c, const struct host *h, struct str sni, struct str alpn_wire)
+{
+    const struct upstream_transport *t = cluster_cfg_transport(c->cfg, h->transport);
+    struct dial_options o = dial_options(c);
+    struct conn *conn = dial(c->up->loop, &h->addr, &o);
+    if (!t->secure)
+        return conn;
+    struct tls_target target = {.sni = sni, .verify_sni = t->verify_sni || (sni.n > 0 && c->cfg->verify_sni_of_request),
+                                .alpn_wire = alpn_wire};
+    if (t->sni_of_host && h->hostname[0])
+        target.sni = str_of(h->hostname);
+    tls_conn_connect(conn, t->tls, &target, (struct tls_counts){c->life->tls, c->up->row});
+    return conn;
 }
 
 void cluster_count_end(struct cluster *c, uint64_t length_ms, bool is_local, bool with_request)

@@ -7,6 +7,9 @@ static void cluster_cfg_free(struct shared *shared)
     struct cluster_cfg *cfg = CONTAINER_OF(shared, struct cluster_cfg, shared);
     if (cfg->load_assignment)
         shared_unref(&cfg->load_assignment->shared);
+    tls_ctx_unref(&cfg->transport.tls);
+    for (unsigned i = 0; i < cfg->transport_match_count; i++)
+        tls_ctx_unref(&cfg->transport_matches[i].transport.tls);
     struct arena *arena = cfg->arena;
     arena_free(&arena);
 }
@@ -23,6 +26,35 @@ static struct breaker_thresholds default_thresholds(void)
         .budget_percent = 20,
         .min_retry_concurrency = 3,
     };
+}
+
+bool cluster_cfg_has_tls(const struct cluster_cfg *cfg)
+{
+    for (unsigned i = 0; i <= cfg->transport_match_count; i++)
+        if (cluster_cfg_transport(cfg, i)->secure)
+            return true;
+    return false;
+}
+
+static bool has_pair(const struct metadata_pair *v, unsigned count, const struct metadata_pair *wanted)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (str_eq(v[i].filter, wanted->filter) && str_eq(v[i].key, wanted->key) && str_eq(v[i].value, wanted->value))
+            return true;
+    return false;
+}
+
+unsigned cluster_cfg_match_transport(const struct cluster_cfg *cfg, const struct metadata_pair *metadata, unsigned count)
+{
+    for (unsigned i = 0; i < cfg->transport_match_count; i++) {
+        const struct transport_match *m = &cfg->transport_matches[i];
+        unsigned fitting = 0;
+        while (fitting < m->pair_count && has_pair(metadata, count, &m->pairs[fitting]))
+            fitting++;
+        if (fitting == m->pair_count)
+            return i + 1;
+    }
+    return 0;
 }
 
 struct cluster_cfg *cluster_cfg_new(struct str name)

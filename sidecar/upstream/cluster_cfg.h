@@ -9,6 +9,7 @@
 #include "sidecar/net/addr.h"
 #include "sidecar/net/dns.h"
 #include "sidecar/resilience/outlier.h"
+#include "sidecar/tls/tls_ctx.h"
 
 enum cluster_type {
     CLUSTER_STATIC,
@@ -92,14 +93,21 @@ struct breaker_thresholds {
     uint32_t min_retry_concurrency;
 };
 
+/* How connections to an endpoint are secured. */
+struct upstream_transport {
+    bool secure;
+    struct tls_ctx *tls;  /* counted; NULL on a secure one: it needs what is not built, so that connecting fails */
+    bool sni_of_host;     /* auto_host_sni: the server name is the endpoint's hostname */
+    bool verify_sni;      /* the certificate must be of the server name that was sent */
+};
+
 /* transport_socket_matches: the first entry whose pairs an endpoint's metadata
- * (envoy.transport_socket_match) all has decides its transport. Secure ones are not built yet: such
- * an endpoint is never picked. */
+ * (envoy.transport_socket_match) all has decides its transport. */
 struct transport_match {
     struct str name;
     struct metadata_pair *pairs;
     unsigned pair_count;
-    bool secure;
+    struct upstream_transport transport;
 };
 
 struct cluster_cfg {
@@ -162,6 +170,9 @@ struct cluster_cfg {
     uint64_t dns_refresh_ms; /* 5000 */
     bool respect_dns_ttl;
     struct endpoints_cfg *load_assignment; /* inline; NULL: EDS or ORIGINAL_DST */
+    struct upstream_transport transport; /* of endpoints that no match decides on */
+    bool sni_of_request;                 /* auto_sni: the server name is the request's host */
+    bool verify_sni_of_request;          /* auto_san_validation */
     struct transport_match *transport_matches;
     unsigned transport_match_count;
     struct metadata_pair
@@ -171,5 +182,13 @@ struct cluster_cfg {
 
 struct cluster_cfg *cluster_cfg_new(struct str name); /* with Envoy's defaults */
 struct endpoints_cfg *endpoints_cfg_new(struct str name);
+/* Which transport an endpoint with this metadata has: 1 and up, place + 1 in transport_matches; 0: the cluster's. */
+unsigned cluster_cfg_match_transport(const struct cluster_cfg *cfg, const struct metadata_pair *metadata, unsigned count);
+bool cluster_cfg_has_tls(const struct cluster_cfg *cfg); /* some endpoint may have it */
+static inline const struct upstream_transport *cluster_cfg_transport(const struct cluster_cfg *cfg, unsigned choice)
+{
+    return choice > 0 && choice <= cfg->transport_match_count ? &cfg->transport_matches[choice - 1].transport
+                                                              : &cfg->transport;
+}
 
 #endif

@@ -36,6 +36,8 @@ void life_set_limits(struct life *l, struct stats *stats, const struct cluster_c
 {
     if (cfg->protocol != UPSTREAM_HTTP1 && !l->http2)
         l->http2 = stats_scope_ref(stats, &cluster_http2_family, cfg->stat_name);
+    if (cluster_cfg_has_tls(cfg) && !l->tls)
+        l->tls = stats_scope_ref(stats, &cluster_ssl_family, cfg->stat_name);
     for (unsigned i = 0; i < 2; i++) {
         const struct breaker_thresholds *t = &cfg->thresholds[i];
         struct breaker *b = &l->breakers[i];
@@ -92,6 +94,7 @@ static void life_drop(void *arg)
     stats_scope_unref(&l->internal);
     stats_scope_unref(&l->retry);
     stats_scope_unref(&l->http2);
+    stats_scope_unref(&l->tls);
     stats_scope_unref(&l->remaining[0]);
     stats_scope_unref(&l->remaining[1]);
     table_fini(&l->hosts);

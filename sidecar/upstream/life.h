@@ -21,6 +21,7 @@ struct life {
     struct breaker breakers[2]; /* default, high */
     struct stats_scope *stats, *external, *internal, *retry;
     struct stats_scope *http2;        /* NULL: it never spoke HTTP/2 */
+    struct stats_scope *tls;          /* NULL: it never had a secure transport */
     struct stats_scope *remaining[2]; /* default, high; NULL: nobody asked to track it */
     _Atomic uint64_t health_epoch; /* of all its hosts */
     struct live_outlier *outlier;  /* main: who decides about its hosts; NULL: nobody */

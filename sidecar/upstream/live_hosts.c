@@ -2,7 +2,7 @@
  *
  * A host is known by its address within its cluster's life: as long as anybody holds it, the same
  * address gives the same object again, with its counts. Another hostname or hash key makes another
- * object. */
+ * object, and so does another transport. */
 #include "sidecar/base/log.h"
 #include "sidecar/upstream/live_priv.h"
 
@@ -68,7 +68,7 @@ static struct str configured_hash_key(const struct endpoint *e)
     return STR_NONE;
 }
 
-static struct live_host *live_host_new(struct life *life, const struct endpoint *e)
+static struct live_host *live_host_new(struct life *life, const struct endpoint *e, unsigned transport)
 {
     struct live_host *lh = NEW(struct live_host);
     host_init(&lh->host, &e->addr, unref);
@@ -77,6 +77,7 @@ static struct live_host *live_host_new(struct life *life, const struct endpoint 
     lh->host.outlier = &lh->outlier;
     lh->hostname = xmemdup0(e->hostname.p, e->hostname.n);
     lh->host.hostname = lh->hostname;
+    lh->host.transport = transport;
     struct str hash_key = configured_hash_key(e);
     if (hash_key.n) {
         lh->hash_key = xmemdup0(hash_key.p, hash_key.n);
@@ -86,10 +87,10 @@ static struct live_host *live_host_new(struct life *life, const struct endpoint 
     return lh;
 }
 
-static bool is_same(const struct live_host *lh, const struct endpoint *e)
+static bool is_same(const struct live_host *lh, const struct endpoint *e, unsigned transport)
 {
     struct str hash_key = configured_hash_key(e);
-    return str_eq_c(e->hostname, lh->hostname) &&
+    return str_eq_c(e->hostname, lh->hostname) && lh->host.transport == transport &&
            (hash_key.n ? str_eq_c(hash_key, lh->host.hash_key) : !lh->hash_key);
 }
 
@@ -97,12 +98,13 @@ static bool is_same(const struct live_host *lh, const struct endpoint *e)
 static struct live_host *live_host_get(struct live_cluster *lc, const struct endpoint *e)
 {
     char text[ADDR_TEXT_CAP];
+    unsigned transport = cluster_cfg_match_transport(lc->cfg, e->metadata, e->metadata_count);
     struct live_host *lh =
         table_get(&lc->life->hosts, str_of(addr_format(&e->addr, text, sizeof(text))));
-    if (lh && is_same(lh, e))
+    if (lh && is_same(lh, e, transport))
         host_ref(&lh->host);
     else
-        lh = live_host_new(lc->life, e);
+        lh = live_host_new(lc->life, e, transport);
     /* One that joins, be it again, is in slow start. */
     if (lh->seen_in == 0 || (lh->seen_in != lc->build && lh->seen_in != lc->live->builds))
         lh->host.added_ms = loop_now_ns(lc->live->options.loop) / 1000000;

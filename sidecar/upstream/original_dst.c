@@ -97,6 +97,7 @@ struct host *original_dst_pick(struct cluster *c, const struct upstream_ctx *ctx
     if (!oh) {
         oh = NEW(struct original_host);
         host_init(&oh->host, &to, host_unref_here);
+        oh->host.transport = cluster_cfg_match_transport(c->cfg, NULL, 0);
         table_put(&c->original_hosts, str_of(text), oh);
         count_member(c, true);
         if (!timer_is_armed(&c->cleanup))

@@ -6,17 +6,19 @@
  * while no connection is READY. */
 #include "sidecar/upstream/pool_priv.h"
 
+#include "sidecar/base/hash.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 static struct str key_bytes(const struct pool_key *key)
 {
-    _Static_assert(sizeof(*key) == sizeof(void *) + 2 * sizeof(uint32_t),
+    _Static_assert(sizeof(*key) == sizeof(void *) + 2 * sizeof(uint32_t) + sizeof(uint64_t),
                    "padding would be hashed");
     return str_n((const char *)key, sizeof(*key));
 }
 
-static struct pool *pool_new(struct cluster *c, const struct pool_key *key, struct permit permit)
+static struct pool *pool_new(struct cluster *c, const struct pool_key *key, struct str sni, struct permit permit)
 {
     struct pool *p = NEW(struct pool);
     list_init(&p->link);
@@ -26,6 +28,7 @@ static struct pool *pool_new(struct cluster *c, const struct pool_key *key, stru
     p->cluster = c;
     cluster_use(c);
     p->key = *key;
+    p->sni = sni.n > 0 ? (struct str){xmemdup0(sni.p, sni.n), sni.n} : STR_NONE;
     host_ref(p->key.host);
     p->permit = permit;
     list_push_back(&c->pools, &p->link);
@@ -57,6 +60,7 @@ static void free_if_empty(void *arg)
     stop_taking(p);
     list_remove(&p->link);
     permit_release(&p->permit);
+    free((void *)(uintptr_t)p->sni.p);
     host_unref(p->key.host);
     cluster_unuse(p->cluster);
     free(p);
@@ -135,14 +139,27 @@ static enum http_version version_for(const struct cluster *c, enum http_version 
     return HTTP_1_1;
 }
 
+/* The host of the request without its port, unless it is an address: that is no server name. */
+static struct str sni_of(const struct cluster *c, const struct host *host, struct str authority)
+{
+    struct addr a;
+    if (!c->cfg->sni_of_request || !cluster_cfg_transport(c->cfg, host->transport)->secure)
+        return STR_NONE;
+    ptrdiff_t colon = str_index(authority, ':', 0);
+    struct str name = colon < 0 ? authority : str_sub(authority, 0, (size_t)colon);
+    bool is_name = name.n > 0 && name.n <= 255 && name.p[0] != '[' && !addr_from_ip(name, 0, &a);
+    return is_name ? name : STR_NONE;
+}
+
 static struct pool *pool_get(struct cluster *c, struct host *host, const struct pool_options *o)
 {
-    struct pool_key key = {host, version_for(c, o->downstream_version), o->high_priority};
+    struct str sni = sni_of(c, host, o->authority);
+    struct pool_key key = {host, version_for(c, o->downstream_version), o->high_priority, sni.n > 0 ? hash_local(sni) | 1 : 0};
     struct pool *p = table_get(&c->pools_by_key, key_bytes(&key));
     struct permit permit = {0};
     if (p || !admit_pool(c, &key, &permit))
         return p;
-    return pool_new(c, &key, permit);
+    return pool_new(c, &key, sni, permit);
 }
 
 /* ---- Requests. ---- */
@@ -258,10 +275,10 @@ static void end_active(struct pool_request *rq, enum stream_reset reason)
     permit_release(&rq->permit);
     cluster_dec(p->cluster, CLUSTER_UPSTREAM_RQ_ACTIVE);
     host_sub(p->key.host, HOST_RQ_ACTIVE, 1);
-    if (p->key.version == HTTP_2)
+    bool is_h2 = codec_version(rq->conn->codec) == HTTP_2;
+    if (is_h2)
         count_reset(p->cluster, reason);
-    if (reason == RESET_CONNECTION_TERMINATION ||
-        (reason != RESET_NONE && p->key.version != HTTP_2))
+    if (reason == RESET_CONNECTION_TERMINATION || (reason != RESET_NONE && !is_h2))
         rq->conn->cut_a_stream = true; /* HTTP/1 ends with its stream */
     rq->conn = NULL;
     rq->stream = NULL;

@@ -243,6 +243,11 @@ static void note_local(struct pool_conn *pc)
         memcpy(pc->local, text, n + 1);
 }
 
+static void count_version(struct cluster *c, bool is_h2)
+{
+    cluster_inc(c, is_h2 ? CLUSTER_UPSTREAM_CX_HTTP2_TOTAL : CLUSTER_UPSTREAM_CX_HTTP1_TOTAL);
+}
+
 static void on_connected(struct conn *conn, void *ctx)
 {
     (void)conn;
@@ -253,6 +258,8 @@ static void on_connected(struct conn *conn, void *ctx)
                  loop_now_ms(c->up->loop) - pc->born_ms);
     pc->codec = codec_for(pc);
     note_local(pc);
+    if (c->cfg->protocol == UPSTREAM_AUTO)
+        count_version(c, codec_version(pc->codec) == HTTP_2);
     update(pc);
     if (c->cfg->max_connection_duration_ms)
         timer_arm(&pc->age, c->cfg->max_connection_duration_ms);
@@ -273,10 +280,18 @@ static void count_birth(struct pool_conn *pc)
     struct cluster *c = pc->pool->cluster;
     cluster_inc(c, CLUSTER_UPSTREAM_CX_TOTAL);
     cluster_inc(c, CLUSTER_UPSTREAM_CX_ACTIVE);
-    cluster_inc(c, pc->pool->key.version == HTTP_2 ? CLUSTER_UPSTREAM_CX_HTTP2_TOTAL
-                                                   : CLUSTER_UPSTREAM_CX_HTTP1_TOTAL);
+    if (c->cfg->protocol != UPSTREAM_AUTO)
+        count_version(c, pc->pool->key.version == HTTP_2);
     host_add(pc->pool->key.host, HOST_CX_TOTAL, 1);
     host_add(pc->pool->key.host, HOST_CX_ACTIVE, 1);
+}
+
+/* The protocols that fit the pool, for a server that goes by ALPN. */
+static struct str offered(const struct pool *p)
+{
+    if (p->cluster->cfg->protocol == UPSTREAM_AUTO)
+        return STR("\x02h2\x08http/1.1");
+    return p->key.version == HTTP_2 ? STR("\x02h2") : STR("\x08http/1.1");
 }
 
 void pool_conn_open(struct pool *p, struct permit permit)
@@ -299,7 +314,6 @@ void pool_conn_open(struct pool *p, struct permit permit)
     timer_init(&pc->idle, c->up->loop, on_idle);
     timer_init(&pc->age, c->up->loop, on_age);
     count_birth(pc);
-    struct dial_options o = cluster_dial_options(c);
-    pc->conn = dial(c->up->loop, &p->key.host->addr, &o);
+    pc->conn = cluster_dial(c, p->key.host, p->sni, offered(p));
     conn_set_handler(pc->conn, &handler, pc);
 }

@@ -9,12 +9,14 @@ struct pool_key {
     struct host *host;
     uint32_t version; /* enum http_version */
     uint32_t high_priority;
+    uint64_t sni_hash; /* local; 0: the server name is not the request's */
 };
 
 struct pool {
     struct list link;        /* cluster.pools */
     struct cluster *cluster; /* used */
     struct pool_key key;     /* the host is counted */
+    struct str sni;          /* of the request, malloc'd; empty: the transport's own */
     struct list ready;       /* connections with room, the one last used first */
     struct list others;      /* connecting, busy, draining */
     unsigned conn_count;

@@ -65,7 +65,9 @@ void cluster_set_hosts(struct cluster *c, struct hostset *set);
 /* An ejected host's connections finish what they have; idle ones close. TCP goes on, or is cut where the cluster says so. */
 void cluster_host_failed(struct cluster *c, const struct host *h);
 void cluster_close(struct cluster *c); /* all connections, now */
-struct dial_options cluster_dial_options(const struct cluster *c);
+/* Dials the host, with the transport that it has. sni: of the request, "" for none. alpn_wire: what is offered where the transport's
+ * configuration offers nothing. */
+struct conn *cluster_dial(struct cluster *c, const struct host *h, struct str sni, struct str alpn_wire);
 void cluster_inc(struct cluster *c, enum cluster_stat stat);
 void cluster_dec(struct cluster *c, enum cluster_stat stat);
 /* A connection's end, in numbers: length, destroyed by whom, with a request under way or not. */

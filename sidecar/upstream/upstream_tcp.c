@@ -93,8 +93,7 @@ static void start(struct upstream_tcp *t)
     cluster_inc(c, CLUSTER_UPSTREAM_CX_ACTIVE);
     host_add(t->host, HOST_CX_TOTAL, 1);
     host_add(t->host, HOST_CX_ACTIVE, 1);
-    struct dial_options o = cluster_dial_options(c);
-    t->conn = dial(c->up->loop, &t->host->addr, &o);
+    t->conn = cluster_dial(c, t->host, STR_NONE, STR_NONE);
     conn_set_handler(t->conn, &handler, t);
 }
 

@@ -269,7 +269,7 @@ cases("cluster", [
     ("a plain transport socket", {"transport_socket": {"name": "raw", "typed_config": {
         "@type": TYPE + "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}}}),
     ("TLS to the upstream", {"transport_socket": {"name": "tls", "typed_config": {
-        "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}}}, "UpstreamTlsContext"),
+        "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}}}),
     ("active health checks", {"health_checks": [{"timeout": "1s", "interval": "1s", "unhealthy_threshold": 1,
                                                  "healthy_threshold": 1, "tcp_health_check": {}}]}, "health_checks"),
     ("a source address", {"upstream_bind_config": {"source_address": {"address": "127.0.0.6", "port_value": 0}}}),

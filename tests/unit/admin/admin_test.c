@@ -153,7 +153,7 @@ static int set_up(void **state)
     b->http = stats_scope_ref(b->stats, &http_family, STR("ingress"));
     const struct live_options live = {.loop = b->loop, .mailbox = b->mailbox, .stats = b->stats};
     b->live = live_new(&live);
-    b->index = index_new(b->live, &index_ops, b);
+    b->index = index_new(b->live, NULL, &index_ops, b);
     const struct admin_ops ops = {
         .stats = b->stats,
         .live = b->live,

@@ -103,7 +103,7 @@ struct listener_cfg *world_listener_cfg(struct world *w, const char *yaml)
     struct err err = {0};
     char *copy = with_log(w, yaml);
     struct listener_cfg *cfg = build_listener(
-        (const void *)world_message("envoy.config.listener.v3.Listener", copy, arena), &err);
+        (const void *)world_message("envoy.config.listener.v3.Listener", copy, arena), NULL, &err);
     if (!cfg)
         fail_msg("%s", err.text);
     cfg->version_hash = (uint64_t)(uintptr_t)cfg;
@@ -133,7 +133,7 @@ void world_cluster(struct world *w, const char *yaml)
     struct arena *arena = arena_new(4096);
     struct err err = {0};
     struct cluster_cfg *cfg = build_cluster(
-        (const void *)world_message("envoy.config.cluster.v3.Cluster", yaml, arena), &err);
+        (const void *)world_message("envoy.config.cluster.v3.Cluster", yaml, arena), NULL, &err);
     if (!cfg)
         fail_msg("%s", err.text);
     live_put_cluster(w->live, cfg);

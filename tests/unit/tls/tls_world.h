@@ -78,7 +78,8 @@ static inline void world_connect(const struct dial_options *o)
     p->client = (struct side){.got = got};
     p->client.conn = dial(p->loop, &p->at, o);
     if (world.client_ctx)
-        tls_conn_connect(p->client.conn, world.client_ctx, world.sni, world.verify_sni,
+        tls_conn_connect(p->client.conn, world.client_ctx,
+                         &(struct tls_target){.sni = world.sni, .verify_sni = world.verify_sni},
                          (struct tls_counts){world.client_stats, 0});
     conn_set_handler(p->client.conn, &side_handler, &p->client);
     unsigned before = p->accepted;
