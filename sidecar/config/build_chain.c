@@ -111,6 +111,9 @@ static bool build_addressing(const HCM_MESSAGE *m, struct hcm_cfg *h, struct are
     if ((unsigned)m->forward_client_cert_details > XFCC_ALWAYS_FORWARD_ONLY)
         return err_set(err, "forward_client_cert_details: unknown, got %d", (int)m->forward_client_cert_details);
     h->xfcc = (enum xfcc_mode)m->forward_client_cert_details;
+    h->xfcc_subject = m->set_current_client_cert_details && value_bool(m->set_current_client_cert_details->subject, false);
+    h->xfcc_uri = m->set_current_client_cert_details && m->set_current_client_cert_details->uri;
+    h->xfcc_dns = m->set_current_client_cert_details && m->set_current_client_cert_details->dns;
     if (m->internal_address_config &&
         !build_cidrs(m->internal_address_config->cidr_ranges, m->internal_address_config->n_cidr_ranges, a,
                      &h->internal_ranges, &h->internal_range_count, "internal_address_config.cidr_ranges", err))

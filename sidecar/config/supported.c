@@ -218,13 +218,16 @@ static const struct {
     {"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight", "name weight"},
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
      "codec_type stat_prefix rds route_config http_filters http_protocol_options http2_protocol_options server_name "
-     "drain_timeout access_log use_remote_address generate_request_id forward_client_cert_details proxy_100_continue "
+     "drain_timeout access_log use_remote_address generate_request_id forward_client_cert_details "
+     "set_current_client_cert_details proxy_100_continue "
      "xff_num_trusted_hops skip_xff_append via upgrade_configs stream_idle_timeout internal_address_config "
      "delayed_close_timeout request_timeout request_headers_timeout max_request_headers_kb normalize_path "
      "preserve_external_request_id append_x_forwarded_port scheme_header_transformation "
      "merge_slashes server_header_transformation common_http_protocol_options always_set_request_id_in_response "
      "strip_matching_host_port stream_error_on_invalid_http_message strip_any_host_port "
      "path_with_escaped_slashes_action strip_trailing_host_dot"},
+    {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails",
+     "subject dns uri"},
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig",
      "cidr_ranges"},
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig",
@@ -321,8 +324,6 @@ static const struct {
     {"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.access_log_options", "logged when the connection ends"},
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.tracing",
      "spans are not exported; trace headers are passed on"},
-    {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.set_current_client_cert_details",
-     "plain connections have no certificate"},
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension",
      "request ids are UUIDs"},
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.access_log_options",

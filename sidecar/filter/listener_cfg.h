@@ -79,6 +79,7 @@ struct hcm_cfg {
     enum escaped_slashes escaped_slashes;
     bool strip_any_host_port, strip_matching_host_port, strip_trailing_host_dot;
     enum xfcc_mode xfcc;
+    bool xfcc_subject, xfcc_uri, xfcc_dns; /* set_current_client_cert_details */
     struct str via;
     bool suppress_envoy_headers; /* the router's */
     bool respect_expected_timeout; /* the router's */

@@ -242,7 +242,7 @@ void conn_close_all(struct loop *loop)
 
 void conn_set_failure(struct conn *c, const char *fmt, ...)
 {
-    char text[256];
+    char text[600];
     va_list ap;
     if (c->failure)
         return;

@@ -397,6 +397,7 @@ void attempt_start(struct exchange *x)
     list_init(&a->link);
     attempt_init_timers(a);
     x->info.attempts++;
+    x->info.upstream_failure = STR_NONE; /* the last one's is told */
     a->host = pick(x);
     if (!a->host) {
         attempt_on_no_host(x);

@@ -99,6 +99,8 @@ void exchange_reset(struct exchange *x);
 /* ---- request_head.c ---- */
 /* What the connection manager does to a request head: false: it answered already. */
 bool request_head_prepare(struct exchange *x);
+/* client_cert.c: what becomes of x-forwarded-client-cert. */
+void client_cert_forward(struct exchange *x);
 /* Adds the connection manager's name to those that the message passed. */
 void request_head_append_via(const struct exchange *x, struct headers *h);
 /* The router's headers towards upstream. */

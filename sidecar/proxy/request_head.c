@@ -225,11 +225,10 @@ static void clean_headers(struct exchange *x, bool edge)
 {
     struct headers *h = &x->request->headers;
     uint64_t ours = HDR_BIT(HDR_X_ENVOY_INTERNAL) | (edge ? edge_headers : 0) | (x->is_internal ? 0 : internal_headers);
-    if (x->hcm->xfcc != XFCC_ALWAYS_FORWARD_ONLY)
-        ours |= HDR_BIT(HDR_X_FORWARDED_CLIENT_CERT); /* a plain connection proves no identity */
     if (headers_has(h, HDR_REFERER) && !is_referer(headers_get(h, HDR_REFERER)))
         ours |= HDR_BIT(HDR_REFERER);
     headers_remove_ids(h, ours);
+    client_cert_forward(x);
     if (x->is_internal)
         headers_add_id(h, HDR_X_ENVOY_INTERNAL, STR("true"));
     if (edge)

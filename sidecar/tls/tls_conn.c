@@ -104,13 +104,31 @@ static BIO *bio_new(struct tls_tx *tx)
 
 /* ---- Failure. ---- */
 
-/* Envoy's form, with OpenSSL's words. */
+/* Envoy's form, which operators search for: BoringSSL's numbers, where they are known, and names. Those of alerts are the same. */
+static unsigned long envoy_number(unsigned long code)
+{
+    static const struct {
+        int ours, envoys;
+    } others[] = {
+        {SSL_R_CERTIFICATE_VERIFY_FAILED, 125}, {SSL_R_WRONG_VERSION_NUMBER, 247}, {SSL_R_HTTP_REQUEST, 156},
+        {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, 192}, {SSL_R_NO_SHARED_CIPHER, 184}, {SSL_R_UNSUPPORTED_PROTOCOL, 240},
+    };
+    int reason = ERR_GET_REASON(code);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (others[i].ours == reason)
+            reason = others[i].envoys;
+    return 16ul << 24 | (unsigned)reason;
+}
+
 static void describe(const struct tls_tx *tx, unsigned long code, char *text, size_t cap)
 {
-    const char *lib = ERR_lib_error_string(code), *reason = ERR_reason_error_string(code);
-    const char *detail = tx->refused ? tx->refused->text : "";
-    snprintf(text, cap, "TLS_error:|%lu:%s::%s:TLS_error_end%s%s", code, lib ? lib : "", reason ? reason : "", *detail ? ":" : "",
-             detail);
+    char name[120];
+    const char *reason = ERR_reason_error_string(code);
+    snprintf(name, sizeof(name), "%s", reason ? reason : "UNKNOWN");
+    for (char *p = name; *p; p++)
+        *p = *p == ' ' ? '_' : *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+    snprintf(text, cap, "TLS_error:|%lu:SSL routines:OPENSSL_internal:%s%s%s:TLS_error_end", envoy_number(code), name,
+             tx->refused ? ":" : "", tx->refused ? tx->refused->text : "");
 }
 
 static void count_failure(const struct tls_tx *tx, unsigned long code)
@@ -131,7 +149,7 @@ static void count_failure(const struct tls_tx *tx, unsigned long code)
 
 static void fail(struct tls_tx *tx)
 {
-    char text[400];
+    char text[600];
     unsigned long code = ERR_get_error();
     ERR_clear_error();
     if (tx->is_failed)

@@ -112,13 +112,15 @@ static bool set_parameters(SSL_CTX *c, const struct tls_spec *s, struct err *err
 static void set_verification(SSL_CTX *c, const struct tls_material *m)
 {
     const struct tls_spec *s = &m->spec;
-    bool judges = m->store || s->certificate_hash_count + s->key_hash_count > 0;
+    bool wants_more = s->san_count + s->certificate_hash_count + s->key_hash_count > 0;
+    /* As in Envoy, a name or hash that must fit cannot be missing. */
+    bool needed = s->require_certificate || (wants_more && !s->accept_untrusted);
     if (m->store)
         SSL_CTX_set1_cert_store(c, m->store);
     SSL_CTX_set_verify_depth(c, VERIFY_DEPTH);
     SSL_CTX_set_cert_verify_callback(c, tls_tx_on_verify, NULL);
-    if (s->side == TLS_UPSTREAM || judges || s->require_certificate)
-        SSL_CTX_set_verify(c, SSL_VERIFY_PEER | (s->require_certificate ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+    if (s->side == TLS_UPSTREAM || m->store || wants_more || needed)
+        SSL_CTX_set_verify(c, SSL_VERIFY_PEER | (needed ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
     for (int i = 0; s->side == TLS_DOWNSTREAM && m->authorities && i < sk_X509_num(m->authorities); i++)
         SSL_CTX_add_client_CA(c, sk_X509_value(m->authorities, i));
 }
@@ -192,8 +194,20 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 
 /* ---- Several certificates. ---- */
 
+/* Until TLS 1.2 suites name the kind of key. */
+static bool offers_ecdsa_suite(const SSL *ssl)
+{
+    const STACK_OF(SSL_CIPHER) *all = SSL_get_client_ciphers(ssl);
+    for (int i = 0; all && i < sk_SSL_CIPHER_num(all); i++)
+        if (SSL_CIPHER_get_auth_nid(sk_SSL_CIPHER_value(all, i)) == NID_auth_ecdsa)
+            return true;
+    return false;
+}
+
 static bool takes_ecdsa(SSL *ssl)
 {
+    if (SSL_version(ssl) < TLS1_3_VERSION && !offers_ecdsa_suite(ssl))
+        return false;
     int count = SSL_get_sigalgs(ssl, 0, NULL, NULL, NULL, NULL, NULL);
     for (int i = 0; i < count; i++) {
         int sign = 0;

@@ -34,7 +34,7 @@ struct tls_material {
 enum tls_refusal { TLS_PEER_FINE, TLS_PEER_UNVERIFIED, TLS_PEER_WRONG_SAN, TLS_PEER_WRONG_HASH };
 struct tls_verdict {
     enum tls_refusal refusal;
-    char text[160];
+    char text[320];
 };
 
 /* tls_verify.c: judges the peer's chain in x by the rules of m. expected_dns: the name that the certificate must have besides

@@ -14,10 +14,15 @@
 static const int general_types[] = {
     [TLS_SAN_EMAIL] = GEN_EMAIL, [TLS_SAN_DNS] = GEN_DNS, [TLS_SAN_URI] = GEN_URI, [TLS_SAN_IP] = GEN_IPADD};
 
-static struct str name_text(const GENERAL_NAME *g, char *ip, socklen_t ip_cap)
+static struct str raw_text(const GENERAL_NAME *g)
 {
     const ASN1_STRING *s = g->type == GEN_IPADD ? g->d.iPAddress : g->d.ia5;
-    struct str raw = {(const char *)ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s)};
+    return (struct str){(const char *)ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s)};
+}
+
+static struct str name_text(const GENERAL_NAME *g, char *ip, socklen_t ip_cap)
+{
+    struct str raw = raw_text(g);
     if (g->type != GEN_IPADD)
         return raw.n > 0 && !memchr(raw.p, 0, raw.n) ? raw : STR_NONE;
     int family = raw.n == 4 ? AF_INET : AF_INET6;
@@ -126,25 +131,58 @@ static int forgive_age(int ok, X509_STORE_CTX *x)
 static bool refuse(X509_STORE_CTX *x, struct tls_verdict *v, enum tls_refusal refusal, const char *text)
 {
     v->refusal = refusal;
-    snprintf(v->text, sizeof(v->text), "%s", text);
+    snprintf(v->text, sizeof(v->text), "verify cert failed: %s", text);
     if (refusal != TLS_PEER_UNVERIFIED)
-        X509_STORE_CTX_set_error(x, X509_V_ERR_APPLICATION_VERIFICATION);
+        X509_STORE_CTX_set_error(x, X509_V_ERR_PERMITTED_VIOLATION); /* to the peer: certificate_unknown, as Envoy says */
     return false;
 }
 
 static bool verify_chain(X509_STORE_CTX *x, const struct tls_spec *s, struct tls_verdict *v)
 {
-    char text[sizeof(v->text)];
+    char text[280];
     if (s->allow_expired)
         X509_STORE_CTX_set_verify_cb(x, forgive_age);
     if (X509_verify_cert(x) > 0)
         return true;
     int error = X509_STORE_CTX_get_error(x);
-    snprintf(text, sizeof(text), "verify cert failed: X509_verify_cert: certificate verification error at depth %d: %s",
+    snprintf(text, sizeof(text), "X509_verify_cert: certificate verification error at depth %d: %s",
              X509_STORE_CTX_get_error_depth(x), X509_verify_cert_error_string(error));
     if (error == X509_V_OK)
         X509_STORE_CTX_set_error(x, X509_V_ERR_UNSPECIFIED);
+    else if (error == X509_V_ERR_CERT_NOT_YET_VALID)
+        X509_STORE_CTX_set_error(x, X509_V_ERR_CERT_HAS_EXPIRED); /* to the peer, as Envoy says it */
     return refuse(x, v, TLS_PEER_UNVERIFIED, text);
+}
+
+/* All names of the certificate, in its order; a NUL shows. */
+static void list_names(const X509 *leaf, struct buf *out)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; names && i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
+        char ip[INET6_ADDRSTRLEN];
+        bool is_text = g->type == GEN_DNS || g->type == GEN_URI || g->type == GEN_EMAIL;
+        struct str text = is_text ? raw_text(g) : g->type == GEN_IPADD ? name_text(g, ip, sizeof(ip)) : STR("?");
+        if (i > 0)
+            buf_append_c(out, ", ");
+        for (size_t n = 0; n < text.n && buf_len(out) < 256; n++)
+            buf_printf(out, text.p[n] > ' ' && text.p[n] < 127 ? "%c" : "\\x%02x", (uint8_t)text.p[n]);
+    }
+    GENERAL_NAMES_free(names);
+}
+
+static bool refuse_names(X509_STORE_CTX *x, struct tls_verdict *v, const X509 *leaf, struct str expected_dns)
+{
+    char text[280];
+    struct buf names = {0};
+    list_names(leaf, &names);
+    if (expected_dns.n > 0)
+        snprintf(text, sizeof(text), "verify SAN list, expected SANs: [%.*s], certificate SANs: [%.*s]", STR_FMT(expected_dns),
+                 STR_FMT(buf_str(&names)));
+    else
+        snprintf(text, sizeof(text), "SAN matcher, certificate SANs are [%.*s]", STR_FMT(buf_str(&names)));
+    buf_fini(&names);
+    return refuse(x, v, TLS_PEER_WRONG_SAN, text);
 }
 
 bool tls_verify(X509_STORE_CTX *x, const struct tls_material *m, struct str expected_dns, struct tls_verdict *verdict_r)
@@ -154,9 +192,9 @@ bool tls_verify(X509_STORE_CTX *x, const struct tls_material *m, struct str expe
     if (m->store && !verify_chain(x, &m->spec, verdict_r) && !m->spec.accept_untrusted)
         return false;
     if (!has_wanted_name(leaf, &m->spec, expected_dns))
-        return refuse(x, verdict_r, TLS_PEER_WRONG_SAN, "verify cert failed: verify SAN list");
+        return refuse_names(x, verdict_r, leaf, expected_dns);
     if (!has_wanted_hash(leaf, &m->spec))
-        return refuse(x, verdict_r, TLS_PEER_WRONG_HASH, "verify cert failed: cert hash and spki");
+        return refuse(x, verdict_r, TLS_PEER_WRONG_HASH, "cert hash and spki");
     X509_STORE_CTX_set_error(x, X509_V_OK);
     return true;
 }
