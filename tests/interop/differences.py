@@ -15,6 +15,10 @@ CLOSING = "a connection is closed with the answer that says so; Envoy leaves tha
 LAST_GOAWAY = "the last GOAWAY comes when the client has acknowledged the first, and the end with the last stream"
 AT_ONCE = "where draining is immediate, idle HTTP/2 connections hear of it at once, not with their next answer"
 WHOLE = "a mirror is sent when the whole request is here, within the limit of what is kept; Envoy's is streamed"
+SUITES = "of the suites that are equally good to Envoy, which it takes in the client's order, ours is AES-128: it costs least"
+WEAK = "OpenSSL's security level 2: no signatures by SHA-1, no RSA below 2048 bits"
+WORDS = "OpenSSL's words are not BoringSSL's here"
+TWICE = "Envoy counts a connection once more when ALPN has told its protocol"
 
 DIFFERENCES = {
     "breaker": [
@@ -124,6 +128,20 @@ DIFFERENCES = {
         *[(name, "*", "a stream that breaks the rules is reset; Envoy ends its connection")
           for name in ("h2: not offered", "h2: neither offered nor configured")],
         ("h1: upstream's HTTP/2 does not offer it", "*", "RFC 8441, 3: it must not be sent to who has not offered to take it"),
+    ],
+    "tls": [
+        ("*", "*.cipher", SUITES),
+        ("bytes that are nothing", "step[0].alert", "OpenSSL closes without an alert what is no record of TLS"),
+        ("any certificate will do", "*", "a certificate that is required is asked for, although no rule says whose; Envoy asks for none"),
+        *[("upstream: ALPN chooses " + what, "counters.cluster.upstream_cx_total", TWICE) for what in ("HTTP/2", "HTTP/1", "nothing")],
+        ("a client's bad certificate: sha1", "*", WEAK),
+        ("upstream: a bad certificate: sha1", "*", WEAK),
+        ("upstream: a bad certificate: weak", "*", WEAK),
+        *[("upstream: " + name, "step[0].log[0]." + field, WORDS) for field in ("failure", "details") for name in (
+            "no cipher in common", "the server name is checked", "a bad certificate: self", "a bad certificate: usage",
+            "a bad certificate: clientonly")],
+        *[("upstream: a bad certificate: " + name, "step[0].log[0]." + field, "a NUL in a name is written as text, not as a byte")
+          for field in ("failure", "details") for name in ("nul", "nulfirst")],
     ],
 }
 

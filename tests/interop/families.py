@@ -115,12 +115,12 @@ class Case:
     routes: before the one that is made of route. seen False: what upstream saw is not compared."""
 
     def __init__(self, number, name, steps, to="up", cluster=None, route=None, hcm=None, vhost=None, tcp=None, others=None,
-                 filters=(), routes=(), listener=None, logs=1, unlike=None, seen=True):
+                 filters=(), routes=(), listener=None, chain=None, log_fields=None, logs=1, unlike=None, seen=True):
         self.id = f"k{number}"
         self.name, self.steps, self.to = name, steps, to
         self.cluster, self.route, self.hcm, self.vhost, self.tcp = cluster or {}, route or {}, hcm or {}, vhost or {}, tcp
         self.others, self.filters, self.routes = others or {}, list(filters), list(routes)
-        self.listener = listener or {}
+        self.listener, self.chain, self.log_fields = listener or {}, chain or {}, log_fields or {}
         self.logs, self.seen = logs, seen
         self.unlike = re.compile(unlike) if unlike else None
 
@@ -130,7 +130,7 @@ class Case:
 
     def manager(self, log):
         logs = [{"name": "f", "typed_config": {"@type": FILE_LOG, "path": log, "log_format": {
-            "json_format": dict(LOG_FIELDS, **({"case": self.id} if self.tcp is not None else {}))}}}]
+            "json_format": dict(LOG_FIELDS, **self.log_fields, **({"case": self.id} if self.tcp is not None else {}))}}}]
         if self.tcp is not None:
             return dict({"@type": TCP, "stat_prefix": self.id, "cluster": self.id, "access_log": logs}, **self.tcp)
         hcm = copy.deepcopy(self.hcm)
@@ -155,6 +155,7 @@ class Family:
     def __init__(self, suite):
         self.suite = suite
         self.cases = []
+        self.port_of = None  # what gives the port of a word that a Case does not know
 
     def case(self, name, *steps, **options):
         self.cases.append(Case(len(self.cases), name, steps, **options))
@@ -164,7 +165,7 @@ class Family:
         for case in self.cases:
             kind = "hcm" if case.tcp is None else "tcp"
             listeners.append(dict({"name": case.id, "address": address(ports[case.id]), "filter_chains": [
-                {"filters": [{"name": kind, "typed_config": case.manager(log)}]}]}, **case.listener))
+                dict({"filters": [{"name": kind, "typed_config": case.manager(log)}]}, **case.chain)]}, **case.listener))
             clusters += case.clusters(functools.partial(side.port_of, case))
         return {"node": {"id": "n", "cluster": "c"}, "admin": {"address": address(ports["admin"])},
                 "static_resources": {"listeners": listeners, "clusters": clusters}}
@@ -204,7 +205,8 @@ class Side:
         if word.startswith("max"):
             self.limited.append(self.up2.limited(int(word[3:])))
             return self.limited[-1]
-        return {"up": self.up.port, "other": self.other, "h2": self.up2.port, "dead": self.dead}[word]
+        known = {"up": self.up.port, "other": self.other, "h2": self.up2.port, "dead": self.dead}
+        return known.get(word) or self.family.port_of(word)
 
     def admin(self, path, method="GET"):
         c = http.client.HTTPConnection("127.0.0.1", self.proxy.ports["admin"], timeout=10)
@@ -217,7 +219,7 @@ class Side:
 
     def stats(self, case):
         """{name: value} of the case's cluster and connection manager; what is 0 is left out."""
-        text = self.admin(f"/stats?usedonly&filter=^(cluster|http|tcp)\\.{case.id}[.-]")[1]
+        text = self.admin(f"/stats?usedonly&filter=^(cluster|http|tcp|listener)\\.{case.id}[.-]")[1]
         found = {}
         for line in text.splitlines():
             name, _, value = line.partition(": ")
