@@ -15,6 +15,7 @@ import random
 import re
 import shutil
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -27,6 +28,7 @@ H2_CONNECTIONS, H2_STREAMS = 8, 32
 BODY = 512
 TICK = os.sysconf("SC_CLK_TCK")
 PROXIES = ["floor", "haproxy", "envoy", "outrigger"]
+IDLE = 1000
 
 
 def free_port():
@@ -100,7 +102,7 @@ static_resources:
     - filters:
       - name: proxy
         typed_config:
-{filter}
+{filter}{transport}
   clusters:
   - name: upstream
     type: STATIC
@@ -136,6 +138,20 @@ TCP_FILTER = """
           stat_prefix: bench
           cluster: upstream
 """
+TLS_TERMINATED = """
+      transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            tls_certificates: [{certificate_chain: {filename: %s/cert.pem}, private_key: {filename: %s/cert.pem}}]
+"""
+TLS_ORIGINATED = """    transport_socket:
+      name: tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        common_tls_context: {tls_params: {tls_maximum_protocol_version: TLSv1_3}}
+"""
 HAPROXY = """
 global
     nbthread 1
@@ -145,10 +161,10 @@ defaults
     timeout client 60s
     timeout server 60s
 listen bench
-    bind 127.0.0.1:{port}{proto}
+    bind 127.0.0.1:{port}{proto}{bind}
     mode {mode}
     {options}
-    server upstream 127.0.0.1:{upstream}{proto}
+    server upstream 127.0.0.1:{upstream}{proto}{server}
 """
 HAPROXY_HTTP = """option http-keep-alive
     http-reuse always
@@ -158,7 +174,16 @@ HAPROXY_HTTP = """option http-keep-alive
 """
 
 
+def make_certificate(directory):
+    if not os.path.exists(os.path.join(directory, "cert.pem")):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                        "-subj", "/CN=bench", "-keyout", "key.pem", "-out", "cert.pem"], cwd=directory, check=True, capture_output=True)
+        with open(os.path.join(directory, "cert.pem"), "a") as f:
+            f.write(open(os.path.join(directory, "key.pem")).read())
+
+
 def start_proxy(name, protocol, upstream, directory):
+    terminates, originates = protocol == "tls-in", protocol == "tls-out"
     is_http, is_h2 = protocol != "tcp", protocol == "h2"
     port, admin = free_port(), free_port()
     config = os.path.join(directory, name + ".conf")
@@ -166,13 +191,16 @@ def start_proxy(name, protocol, upstream, directory):
         argv = [os.path.abspath(f"{BUILD}/tests/bench/bench-floor"), str(port), str(upstream)]
     elif name == "haproxy":
         open(config, "w").write(HAPROXY.format(port=port, upstream=upstream, mode="http" if is_http else "tcp",
-                                               options=HAPROXY_HTTP if is_http else "", proto=" proto h2" if is_h2 else ""))
+                                               options=HAPROXY_HTTP if is_http else "", proto=" proto h2" if is_h2 else "",
+                                               bind=f" ssl crt {directory}/cert.pem alpn http/1.1" if terminates else "",
+                                               server=" ssl verify none" if originates else ""))
         argv = ["haproxy", "-db", "-f", config]
     else:
         config += ".yaml"
         open(config, "w").write(BOOTSTRAP.format(admin=admin, port=port, upstream=upstream,
                                                  filter=HTTP_FILTER % ("HTTP2" if is_h2 else "HTTP1") if is_http else TCP_FILTER,
-                                                 cluster=H2_CLUSTER if is_h2 else ""))
+                                                 cluster=H2_CLUSTER if is_h2 else TLS_ORIGINATED if originates else "",
+                                                 transport=TLS_TERMINATED % (directory, directory) if terminates else ""))
         if name == "envoy":
             argv = [envoy_binary(), "--use-dynamic-base-id", "--concurrency", "1", "-l", "error", "-c", config]
         else:
@@ -193,6 +221,7 @@ http {{
     keepalive_requests 100000000;
     http2_max_concurrent_streams 1000;
     client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
+    {certificate}
     server {{ listen 127.0.0.1:{port} backlog=4096{proto}; location / {{ return 200 "{body}"; }} }}
 }}
 """
@@ -202,7 +231,9 @@ def start_upstream(protocol, directory):
     port = free_port()
     if protocol != "tcp":
         open(os.path.join(directory, "nginx.conf"), "w").write(NGINX.format(port=port, body="x" * BODY,
-                                                                            proto=" http2" if protocol == "h2" else ""))
+                                                                            proto={"h2": " http2", "tls-out": " ssl"}.get(protocol, ""),
+                                                                            certificate="ssl_certificate cert.pem; ssl_certificate_key cert.pem;"
+                                                                            if protocol == "tls-out" else ""))
         return Process("nginx", 1, ["nginx", "-p", directory, "-c", os.path.join(directory, "nginx.conf")], port, directory)
     return Process("echo", 1, [os.path.abspath(f"{BUILD}/tests/bench/bench-pingpong"), "echo", str(port)], port, directory)
 
@@ -211,15 +242,19 @@ def run_h1(port, messages, rate):
     return run_h2load(["--h1"], CONNECTIONS, port, messages, rate)
 
 
+def run_tls(port, messages, rate):
+    return run_h2load(["--h1"], CONNECTIONS, port, messages, rate, "https")
+
+
 def run_h2(port, messages, rate):
     return run_h2load(["-m", str(H2_STREAMS)], H2_CONNECTIONS, port, messages, rate)
 
 
-def run_h2load(options, connections, port, messages, rate):
+def run_h2load(options, connections, port, messages, rate, scheme="http"):
     argv = ["taskset", "-c", "1", "h2load", *options, "-c", str(connections), "-n", str(messages)]
     if rate:
         argv.append(f"--rps={rate / connections}")
-    argv.append(f"http://127.0.0.1:{port}/bench")
+    argv.append(f"{scheme}://127.0.0.1:{port}/bench")
     out = subprocess.run(argv, capture_output=True, text=True).stdout
     number = lambda pattern: int((re.search(pattern, out) or sys.exit(f"bench: h2load printed no {pattern}:\n{out}")).group(1))
     done, failed = number(r"(\d+) succeeded"), number(r"(\d+) failed")
@@ -245,10 +280,44 @@ CASES = {
     "h1-rate": ("h1", 20000, "HTTP/1.1, 512 bytes, 64 connections, 20000 a second"),
     "h2": ("h2", 0, "HTTP/2 both sides, 512 bytes, 8 connections of 32 streams, saturated"),
     "h2-rate": ("h2", 20000, "HTTP/2 both sides, 512 bytes, 8 connections of 32 streams, 20000 a second"),
+    "tls-in": ("tls-in", 0, "HTTP/1.1 by TLS terminated, 512 bytes, 64 connections, saturated"),
+    "tls-in-rate": ("tls-in", 8000, "HTTP/1.1 by TLS terminated, 512 bytes, 64 connections, 8000 a second"),
+    "tls-out": ("tls-out", 0, "HTTP/1.1 to TLS originated, 512 bytes, 64 connections, saturated"),
+    "tls-out-rate": ("tls-out", 8000, "HTTP/1.1 to TLS originated, 512 bytes, 64 connections, 8000 a second"),
     "tcp": ("tcp", 0, "TCP, 64 bytes to and fro, 64 connections, saturated"),
     "tcp-rate": ("tcp", 20000, "TCP, 64 bytes to and fro, 64 connections, 20000 a second"),
 }
-RUNS = {"h1": run_h1, "h2": run_h2, "tcp": run_tcp}
+RUNS = {"h1": run_h1, "h2": run_h2, "tcp": run_tcp, "tls-in": run_tls, "tls-out": run_h1}
+
+
+def measure_idle(name, directory):
+    """KiB of an idle connection of TLS that has asked once."""
+    upstream = start_upstream("tls-in", directory)
+    proxy = start_proxy(name, "tls-in", upstream.port, directory)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connections = []
+    try:
+        for i in range(IDLE + 50):
+            if i == 50:
+                before = proxy.pss_kib()
+            c = context.wrap_socket(socket.create_connection(("127.0.0.1", proxy.port)))
+            c.sendall(b"GET /bench HTTP/1.1\r\nhost: bench\r\n\r\n")
+            while not c.recv(4096).endswith(b"x"):
+                pass
+            connections.append(c)
+        time.sleep(1)
+        return (proxy.pss_kib() - before) / IDLE
+    finally:
+        for c in connections:
+            c.close()
+        proxy.stop()
+        upstream.stop()
+
+
+def show_idle(names, directory):
+    print(f"\nKiB of an idle connection of TLS that has asked once, of {IDLE}: " +
+          ", ".join(f"{n} {measure_idle(n, directory):.1f}" for n in names if n != "floor"))
 
 
 def measure(name, protocol, rate, messages, directory):
@@ -287,24 +356,29 @@ def show(case, rounds):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("case", nargs="*", help=f"of {', '.join(CASES)}; default: all")
+    p.add_argument("case", nargs="*", help=f"of {', '.join(CASES)}, tls-idle; default: all")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--messages", type=int, default=100000, help="a measurement")
     p.add_argument("--only", default=",".join(PROXIES), help="which proxies, by comma")
     p.add_argument("--json", help="also write all rounds to this file")
     a = p.parse_args()
     names = a.only.split(",")
-    unknown = [c for c in a.case if c not in CASES] + [n for n in names if n not in PROXIES]
+    unknown = [c for c in a.case if c not in CASES and c != "tls-idle"] + [n for n in names if n not in PROXIES]
     if unknown:
         sys.exit(f"bench: unknown: {', '.join(unknown)}")
     results = {}
     directory = tempfile.mkdtemp(prefix="outrigger-bench-")
-    for case in a.case or CASES:
+    make_certificate(directory)
+    for case in a.case or [*CASES, "tls-idle"]:
+        if case == "tls-idle":
+            show_idle(names, directory)
+            continue
         protocol, rate, _ = CASES[case]
         results[case] = []
         for _ in range(a.rounds):
             order = random.sample(names, len(names))
-            results[case].append({n: measure(n, protocol, rate, a.messages, directory) for n in order})
+            results[case].append({n: measure(n, protocol, rate, a.messages, directory) for n in order
+                                  if n != "floor" or not protocol.startswith("tls")})
         show(case, results[case])
     if a.json:
         json.dump(results, open(a.json, "w"), indent=1)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a message costs: tests/bench/run.sh [h1] [h1-rate] [h2] [h2-rate] [tcp] [tcp-rate] [--rounds N] [--json FILE] ...
+# What a message costs: tests/bench/run.sh [h1] [h1-rate] [h2] [h2-rate] [tls-in] [tls-in-rate] [tls-out] [tls-out-rate] [tls-idle] [tcp] [tcp-rate] [--rounds N] [--json FILE] ...
 #
 # Compares CPU microseconds a message of the floor (a relay that parses nothing), HAProxy, Envoy and outrigger-sidecar,
 # one worker each, on loopback; see bench.py for how. Takes the two cores 0 and 1 for itself: run nothing beside it.

@@ -130,6 +130,6 @@ class Server:
                                "client": subject_of(c), "reused": c.session_reused, "proto": headers.get("x-forwarded-proto"),
                                "host": headers.get("host"), "xfcc": headers.get("x-forwarded-client-cert")}).encode()
             c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n%s\r\n%s" % (
-                len(body), b"connection: close\r\n" if "close" in head[0] else b"", body))
-            if "close" in head[0]:
+                len(body), b"connection: close\r\n" if "/close" in head[0] else b"", body))
+            if "/close" in head[0]:
                 return

@@ -42,7 +42,7 @@ static ProtobufCMessage *parse(const char *type, const char *yaml)
 static struct cluster_cfg *cluster(const char *yaml)
 {
     struct err err = {0};
-    struct cluster_cfg *c = build_cluster((const void *)parse("envoy.config.cluster.v3.Cluster", yaml), &err);
+    struct cluster_cfg *c = build_cluster((const void *)parse("envoy.config.cluster.v3.Cluster", yaml), NULL, &err);
     if (!c)
         fail_msg("%s", err.text);
     return c;
@@ -63,7 +63,7 @@ static struct listener_cfg *listener(const char *filter)
     char *text = xasprintf("{name: l, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, filter_chains: [{filters: "
                            "[{name: f, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.%s}}]}]}",
                            filter);
-    struct listener_cfg *l = build_listener((const void *)parse("envoy.config.listener.v3.Listener", text), &err);
+    struct listener_cfg *l = build_listener((const void *)parse("envoy.config.listener.v3.Listener", text), NULL, &err);
     free(text);
     if (!l)
         fail_msg("%s", err.text);
