@@ -4,8 +4,11 @@
 #include "sidecar/base/die.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+
+#define DRAIN_TIME_NOT_GIVEN UINT_MAX
 
 enum {
     OPT_CONFIG_YAML = 256,
@@ -61,8 +64,8 @@ static const char usage[] =
     "      --log-path FILE          log there instead of stderr\n"
     "      --service-node ID --service-cluster NAME --service-zone ZONE\n"
     "                               fill the bootstrap's node where it is silent\n"
-    "      --drain-time-s N         how long a drain takes; 600 by default\n"
-    "      --drain-strategy S       gradual or immediate\n"
+    "      --drain-time-s N         how long a drain takes; 600, in a pod 45 by default\n"
+    "      --drain-strategy S       gradual (the default), or immediate (in a pod)\n"
     "      --version, --help\n"
     "Taken from Envoy's command lines and without effect: --log-format --parent-shutdown-time-s --base-id\n"
     "--restart-epoch --disable-hot-restart (there is no hot restart).\n";
@@ -113,10 +116,20 @@ static bool parse_component_levels(const char *text)
     return true;
 }
 
+static void settle_drain(struct options *o)
+{
+    bool has_config = o->config_path || o->config_yaml;
+    if (o->drain_time_s == DRAIN_TIME_NOT_GIVEN)
+        o->drain_time_s = has_config ? 600 : 45;
+    if (o->drain == DRAIN_NOT_GIVEN)
+        o->drain = has_config ? DRAIN_GRADUALLY : DRAIN_AT_ONCE;
+}
+
 static bool parse_strategy(const char *text, struct options *o)
 {
-    o->drain_immediate = strcmp(text, "immediate") == 0;
-    return o->drain_immediate || strcmp(text, "gradual") == 0 || wrong("drain-strategy", text, "gradual or immediate");
+    bool is_immediate = strcmp(text, "immediate") == 0;
+    o->drain = is_immediate ? DRAIN_AT_ONCE : DRAIN_GRADUALLY;
+    return is_immediate || strcmp(text, "gradual") == 0 || wrong("drain-strategy", text, "gradual or immediate");
 }
 
 static bool parse_level(const char *text, struct options *o)
@@ -176,7 +189,7 @@ enum options_verdict options_parse(int argc, char **argv, struct options *o)
 {
     const char *components = NULL;
     int c;
-    *o = (struct options){.log_level = LOG_INFO, .drain_time_s = 600};
+    *o = (struct options){.log_level = LOG_INFO, .drain_time_s = DRAIN_TIME_NOT_GIVEN};
     while ((c = getopt_long(argc, argv, "c:l:", long_options, NULL)) != -1) {
         if (c == OPT_VERSION) {
             puts("outrigger-sidecar " OUTRIGGER_VERSION);
@@ -200,5 +213,6 @@ enum options_verdict options_parse(int argc, char **argv, struct options *o)
         fputs("outrigger-sidecar: give --config-path or --config-yaml, not both (merging them is not built)\n", stderr);
         return OPTIONS_USAGE;
     }
+    settle_drain(o);
     return !components || parse_component_levels(components) ? OPTIONS_RUN : OPTIONS_USAGE;
 }

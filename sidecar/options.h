@@ -14,8 +14,10 @@ struct options {
     enum log_level log_level;
     const char *log_path;
     const char *service_node, *service_cluster, *service_zone; /* NULL: not given */
-    unsigned drain_time_s;  /* 600 */
-    bool drain_immediate;   /* --drain-strategy immediate */
+    /* Where they are not given: 600 and gradual, as Envoy; without a configuration, which means beside an application in a
+     * pod, 45 and immediate, as Istio starts Envoy there. */
+    unsigned drain_time_s;
+    enum { DRAIN_NOT_GIVEN, DRAIN_GRADUALLY, DRAIN_AT_ONCE } drain; /* --drain-strategy */
 };
 
 enum options_verdict { OPTIONS_RUN, OPTIONS_DONE /* --version, --help: exit 0 */, OPTIONS_USAGE /* exit 2 */ };

@@ -131,7 +131,7 @@ void server_begin_drain(struct server *s)
         return;
     server_set_state(s, SERVER_DRAINING);
     for (unsigned i = 0; i < s->worker_count; i++)
-        worker_drain(s->workers[i], true);
+        worker_terminate(s->workers[i]);
     s->drain_deadline_ms =
         loop_now_ms(s->loop) + s->bootstrap->termination_drain_ms + (uint64_t)s->options->drain_time_s * 1000;
     timer_arm(&s->drain_timer, s->bootstrap->termination_drain_ms);
@@ -251,7 +251,7 @@ static void start_workers(struct server *s)
         const struct worker_options w = {
             .index = i,
             .drain_time_ms = (uint64_t)s->options->drain_time_s * 1000,
-            .drain_strategy = s->options->drain_immediate ? DRAIN_IMMEDIATE : DRAIN_GRADUAL,
+            .drain_strategy = s->options->drain == DRAIN_AT_ONCE ? DRAIN_IMMEDIATE : DRAIN_GRADUAL,
             .main_mailbox = s->mailbox,
             .on_refusals = on_refusals,
             .ctx = s,

@@ -229,6 +229,18 @@ void worker_drain(struct worker *w, bool inbound_only)
     mailbox_post(w->mailbox, drain, o);
 }
 
+static void terminate(void *arg)
+{
+    struct order *o = arg;
+    proxy_terminate(o->worker->proxy);
+    order_end(o);
+}
+
+void worker_terminate(struct worker *w)
+{
+    mailbox_post(w->mailbox, terminate, order_new(w));
+}
+
 static void close_listeners(void *arg)
 {
     struct order *o = arg;

@@ -30,6 +30,7 @@ void worker_remove_listener(struct worker *w, struct str name, loop_fn *done, vo
 void worker_put_route_table(struct worker *w, struct route_table *counted);
 void worker_remove_route_table(struct worker *w, struct str name);
 void worker_drain(struct worker *w, bool inbound_only);
+void worker_terminate(struct worker *w); /* proxy_terminate */
 void worker_close_listeners(struct worker *w, bool inbound_only, loop_fn *done, void *arg);
 void worker_set_health_failed(struct worker *w, bool failed);
 /* Counts requests and TCP connections under way, and mails the number to main: fn(ctx, count) runs there. */

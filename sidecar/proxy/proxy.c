@@ -291,6 +291,12 @@ void proxy_drain_listeners(struct proxy *p, bool inbound_only)
     }
 }
 
+void proxy_terminate(struct proxy *p)
+{
+    p->drain_strategy = DRAIN_IMMEDIATE;
+    proxy_drain_listeners(p, true);
+}
+
 void proxy_close_listeners(struct proxy *p, bool inbound_only)
 {
     struct str name;

@@ -82,6 +82,8 @@ void proxy_remove_route_table(struct proxy *p, struct str name);
 /* Answers from now on tell the peer to go (by --drain-strategy; if that is immediate, HTTP/2 hears
  * of it at once); accepting goes on. inbound_only: only listeners whose direction is INBOUND. */
 void proxy_drain_listeners(struct proxy *p, bool inbound_only);
+/* The process is to end: inbound listeners drain, and at once, as there is no time to do it gradually. */
+void proxy_terminate(struct proxy *p);
 /* Accepts what waits in the backlogs, then stops to accept. */
 void proxy_close_listeners(struct proxy *p, bool inbound_only);
 /* /healthcheck/fail and /ok: while failed, every answer tells the peer to go. */

@@ -849,7 +849,7 @@ def test_sigterm_closes_inbound_and_ends_when_all_is_done(build, tmp_path):
     """Envoy ends at once (in the table of differences); in a pod this one is itself what ends the proxy gracefully."""
     up = Upstream()
     p = Running([str(build / "sidecar" / "outrigger-sidecar"), "-l", "warning"], tmp_path, free_ports(len(LISTENERS) + 1),
-                ("--drain-time-s", "20", *IMMEDIATE), up, None, {"environment": {"TERMINATION_DRAIN_DURATION_SECONDS": "1"}})
+                ("--drain-time-s", "20"), up, None, {"environment": {"TERMINATION_DRAIN_DURATION_SECONDS": "1"}})
     try:
         inbound, outbound, idle = p.open().send(HOLD), p.open("out").send(HOLD), p.open()
         assert idle.ask()[1] == "stays"

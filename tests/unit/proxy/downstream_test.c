@@ -580,6 +580,16 @@ static void a_gradual_drain_tells_more_and_more(void **state)
     assert_true(proxy_wants_close(w.proxy, d));
 }
 
+static void the_end_of_the_process_is_told_at_once(void **state)
+{
+    (void)state;
+    open_http("traffic_direction: INBOUND, " CHAINS(CHAIN(HELLO("codec_type: HTTP1"))));
+    w.proxy->drain_strategy = DRAIN_GRADUAL;
+    w.proxy->drain_time_ms = 1000000;
+    proxy_terminate(w.proxy);
+    assert_true(tells_to_go(ask()));
+}
+
 static void http2_hears_of_a_drain_at_once(void **state)
 {
     (void)state;
@@ -778,6 +788,7 @@ int main(void)
         WORLD_TEST(draining_tells_with_the_next_answer),
         WORLD_TEST(draining_inbound_leaves_accepting_on),
         WORLD_TEST(a_gradual_drain_tells_more_and_more),
+        WORLD_TEST(the_end_of_the_process_is_told_at_once),
         WORLD_TEST(http2_hears_of_a_drain_at_once),
         WORLD_TEST(a_failed_health_check_tells_with_every_answer),
         WORLD_TEST(closed_listeners_take_what_waits_and_no_more),
