@@ -1,12 +1,13 @@
 """One request, the real Envoy and us: the same answer, the same request upstream, the same line in the access log.
 
-A case is bytes sent to a listener of the configuration below. Where we differ on purpose, the case names what is not the
+A case is bytes sent to a listener of the configuration below. Where we differ on purpose, differences.py names what is not the
 same, and fails as soon as it is.
 """
 import copy
 
 import pytest
 
+import differences as listed
 from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Pair, Upstream, address, cluster, differences,
                         free_port, http_options)
 
@@ -278,31 +279,16 @@ CASES = [
 ]
 
 
-# Fields nominated by Connection stay on their hop (RFC 9110, 7.6.1); Envoy passes them on.
-HOP = {"answers[0].headers.x-hop"}
-# When both sides have ended a tunnel it is over in order; Envoy takes the client's FIN for a broken connection.
-TUNNEL = {"log[0].details", "log[0].flags"}
-APART = {
-    "upstream's own fields": HOP,
-    "upstream's own fields, server kept where absent": HOP,
-    "upstream's server passes": HOP,
-    # Every HTTP/1.0 connection ends with its answer.
-    "HTTP/1.0 keep-alive": {"answers[0].headers.connection", "answers[1].end"},
-    # The path is logged as it came.
-    "escaped slashes rejected": {"log[0].path"},
-    "websocket": TUNNEL,
-    "websocket by route": TUNNEL,
-}
+table = listed.Listed("http", [c[0] for c in CASES])
 
 
 @pytest.mark.parametrize("name,listener,request_bytes,options", [(*c[:3], c[3] if len(c) > 3 else {}) for c in CASES],
                          ids=[c[0] for c in CASES])
 def test_same_as_envoy(pair, name, listener, request_bytes, options):
     envoy, ours = pair.both(listener, request_bytes, **options)
-    found = differences(envoy, ours)
-    assert set(found) == APART.get(name, set()), found
+    table.check(name, differences(envoy, ours))
     assert envoy["answers"] or options.get("close"), "nothing to compare"
 
 
-def test_cases_that_differ_exist():
-    assert set(APART) <= {c[0] for c in CASES}
+def test_every_listed_difference_is_one():
+    table.check_used()
