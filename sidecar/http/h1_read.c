@@ -232,6 +232,7 @@ static void read_request(struct h1 *c, const uint8_t *p, size_t n)
             v = guard_h1_request(&r, target, c->parser.http_major, c->parser.http_minor, &c->base.options, &f);
     }
     if (v != GUARD_OK) {
+        s->http10 = !guard_is_fault(v) && r.version == HTTP_1_0;
         h1_refuse(c, v, guard_is_fault(v) ? NULL : &r);
         return;
     }

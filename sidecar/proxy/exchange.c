@@ -458,6 +458,7 @@ static void on_refused(struct stream *s, void *ctx, const struct stream_refusal 
         return;
     if (refusal->request) {
         *x->request = *refusal->request;
+        x->info.protocol = http_version_name(x->request->version);
         exchange_set_state(x, EXCHANGE_FILTERING);
     }
     x->request_ended = x->request_ended || refusal->end;

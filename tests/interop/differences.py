@@ -103,6 +103,9 @@ DIFFERENCES = {
         ("sender: an address with a zone", "*.remote", "a zone has a meaning on its own host alone (RFC 4007)"),
         ("kept: *from inside", "counters.cluster.s*", "no counters by names that a request brings"),
         ("hops: te", "*.te", "RFC 9110, 10.1.4: codings go by any case, and an empty list by no TE"),
+        ("limits: how long an empty line takes", "*", "RFC 9112, 2.2: an empty line begins no request"),
+        ("limits: after what is no HTTP, the connection goes on", "*", "a connection of HTTP/1 ends with a head that was refused"),
+        ("forms: HTTP/1.0, what it has not", "*", "RFC 9112, 6.1: no chunks; RFC 9110, 10.1.1: Expect is not heard"),
         ("*", "*.x-hop", "RFC 9110, 7.6.1: fields nominated by Connection stay on their hop"),
     ],
     "path_table": [

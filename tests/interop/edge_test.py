@@ -1,7 +1,7 @@
 """What a connection manager does to heads, the same as Envoy's: who sent a request, what may be believed of it, which
 headers a mesh keeps for itself, what upstream and downstream are told."""
 from families import Family, GRPC, H2, INTERNAL, do, each, rq, start, suite
-from envoy_pair import ROUTER
+from envoy_pair import ROUTER, http_options
 
 family = Family("edge")
 
@@ -183,4 +183,44 @@ for need in ("NONE", "EXTERNAL_ONLY", "ALL"):
     for title, fields in (("behind another", {}), ("behind another, from inside", OURS), ("at the edge", EDGE), ("from inside", INTERNAL)):
         hcm(f"TLS is asked for: {need}, {title}", fields, *TO_TLS, vhost={
             "require_tls": need, "response_headers_to_add": [{"header": {"key": "x-a", "value": "1"}}], "include_attempt_count_in_response": True})
+# ---- Limits and forms of heads. ----
+
+def silent(request, **options):
+    """No line of the log can be told to be its."""
+    return start(request, logs=0, **options)
+
+
+HEADS = {"unlike": "upstream_cx_|rq_pending"}
+hcm("limits: how long a head takes", {"request_headers_timeout": "0.3s"}, rq("/"), rq("/after/500"),
+    silent(b"GET / HTTP/1.1\r\nhost: h.test\r\nx-ca", timeout=2), silent(b"GET / HT", timeout=2), silent(b"G", timeout=2))
+hcm("limits: how long an empty line takes", {"request_headers_timeout": "0.3s"}, silent(b"\r\n", timeout=0.6))
+family.case("limits: how long a second head takes", each(silent(rq("/") + b"GET / HTTP/1.1\r\nhost: h.test\r\nx-ca", timeout=2)),
+            rq("/"), hcm={"request_headers_timeout": "0.1s"}, **HEADS)
+hcm("limits: how many fields", {"common_http_protocol_options": {"max_headers_count": 10}},
+    rq("/", *[f"x-{i}: 1" for i in range(8)]), silent(rq("/", *[f"x-{i}: 1" for i in range(9)])),
+    silent(rq("/", *[f"x-{i}: 1" for i in range(90)])), rq("/", *["cookie: a=1"] * 8))
+hcm("limits: how many fields, by default", {}, rq("/", *[f"x-{i}: 1" for i in range(98)]), silent(rq("/", *[f"x-{i}: 1" for i in range(99)])))
+hcm("limits: how many fields, many", {"common_http_protocol_options": {"max_headers_count": 300}}, rq("/", *[f"x-{i}: 1" for i in range(200)]))
+hcm("limits: how much of a head", {"max_request_headers_kb": 2}, rq("/", "x-a: " + "b" * 1000), silent(rq("/", "x-a: " + "b" * 2100)),
+    silent(rq("/" + "a" * 2100)), silent(rq("/", *["x-a: " + "b" * 200] * 12)))
+hcm("limits: how much of a head, more than the default", {"max_request_headers_kb": 96}, rq("/", "x-a: " + "b" * 70000))
+family.case("limits: how many requests", rq("/") * 2, rq("/") * 4, hcm={"common_http_protocol_options": {"max_requests_per_connection": 3}}, logs=0,
+            seen=False)
+for going_on in (False, True):
+    hcm(f"limits: after what is no HTTP, {'the connection goes on' if going_on else 'it ends'}", {"stream_error_on_invalid_http_message": going_on},
+        *[silent(b"GET /" + p + b" HTTP/1.1\r\nhost: h.test\r\n" + h + b"\r\n") for p, h in (
+            (b"", b"content-length: x\r\n"), (b"a b", b""), (b"", b"bad header: 1\r\n"), (b"", b"transfer-encoding: what\r\n"),
+            (b"#", b""), (b"%00", b""))], silent(b"GET / HTTP/1.1\r\n\r\n"))
+hcm("forms: names in proper case", {"http_protocol_options": {"header_key_format": {"proper_case_words": {}}}}, rq("/"), rq("/fields"),
+    cluster={"typed_extension_protocol_options": http_options(explicit_http_config={"http_protocol_options": {
+        "header_key_format": {"proper_case_words": {}}}})})
+hcm("forms: HTTP/1.0", {"http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "d.test"}}, rq("/", version="1.0"),
+    rq("/", version="1.0", host=None), rq("/", version="1.0", host=""), rq("/chunked", version="1.0"), rq("http://o.test/", version="1.0", host=None),
+    rq("/", version="1.0", method="HEAD"), rq("/", version="1.0", method="POST", body=b"hello"))
+hcm("forms: HTTP/1.0, what it has not", {"http_protocol_options": {"accept_http_10": True}},
+    silent(rq("/", "transfer-encoding: chunked", version="1.0", method="POST", body=b"0\r\n\r\n")),
+    rq("/", "expect: 100-continue", version="1.0", method="POST", body=b"hello"))
+hcm("forms: HTTP/1.0 without a host of its own", {"http_protocol_options": {"accept_http_10": True}}, rq("/", version="1.0", host=None), rq("/", version="1.0"))
+hcm("forms: no HTTP/1.0", {}, silent(rq("/", version="1.0")), silent(rq("/", version="1.2")), silent(rq("/", version="2.0")), silent(b"GET /\r\n\r\n"))
+
 sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=10)

@@ -463,12 +463,12 @@ def neutral(proxy, case, result):
     """Ports, dates, ids and durations replaced by words."""
     text = json.dumps(result)
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>", text)
-    text = proxy.any_port.sub(lambda m: proxy.name_of[m[0]], text)
     text = text.replace(case, "<case>")
     text = re.sub(r'\["date", "(?!Thu, 01 Jan 1970)[^"]*"\]', '["date", "<date>"]', text)
     text = re.sub(r'\["x-envoy-upstream-service-time", "(\d+)"\]', '["x-envoy-upstream-service-time", "<ms>"]', text)
     text = re.sub(r'\["x-envoy-expected-rq-timeout-ms", "(\d+)"\]', lambda m:
-                  f'["x-envoy-expected-rq-timeout-ms", "{round(int(m[1]), -3 if len(m[1]) > 3 else -2)}"]', text)
+                  f'["x-envoy-expected-rq-timeout-ms", "{round(int(m[1]), -3 if len(m[1]) > 3 else -2)}ms"]', text)
+    text = proxy.any_port.sub(lambda m: proxy.name_of[m[0]], text)
     return json.loads(text)
 
 
