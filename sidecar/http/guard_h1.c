@@ -106,6 +106,17 @@ static void reduce_te(struct headers *h)
         headers_remove_id(h, HDR_TE);
 }
 
+static bool wants_close(const struct headers *h, enum header_id id)
+{
+    for (uint32_t i = 0; i < h->count; i++) {
+        struct str rest = h->v[i].value, part;
+        while (h->v[i].id == id && str_next(&rest, ',', &part))
+            if (str_ieq(str_trim(part), STR("close")))
+                return true;
+    }
+    return false;
+}
+
 static void remove_connection_fields(struct headers *h)
 {
     headers_remove_ids(h, HDR_BIT(HDR_KEEP_ALIVE) | HDR_BIT(HDR_PROXY_CONNECTION) | HDR_BIT(HDR_TRANSFER_ENCODING) |
@@ -316,7 +327,7 @@ enum guard_verdict guard_h1_request(struct http_request *r, struct str target, u
     TRY(read_upgrade(r, connection.upgrade, has_body, options));
     if (headers_has(h, HDR_EXPECT))
         read_expect(r);
-    bool proxy_close = str_ieq(headers_get(h, HDR_PROXY_CONNECTION), STR("close"));
+    bool proxy_close = headers_has(h, HDR_PROXY_CONNECTION) && wants_close(h, HDR_PROXY_CONNECTION);
     remove_connection_fields(h);
     r->is_grpc = http_content_type_is_grpc(headers_get(h, HDR_CONTENT_TYPE));
     framing_r->close = connection.close || proxy_close || r->version == HTTP_1_0;

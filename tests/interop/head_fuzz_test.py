@@ -56,6 +56,7 @@ ONCE = ["authorization", "cache-control", "content-encoding", "if-match", "if-no
 ANY = ["cookie", "x-a", "x-b", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-real-ip", "accept-language", "range", "forwarded", "link"]
 WORDS = ["", "1", "true", "http", "https", "1.1.1.1", "10.0.0.1, 2.2.2.2", "a=b; c=d", "text/html", "application/grpc", "application/grpc+proto",
          "trailers", "*/*", "W/\"a\"", "chunked", "close", "keep-alive", "gzip;q=0.5", "2S", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]
+HOP = ["keep-alive", "close", "x-a", "x-b, x-a", "te", "trailers", "X-A , keep-alive", "gzip, trailers", "timeout=5", "x-t"]
 values = st.one_of(st.sampled_from(WORDS), st.text(st.characters(min_codepoint=0x21, max_codepoint=0xff, exclude_characters="\x7f"), max_size=12),
                    st.lists(st.sampled_from(["a", "b c", "d\te", ",", ";"]), min_size=1, max_size=4).map(" ".join))
 values = values.map(lambda v: "".join(c for c in v if not "\x7f" <= c <= "\xa0").strip(" \t"))
@@ -114,7 +115,9 @@ def requests(draw):
     blank = draw(st.sampled_from(["", " ", "  ", "\t"]))
     method = draw(methods)
     answer = draw(answers(method))
-    lines = [(spell(n), v) for n, v in draw(fields())]
+    hop = draw(st.lists(st.tuples(st.sampled_from(["connection"] * 3 + ["te", "keep-alive", "proxy-connection", "trailer", "expect"]),
+                                  st.sampled_from(HOP)), max_size=2))
+    lines = [(spell(n), v) for n, v in draw(st.permutations(draw(fields()) + hop))]
     more, data = draw(framed(draw(bodies), spell))
     path = draw(paths)
     target = draw(st.sampled_from([path, path, path, "http://abs.test" + path]))

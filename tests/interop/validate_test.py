@@ -122,6 +122,7 @@ cases("listener", [
     ("a duration without a unit", {"listener_filters_timeout": "15"}),
     ("a traffic direction", {"traffic_direction": "OUTBOUND"}),
     ("an unknown traffic direction", {"traffic_direction": "SIDEWAYS"}),
+    ("a second address", {"additional_addresses": [{"address": address(0)}]}, "additional_addresses"),
     ("a TCP proxy", tcp_chain(stat_prefix="t", cluster="a")),
     ("a TCP proxy without a stat prefix", tcp_chain(cluster="a")),
     ("a TCP proxy without a cluster", tcp_chain(stat_prefix="t")),
@@ -167,6 +168,20 @@ cases("hcm", [
         "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": "/dev/null",
         "log_format": {"json_format": {"code": "%RESPONSE_CODE%"}}}}]}),
     ("a local reply config", {"local_reply_config": {}}, "local_reply_config"),
+    ("names of fields with underscores", {"common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"}}),
+    ("an unknown action for underscores", {"common_http_protocol_options": {"headers_with_underscores_action": 7}},
+     "HeadersWithUnderscoresAction has no va"),
+    ("a scheme to overwrite", {"scheme_header_transformation": {"scheme_to_overwrite": "https"}}),
+    ("a scheme that is none", {"scheme_header_transformation": {"scheme_to_overwrite": "ftp"}}),
+    ("upstream's scheme", {"scheme_header_transformation": {"match_upstream": True}}, "match_upstream"),
+    ("a port that is forwarded", {"append_x_forwarded_port": True}),
+    ("no absolute targets", {"http_protocol_options": {"allow_absolute_url": False}}, "allow_absolute_url"),
+    ("names in their own case", {"http_protocol_options": {"header_key_format": {"stateful_formatter": {
+        "name": "p", "typed_config": {"@type": TYPE + "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"}}}}},
+     "stateful_formatter"),
+    ("another way to find the sender", {"original_ip_detection_extensions": [{
+        "name": "x", "typed_config": {"@type": TYPE + "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig"}}]},
+     "original_ip_detection_extensions"),
     ("internal addresses", {"internal_address_config": {"cidr_ranges": [
         {"address_prefix": "10.0.0.0", "prefix_len": 8}]}}),
     ("internal addresses with a bad prefix", {"internal_address_config": {"cidr_ranges": [
@@ -174,9 +189,15 @@ cases("hcm", [
     ("scoped routes", {"route_config": None, "scoped_routes": {"name": "s"}}),
 ])
 
+cases("table", [
+    ("path parameters that are not matched", {"ignore_path_parameters_in_path_matching": True}, "ignore_path_parameters_in_path_matching"),
+])
+
 cases("vhost", [
     ("a wildcard in the middle of a domain", {"domains": ["a.*.b"]}),
     ("suffix and prefix wildcards", {"domains": ["*.example.com", "example.*"]}),
+    ("TLS is required", {"require_tls": "ALL"}),
+    ("TLS is required in an unknown way", {"require_tls": 7}),
     ("attempt counts", {"include_request_attempt_count": True, "include_attempt_count_in_response": True}),
     ("a header to add with a bad name", {"request_headers_to_add": [{"header": {"key": "a b", "value": "c"}}]},
      "not a header name"),
