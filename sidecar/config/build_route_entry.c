@@ -285,11 +285,22 @@ static bool build_hash_policy(struct route_builder *b, const Envoy__Config__Rout
 static bool build_upgrades(const Envoy__Config__Route__V3__RouteAction *m, struct route_forward *f, struct err *err)
 {
     for (size_t i = 0; i < m->n_upgrade_configs; i++) {
-        const char *type = m->upgrade_configs[i]->upgrade_type;
-        if (strcasecmp(type, "websocket") != 0)
-            return err_set(err, "upgrade_configs[%zu].upgrade_type: only websocket is supported, got \"%s\"", i, type);
-        f->websocket_given = true;
-        f->websocket = value_bool(m->upgrade_configs[i]->enabled, true);
+        const Envoy__Config__Route__V3__RouteAction__UpgradeConfig *u = m->upgrade_configs[i];
+        bool is_connect = strcasecmp(u->upgrade_type, "connect") == 0;
+        bool enabled = value_bool(u->enabled, true);
+        if (u->connect_config && !is_connect)
+            return err_set(err, "upgrade_configs[%zu].connect_config: only for CONNECT, got it for \"%s\"", i, u->upgrade_type);
+        if (is_connect) {
+            f->connect_given = true;
+            f->connect = enabled;
+            f->connect_ends_here = u->connect_config != NULL;
+        } else if (strcasecmp(u->upgrade_type, "websocket") == 0) {
+            f->websocket_given = true;
+            f->websocket = enabled;
+        } else {
+            return err_set(err, "upgrade_configs[%zu].upgrade_type: websocket and CONNECT are supported, got \"%s\"", i,
+                           u->upgrade_type);
+        }
     }
     return true;
 }

@@ -401,6 +401,8 @@ static void on_eof(struct conn *conn, void *ctx)
     struct h1 *c = ctx;
     (void)conn;
     c->eof = true;
+    if (!c->base.is_server)
+        h1_answer_raw(c);
     pump(c);
     switch (c->state) {
     case H1_DEAF:

@@ -17,7 +17,7 @@ enum h1_state {
     H1_BODY_CHUNKED,
     H1_BODY_UNTIL_CLOSE, /* client: the body ends with the connection */
     H1_PARKED,           /* the peer's message is whole, ours is not: the next one has to wait */
-    H1_TUNNEL_WAIT,      /* server: CONNECT or an upgrade that is not answered yet */
+    H1_TUNNEL_WAIT,      /* CONNECT or an upgrade that is not answered yet; client: by ourselves (is_raw) */
     H1_TUNNEL,           /* raw bytes */
     H1_DEAF,             /* the connection is closing, nothing is read any more */
     H1_STATE_COUNT,
@@ -105,6 +105,8 @@ void h1_send_interim(struct stream *s, const struct http_response *response);
 void h1_send_response(struct stream *s, const struct http_response *response, bool end);
 void h1_send_data(struct stream *s, const void *data, size_t n, bool end);
 void h1_send_trailers(struct stream *s, const struct headers *trailers);
+/* Client, is_raw: 200 for the CONNECT that the connection is for. Once; later calls do nothing. */
+void h1_answer_raw(struct h1 *c);
 /* Client: the tunnel is open (what was held goes out) or refused (it is dropped). */
 void h1_tunnel_answered(struct h1 *c, struct h1_stream *s, bool open);
 /* Server: the answer to what broke the protocol. */

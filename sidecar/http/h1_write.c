@@ -231,11 +231,48 @@ static void put_request_line(struct out *o, const struct http_request *r)
     put_field(o, STR("host"), r->authority);
 }
 
+/* The answer is raised when the caller has sent all it has to send now. */
+static void answer_raw_later(void *arg)
+{
+    struct h1 *c = arg;
+    if (c->base.conn)
+        h1_answer_raw(c);
+}
+
+static void open_raw(struct h1 *c, struct h1_stream *s, bool end)
+{
+    s->head_sent = true;
+    s->out = H1_OUT_TUNNEL;
+    s->out_done = end;
+    s->closes = true;
+    h1_set_state(c, H1_TUNNEL_WAIT);
+    loop_defer(c->loop, answer_raw_later, c);
+}
+
+void h1_answer_raw(struct h1 *c)
+{
+    struct h1_stream *s = c->stream;
+    struct http_response r;
+    if (c->state != H1_TUNNEL_WAIT)
+        return;
+    http_response_init(&r, s->base.arena);
+    r.status = 200;
+    h1_set_state(c, H1_TUNNEL);
+    if (s->out_done)
+        conn_shutdown(c->base.conn);
+    stream_raise_response(&s->base, &r, false);
+    h1_wake(c);
+}
+
 void h1_send_request(struct stream *base, const struct http_request *r, bool end)
 {
     struct h1 *c = h1_of(base);
     struct h1_stream *s = c->stream;
     struct out o;
+    if (c->base.options.is_raw) {
+        open_raw(c, s, end);
+        return;
+    }
     if (!is_sendable(r) || (end && r->content_length > 0)) {
         log_warn(LOG_HTTP, "request not sent: its method, path, authority or length cannot be written");
         h1_reset(base, RESET_LOCAL);

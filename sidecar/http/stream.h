@@ -128,6 +128,7 @@ struct codec_options {
     bool refuse_https;          /* HTTP/1: targets of https, as the connection has no TLS */
     bool allow_connect;
     bool allow_upgrade;         /* pass upgrades to the user; HTTP/2's where offered */
+    bool is_raw;                /* HTTP/1 client: nothing of the head is sent, the answer is ours: the connection is the tunnel */
     bool offer_extended_connect; /* HTTP/2 server: tells clients that it takes RFC 8441's CONNECT */
     bool enable_trailers;       /* HTTP/1 gives trailers to the user and sends his; else they are checked and dropped */
     bool proper_case;           /* HTTP/1 writes Header-Names in this form */

@@ -58,6 +58,8 @@ static void choose_route(struct exchange *x)
 static bool may_upgrade(const struct exchange *x)
 {
     const struct route *r = x->choice.route;
+    if (x->request->is_connect && r && r->kind == ROUTE_FORWARD && r->forward.connect_given)
+        return r->forward.connect;
     if (x->request->is_connect)
         return x->hcm->connect || !r; /* without a route it is told that */
     if (x->request->protocol.n == 0)
@@ -438,7 +440,7 @@ static void on_request(struct stream *s, void *ctx, struct http_request *request
         report_local_reply(x, 403, STR_NONE, "upgrade_failed");
         return;
     }
-    if (request->protocol.n > 0) {
+    if (request->protocol.n > 0 || request->is_connect) {
         x->is_tunnel = true;
         stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_TOTAL);
         stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_ACTIVE);

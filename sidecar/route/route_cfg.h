@@ -168,6 +168,8 @@ struct route_forward {
     unsigned mirror_count;
     bool high_priority;
     bool websocket, websocket_given; /* upgrade_configs of this route */
+    bool connect, connect_given;
+    bool connect_ends_here; /* CONNECT becomes a TCP connection */
     struct subset_criteria *criteria; /* metadata_match of envoy.lb; NULL: none */
 };
 

@@ -154,7 +154,13 @@ static struct str sni_of(const struct cluster *c, const struct host *host, struc
 static struct pool *pool_get(struct cluster *c, struct host *host, const struct pool_options *o)
 {
     struct str sni = sni_of(c, host, o->authority);
-    struct pool_key key = {host, version_for(c, o->downstream_version), o->high_priority, sni.n > 0 ? hash_local(sni) | 1 : 0};
+    struct pool_key key = {
+        .host = host,
+        .version = o->is_raw ? HTTP_1_1 : version_for(c, o->downstream_version),
+        .high_priority = o->high_priority,
+        .is_raw = o->is_raw,
+        .sni_hash = sni.n > 0 ? hash_local(sni) | 1 : 0,
+    };
     struct pool *p = table_get(&c->pools_by_key, key_bytes(&key));
     struct permit permit = {0};
     if (p || !admit_pool(c, &key, &permit))

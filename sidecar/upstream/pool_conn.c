@@ -225,11 +225,12 @@ static struct codec *codec_for(struct pool_conn *pc)
         .enable_trailers = cfg->h1_enable_trailers,
         .allow_upgrade = true,
         .accept_http10 = true,
+        .is_raw = pc->pool->key.is_raw,
         .counts = pc->pool->cluster->life->http2,
         .counts_row = pc->pool->cluster->up->row,
     };
     bool is_h2 = pc->pool->key.version == HTTP_2 ||
-                 (cfg->protocol == UPSTREAM_AUTO && str_eq(conn_alpn(pc->conn), STR("h2")));
+                 (!o.is_raw && cfg->protocol == UPSTREAM_AUTO && str_eq(conn_alpn(pc->conn), STR("h2")));
     return is_h2 ? h2_client_new(pc->conn, &o, &handler, pc)
                  : h1_client_new(pc->conn, &o, &handler, pc);
 }
@@ -258,7 +259,7 @@ static void on_connected(struct conn *conn, void *ctx)
                  loop_now_ms(c->up->loop) - pc->born_ms);
     pc->codec = codec_for(pc);
     note_local(pc);
-    if (c->cfg->protocol == UPSTREAM_AUTO)
+    if (c->cfg->protocol == UPSTREAM_AUTO && !p->key.is_raw)
         count_version(c, codec_version(pc->codec) == HTTP_2);
     update(pc);
     if (c->cfg->max_connection_duration_ms)
@@ -280,7 +281,7 @@ static void count_birth(struct pool_conn *pc)
     struct cluster *c = pc->pool->cluster;
     cluster_inc(c, CLUSTER_UPSTREAM_CX_TOTAL);
     cluster_inc(c, CLUSTER_UPSTREAM_CX_ACTIVE);
-    if (c->cfg->protocol != UPSTREAM_AUTO)
+    if (c->cfg->protocol != UPSTREAM_AUTO && !pc->pool->key.is_raw)
         count_version(c, pc->pool->key.version == HTTP_2);
     host_add(pc->pool->key.host, HOST_CX_TOTAL, 1);
     host_add(pc->pool->key.host, HOST_CX_ACTIVE, 1);

@@ -8,7 +8,8 @@
 struct pool_key {
     struct host *host;
     uint32_t version; /* enum http_version */
-    uint32_t high_priority;
+    uint16_t high_priority;
+    uint16_t is_raw;
     uint64_t sni_hash; /* local; 0: the server name is not the request's */
 };
 

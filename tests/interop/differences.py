@@ -122,21 +122,25 @@ DIFFERENCES = {
         ("names in any case", "step[0].seen[0].headers.upgrade", "the protocol is told in lower case"),
         *[(name, path, TUNNEL) for name in (
             "the client ends its half", "upstream ends its half", "is counted while it is open", "h2: the client ends its half",
-            "h2: upstream ends its half", "h2: both by HTTP/2, upstream ends its half", "h2: ended with its head")
-          for path in ("step*", "counters*") if (name, path) != ("is counted while it is open", "step*")],
+            "h2: upstream ends its half", "h2: both by HTTP/2, upstream ends its half", "h2: ended with its head",
+            "CONNECT: the client ends its half", "CONNECT: upstream ends its half", "CONNECT: h2: upstream ends its half",
+            "CONNECT: is counted while it is open")
+          for path in ("step*", "counters*") if not (path == "step*" and "counted" in name)],
         *[(name, "*", "only a GET without a body may become a WebSocket: what follows might be read as a request, or as frames")
           for name in ("a body that is announced", "by another method")],
         *[(name, "*", "an upgrade that was not asked for is not passed on")
           for name in ("101 for another protocol", "101 that nobody asked for")],
         *[(name, "step[0].answers[0].end", DELAYED)
-          for name in ("upstream breaks off", "idle, by the route", "idle, by the manager", "longest stream")],
+          for name in ("upstream breaks off", "idle, by the route", "idle, by the manager", "longest stream",
+                       "CONNECT: upstream breaks off", "CONNECT: idle")],
         ("200 in place of 101, until the end", "counters.cluster.upstream_cx_close_notify",
          "an answer that ends with its connection says that it takes no more"),
         *[(name, "step[0].answers[0].end", "what follows a whole answer is NO_ERROR (RFC 9113, 8.1), a tunnel cut off is CONNECT_ERROR")
-          for name in ("h2: no answer", "h2: nobody there", "h2: 200 in place of 101", "h2: idle")],
+          for name in ("h2: no answer", "h2: nobody there", "h2: 200 in place of 101", "h2: idle",
+                       "CONNECT: h2: nobody there")],
         ("h2: 200 in place of 101", "step[0].answers[0].headers.content-length", "an answer without its body says that it has none"),
         *[(name, "step[0].answers[0].goaway", "a refused tunnel ends its stream, not the connection that it shares")
-          for name in ("h2: not configured", "h2: another protocol")],
+          for name in ("h2: not configured", "h2: another protocol", "CONNECT: h2: not configured")],
         *[(name, "*", "a stream that breaks the rules is reset; Envoy ends its connection")
           for name in ("h2: not offered", "h2: neither offered nor configured")],
         ("h1: upstream's HTTP/2 does not offer it", "*", "RFC 8441, 3: it must not be sent to who has not offered to take it"),

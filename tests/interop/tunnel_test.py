@@ -23,15 +23,16 @@ def ask2(path="/upgrade", *more, protocol="websocket"):
     return [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":authority", "h.test"), (":path", path), *more]
 
 
-def while_open(names):
+def while_open(names, request=None, answer=b"hello"):
     """The statistics of the next case's while it has a tunnel."""
     at = len(family.cases)
 
     def look(side):
         with socket.create_connection(("127.0.0.1", side.proxy.ports[f"k{at}"]), timeout=5) as c:
-            c.sendall(ask())
-            while not c.recv(4096).endswith(b"hello"):
-                pass
+            c.sendall(request or ask())
+            got = b""
+            while not got.endswith(answer):
+                got += c.recv(4096)
             return {k: v for k, v in side.stats(side.family.cases[at]).items() if re.search(names, k)}
     return look
 
@@ -108,5 +109,51 @@ case("h2: upstream breaks off", talk2(ask2("/upgradereset"), until(b"hello"), b"
 case("h2: ended with its head", talk2(ask2(), end=True), hcm=WS2)
 case("h2: idle", talk2(ask2(), until(b"hello"), 0.6), route=NONE, hcm=dict(WS2, stream_idle_timeout="0.3s"))
 case("h1: upstream's HTTP/2 does not offer it", talk(ask("/ok")), hcm=WS2, to="max5", cluster={"typed_extension_protocol_options": H2})
+
+# CONNECT. The route of its own stands before one that any path matches.
+CONNECT = {"upgrade_configs": [{"upgrade_type": "CONNECT"}]}
+CONNECT2 = dict(CONNECT, http2_protocol_options={"allow_connect": True})
+ENDS = {"upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]}
+DIAL = b"CONNECT h.test:80 HTTP/1.1\r\nhost: h.test:80\r\nx-case: CASE\r\n\r\n"
+
+
+def dial2(authority="h.test:80"):
+    return [(":method", "CONNECT"), (":authority", authority)]
+
+
+def connect(name, *steps, to="raw-upper", route=ENDS, hcm=CONNECT, **options):
+    matched = {"match": {"connect_matcher": {}}, "route": dict({"cluster": "MINE"}, **route)}
+    case("CONNECT: " + name, *steps, to=to, hcm=hcm, routes=[matched], **options)
+
+
+connect("ends here", talk(DIAL, until(b"200 OK"), b"abc", until(b"ABC"), RST))
+connect("what was sent before the answer", talk(DIAL + b"early", until(b"EARLY"), RST))
+connect("the server speaks first", talk(DIAL, until(b"hello"), RST), to="raw-first")
+connect("nobody there", talk(DIAL), to="dead")
+connect("no host", talk(DIAL), to="")
+connect("not configured", talk(DIAL), hcm={}, route={})
+connect("turned off by the route", talk(DIAL), route={"upgrade_configs": [{"upgrade_type": "CONNECT", "enabled": False}]})
+connect("only the route has it", talk(DIAL, until(b"200 OK"), b"abc", until(b"ABC"), RST), hcm={})
+case("CONNECT: no route for it", talk(DIAL), hcm=CONNECT)
+connect("the client ends its half", talk(DIAL, until(b"200 OK"), b"abc", FIN))
+connect("upstream ends its half", talk(DIAL, until(b"leaving"), 0.1, b"abc", FIN), to="raw-leave")
+connect("upstream breaks off", talk(DIAL, until(b"200 OK"), b"abc", until(b"broken")), to="raw-reset")
+connect("is counted while it is open", do(while_open("upgrades|rq_active|cx_active|rq_total", DIAL, b"hello ")), to="raw-first", logs=0)
+connect("the route's timeout does not hold for it", talk(DIAL, until(b"200 OK"), 0.4, b"abc", until(b"ABC"), RST), route=dict(ENDS, timeout="0.2s"))
+connect("idle", talk(DIAL, until(b"200 OK"), 0.5), route=dict(ENDS, timeout="0s", idle_timeout="0.3s"))
+connect("a body", talk(DIAL.replace(b"\r\n\r\n", b"\r\ncontent-length: 3\r\n\r\nabc")))
+connect("no port", talk(DIAL.replace(b"CONNECT h.test:80", b"CONNECT h.test")))
+connect("a path", talk(rq("/ok", method="CONNECT")))
+connect("passed on", talk(DIAL, until(b"\r\n\r\n"), b"abc", until(b"ABC"), RST), to="raw-connect", route={})
+connect("passed on with what was sent before the answer", talk(DIAL + b"early", until(b"EARLY"), RST), to="raw-connect", route={})
+connect("passed on and refused", talk(DIAL.replace(b"h.test", b"refuse.test")), to="raw-connect", route={})
+connect("h2: ends here", talk2(dial2(), until(b""), b"abc", until(b"ABC"), RST), hcm=CONNECT2)
+connect("h2: the client ends its half", talk2(dial2(), b"abc", FIN, until(b"<bye>")), hcm=CONNECT2)
+connect("h2: upstream ends its half", talk2(dial2(), until(b"leaving"), 0.1, b"abc", FIN), hcm=CONNECT2, to="raw-leave")
+connect("h2: upstream breaks off", talk2(dial2(), b"abc", until(b"broken")), hcm=CONNECT2, to="raw-reset")
+connect("h2: passed on", talk2(dial2(), b"abc", until(b"ABC"), RST), hcm=CONNECT2, to="raw-connect", route={})
+connect("h2: passed on and refused", talk2(dial2("refuse.test:80")), hcm=CONNECT2, to="raw-connect", route={})
+connect("h2: nobody there", talk2(dial2()), hcm=CONNECT2, to="dead")
+connect("h2: not configured", talk2(dial2()), hcm={}, route={})
 
 sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=8)

@@ -18,6 +18,8 @@ def free_port():
     global at
     for _ in range(part):
         at = (at + 1) % part
+        if (start + at) % 1000 == 0:
+            continue  # what tests replace by a name would be numbers of another kind too, 15000 ms above all
         try:
             socket.create_server(("127.0.0.1", start + at)).close()
             return start + at

@@ -496,6 +496,68 @@ static void what_a_tunnel_holds_counts(void **state)
     wire_close(&w);
 }
 
+static const struct codec_options raw = {.is_raw = true};
+
+static struct stream *open_raw(struct wire *w)
+{
+    struct http_request r;
+    w->stream = codec_open_stream(w->codec, w->arena, &wire_stream_handler, w);
+    http_request_init(&r, w->arena);
+    r.method = STR("CONNECT");
+    r.authority = STR("b:443");
+    r.is_connect = true;
+    stream_send_request(w->stream, &r, false);
+    return w->stream;
+}
+
+static void a_raw_connection_is_the_tunnel_itself(void **state)
+{
+    struct wire w = {0};
+    wire_open(&w, *state, false, &raw);
+    struct stream *s = open_raw(&w);
+    stream_send_data(s, "early", 5, false);
+    assert_string_equal(wire_events(&w), ""); /* who sends is not called back */
+    wire_run(&w);
+    assert_string_equal(wire_events(&w), "200\n");
+    assert_string_equal(wire_got(&w), "early");
+    wire_puts(&w, "HTTP/1.1 is not looked at");
+    assert_string_equal(wire_events(&w), "data [HTTP/1.1 is not looked at]\n");
+    wire_fin(&w);
+    assert_string_equal(wire_events(&w), "end of data\n");
+    stream_send_data(s, "still here", 10, true);
+    wire_run(&w);
+    assert_string_equal(wire_got(&w), "still here");
+    assert_string_equal(wire_events(&w), "over\n");
+    assert_true(w.closed);
+    wire_close(&w);
+}
+
+static void a_raw_server_may_speak_first_and_leave_at_once(void **state)
+{
+    struct wire w = {0};
+    wire_open(&w, *state, false, &raw);
+    assert_int_equal(write(w.fd, "hello", 5), 5);
+    assert_int_equal(shutdown(w.fd, SHUT_WR), 0);
+    struct stream *s = open_raw(&w);
+    wire_run(&w);
+    assert_string_equal(wire_events(&w), "200\ndata [hello]\nend of data\n");
+    stream_send_data(s, NULL, 0, true);
+    wire_run(&w);
+    assert_string_equal(wire_events(&w), "over\n");
+    wire_close(&w);
+}
+
+static void a_raw_connection_that_breaks_before_its_answer_has_none(void **state)
+{
+    struct wire w = {0};
+    wire_open(&w, *state, false, &raw);
+    struct stream *s = open_raw(&w);
+    stream_reset(s, RESET_LOCAL);
+    wire_run(&w);
+    assert_string_equal(wire_events(&w), "over: local reset\n");
+    wire_close(&w);
+}
+
 static struct stream *ask_upgrade(struct wire *w)
 {
     struct http_request r;
@@ -620,6 +682,9 @@ int main(void)
         T(a_connection_that_is_refused_is_told),
         T(connect_asks_for_an_authority),
         T(what_a_tunnel_holds_counts),
+        T(a_raw_connection_is_the_tunnel_itself),
+        T(a_raw_server_may_speak_first_and_leave_at_once),
+        T(a_raw_connection_that_breaks_before_its_answer_has_none),
         T(an_upgrade_holds_what_is_said_before_it_is_open),
         T(a_side_that_ended_before_the_upgrade_is_shut_behind_it),
         T(a_refused_upgrade_is_an_ordinary_answer_and_closes),
