@@ -132,7 +132,8 @@ class Case:
         logs = [{"name": "f", "typed_config": {"@type": FILE_LOG, "path": log, "log_format": {
             "json_format": dict(LOG_FIELDS, **self.log_fields, **({"case": self.id} if self.tcp is not None else {}))}}}]
         if self.tcp is not None:
-            return dict({"@type": TCP, "stat_prefix": self.id, "cluster": self.id, "access_log": logs}, **self.tcp)
+            proxy = dict({"@type": TCP, "stat_prefix": self.id, "cluster": self.id, "access_log": logs}, **self.tcp)
+            return self.filled({k: v for k, v in proxy.items() if v is not None})
         hcm = copy.deepcopy(self.hcm)
         action = {k: v for k, v in dict({"cluster": self.id}, **self.route).items() if v is not None}
         route = {"match": {"prefix": "/"}, "route": action}
