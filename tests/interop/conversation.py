@@ -1,9 +1,10 @@
-"""Conversations with a proxy on one connection, act by act: talk(request, act, ...), talk2 for HTTP/2.
+"""Conversations with a proxy on one connection, act by act: talk(request, act, ...), talk2 for HTTP/2, exchange for several answers.
 
 Acts: bytes are sent; until(bytes) waits for them; a number waits so many seconds; FIN ends our half (HTTP/2: of the stream);
 RST breaks off. In the end what is left is read until the peer ends its half, or nothing comes for a moment.
 """
 import copy
+import io
 import socket
 import struct
 import time
@@ -12,6 +13,8 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+
+from envoy_pair import read_body, read_head
 
 FIN, RST = "FIN", "RST"
 
@@ -89,6 +92,30 @@ class talk:
         """A peer that says it closes may take its time."""
         says_so = ["connection", "close"] in parts.get("headers", [])
         return dict(parts, end="closing" if says_so and end in ("open", "closed") else end)
+
+
+class exchange(talk):
+    """A conversation whose answers are taken apart one by one; bodiless: which of them, but interim ones, have no body."""
+
+    def __init__(self, request, *acts, bodiless=(), **options):
+        super().__init__(request, *acts, **options)
+        self.bodiless = bodiless
+
+    def parts(self, got):
+        f, answers, finals = io.BytesIO(got), [], 0
+        while (head := read_head(f)):
+            code = int(head[0].split(" ")[1])
+            answers.append({"status": head[0], "headers": [list(h) for h in head[1]]})
+            if code >= 200:
+                has_body = finals not in self.bodiless and code not in (204, 304)
+                body, trailers = read_body(f, dict(head[1]), True) if has_body else (b"", [])
+                answers[-1].update(body=body.decode("latin-1"), trailers=trailers)
+                finals += 1
+        return {"answers": answers}
+
+    def ended(self, parts, end):
+        last = parts["answers"][-1]["headers"] if parts["answers"] else []
+        return dict(parts, end="closing" if ["connection", "close"] in last and end in ("open", "closed") else end)
 
 
 class talk2(talk):

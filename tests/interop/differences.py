@@ -117,6 +117,10 @@ DIFFERENCES = {
             "h.test:65536", "h.test:x", "[::1", "[::1]x", "::1", "[::1].", "[]", "h.test:80:80", "u@h.test", "h.test:-1",
             "h.test:+1", "[fe80::1%25lo]")],
     ],
+    "message": [
+        ("the client ends its half behind two", "*", "what was sent before the end is answered; Envoy takes it for the end of both halves"),
+        *[(name, "*", "RFC 9110, 15.2: HTTP/1.0 knows no interim answers") for name in ("expect: HTTP/1.0", "interim: to HTTP/1.0")],
+    ],
     "tcp": [
         ("the server ends first and hears the client out", "counters.*",
          "what the client said last goes out as it came, and upstream closes when it has it; Envoy hands the rest to a flush, and closes"),

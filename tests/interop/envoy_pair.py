@@ -289,6 +289,26 @@ class Upstream:
                 return False
             c.sendall(data.upper())
 
+    def manyhints(self, c, words, headers, case):
+        c.sendall(b"".join(b"HTTP/1.1 103 Early Hints\r\nlink: </%d>\r\n\r\n" % i for i in range(3)))
+        return self.ok(c, words, headers, case)
+
+    def headchunked(self, c, words, headers, case):
+        c.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        return True
+
+    def headbare(self, c, words, headers, case):
+        c.sendall(b"HTTP/1.1 200 OK\r\nx-up: bare\r\n\r\n")
+        return True
+
+    def notmodified(self, c, words, headers, case):
+        c.sendall(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 500\r\netag: x\r\n\r\n")
+        return True
+
+    def nocontentbody(self, c, words, headers, case):
+        c.sendall(b"HTTP/1.1 204 No Content\r\ncontent-length: 4\r\n\r\nbody")
+        return True
+
     def switch(self, c, protocol=b"websocket", before=b"", after=b"hello"):
         c.sendall(before + b"HTTP/1.1 101 Switching Protocols\r\nupgrade: " + protocol + b"\r\nconnection: upgrade\r\n\r\n" + after)
 

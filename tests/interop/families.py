@@ -301,7 +301,8 @@ class Side:
             mark = f"{case.id}{self.proxy.name[0]}{self.count}x"
         raw = self.raw.get(case.id)
         before = len(raw.seen) if raw else 0
-        result = {"answers": [step.carry_out(self.proxy.ports[case.id], mark)],
+        got = step.carry_out(self.proxy.ports[case.id], mark)
+        result = {"answers": got.pop("answers", []) + [got],
                   "log": self.proxy.logged(mark, case.logs) if case.logs and case.tcp is None else [],
                   "seen": [{"line": s[1], "headers": [list(h) for h in s[2]], "body": s[3].decode("latin-1")}
                            for s in self.up.seen if s[0] == mark]}
