@@ -27,8 +27,9 @@ class until:
 class talk:
     """Over HTTP/1.1, or bare TCP when the request is empty."""
 
-    def __init__(self, request, *acts, patience=3.0, idle=0.4):
-        self.request, self.acts, self.patience, self.idle = request, acts, patience, idle
+    def __init__(self, request, *acts, patience=3.0, first=1.2, idle=0.4):
+        """Waits so long for what is asked for, in the end for a first byte, and for more."""
+        self.request, self.acts, self.patience, self.first, self.idle = request, acts, patience, first, idle
 
     def carry_out(self, port, mark):
         """Several may be under way at once."""
@@ -72,10 +73,11 @@ class talk:
             time.sleep(act)
 
     def rest(self, c, got):
-        c.settimeout(self.idle)
         try:
+            c.settimeout(self.idle if got else self.first)
             while (data := c.recv(65536)):
                 got += data
+                c.settimeout(self.idle)
             return "closed"
         except TimeoutError:
             return "open"
@@ -202,9 +204,9 @@ class talk2(talk):
         c.sendall(self.h.data_to_send())
 
     def rest(self, c, got):
-        c.settimeout(self.idle)
         try:
             while not self.is_over:
+                c.settimeout(self.idle if self.seen["headers"] else self.first)
                 self.receive(c, got)
         except TimeoutError:
             pass

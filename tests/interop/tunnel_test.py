@@ -77,8 +77,8 @@ case("the timeout of a try holds for its answer", talk(ask("/hang")), hcm=WS,
      route={"retry_policy": {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.1s"}})
 case("the request's timeout", talk(ask(), until(b"hello"), 0.4, b"abc", until(b"ABC"), RST), hcm=dict(WS, request_timeout="0.2s"))
 case("redirected by upstream", talk(ask("/status/302")), hcm=WS)
-case("idle, by the route", talk(ask(), until(b"hello"), 0.2, b"abc", until(b"ABC"), 0.6), hcm=WS,
-     route=dict(NONE, idle_timeout="0.3s"))
+case("idle, by the route", talk(ask(), until(b"hello"), 0.3, b"abc", until(b"ABC"), 1.0), hcm=WS,
+     route=dict(NONE, idle_timeout="0.6s"))
 case("idle, by the manager", talk(ask(), until(b"hello"), 0.6), route=NONE, hcm=dict(WS, stream_idle_timeout="0.3s"))
 case("longest stream", talk(ask(), until(b"hello"), 0.5), route=NONE,
      hcm=dict(WS, common_http_protocol_options={"max_stream_duration": "0.3s"}))
@@ -147,8 +147,8 @@ connect("a path", talk(rq("/ok", method="CONNECT")))
 connect("passed on", talk(DIAL, until(b"\r\n\r\n"), b"abc", until(b"ABC"), RST), to="raw-connect", route={})
 connect("passed on with what was sent before the answer", talk(DIAL + b"early", until(b"EARLY"), RST), to="raw-connect", route={})
 connect("passed on and refused", talk(DIAL.replace(b"h.test", b"refuse.test")), to="raw-connect", route={})
-connect("h2: ends here", talk2(dial2(), until(b""), b"abc", until(b"ABC"), RST), hcm=CONNECT2)
-connect("h2: the client ends its half", talk2(dial2(), b"abc", FIN, until(b"<bye>")), hcm=CONNECT2)
+connect("h2: ends here", talk2(dial2(), b"abc", until(b"ABC"), RST), hcm=CONNECT2)
+connect("h2: the client ends its half", talk2(dial2(), b"abc", until(b"ABC"), FIN, until(b"<bye>")), hcm=CONNECT2)
 connect("h2: upstream ends its half", talk2(dial2(), until(b"leaving"), 0.1, b"abc", FIN), hcm=CONNECT2, to="raw-leave")
 connect("h2: upstream breaks off", talk2(dial2(), b"abc", until(b"broken")), hcm=CONNECT2, to="raw-reset")
 connect("h2: passed on", talk2(dial2(), b"abc", until(b"ABC"), RST), hcm=CONNECT2, to="raw-connect", route={})
