@@ -1,6 +1,8 @@
 /* Owns nothing. A log line is formatted whole, then handed to the log of its file. */
 #include "sidecar/proxy/log_access.h"
 
+#define KEPT_MAX 4096u /* a longer line does not leave its memory behind */
+
 static bool lets_pass(const struct access_log_cfg *c, const struct stream_info *info)
 {
     if (!c->flag_filter)
@@ -9,18 +11,18 @@ static bool lets_pass(const struct access_log_cfg *c, const struct stream_info *
 }
 
 void log_access(const struct access_log_cfg *logs, unsigned count, const struct stream_info *info,
-                stream_info_header_fn *headers, void *ctx, unsigned row)
+                stream_info_header_fn *headers, void *ctx, unsigned row, struct buf *line)
 {
-    struct buf line = {0};
     for (unsigned i = 0; i < count; i++) {
         if (!lets_pass(&logs[i], info))
             continue;
-        buf_clear(&line);
         if (logs[i].json)
-            format_json_run(logs[i].json, info, headers, ctx, &line);
+            format_json_run(logs[i].json, info, headers, ctx, line);
         else
-            format_run(logs[i].text, info, headers, ctx, &line);
-        access_log_line(logs[i].log, row, buf_str(&line));
+            format_run(logs[i].text, info, headers, ctx, line);
+        access_log_line(logs[i].log, row, buf_str(line));
+        if (buf_len(line) > KEPT_MAX)
+            buf_fini(line);
+        buf_clear(line);
     }
-    buf_fini(&line);
 }

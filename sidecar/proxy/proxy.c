@@ -98,6 +98,7 @@ static void free_proxy(void *arg)
     timer_disarm(&p->refusals_timer);
     refusals_fini(&p->refusals);
     access_log_flush_all(p->row);
+    buf_fini(&p->log_line);
     free(p);
 }
 

@@ -5,6 +5,7 @@
 #ifndef OUTRIGGER_PROXY_PROXY_H
 #define OUTRIGGER_PROXY_PROXY_H
 
+#include "sidecar/base/buf.h"
 #include "sidecar/base/list.h"
 #include "sidecar/base/rng.h"
 #include "sidecar/base/shared.h"
@@ -49,6 +50,7 @@ struct proxy {
     struct list downstreams;   /* every accepted connection */
     struct table addresses;    /* "ip:port" -> struct installed, for restored destinations */
     unsigned downstream_count;
+    struct buf log_line; /* empty; its memory serves the next one */
     struct timer log_timer; /* armed while access log lines may be gathered */
     struct refusals refusals;
     struct timer refusals_timer; /* armed for a second after somebody was told of refusals */

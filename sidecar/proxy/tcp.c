@@ -48,7 +48,7 @@ static void write_log(struct tcp *t)
 {
     t->info.end_ns = loop_now_ns(t->d->proxy->loop);
     log_access(t->cfg->access_logs, t->cfg->access_log_count, &t->info, NULL, NULL,
-               t->d->proxy->row);
+               t->d->proxy->row, &t->d->proxy->log_line);
 }
 
 static void finish_if_over(struct tcp *t)
