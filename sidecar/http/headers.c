@@ -209,7 +209,11 @@ static void append(struct headers *h, enum header_id id, struct str name, struct
         grow(h);
     if (!value.p)
         value = STR(""); /* there, but empty: headers_get must not answer STR_NONE */
-    h->v[h->count++] = (struct header){.name = name, .value = value, .id = (uint8_t)id};
+    struct header *e = &h->v[h->count++];
+    e->name = name;
+    e->value = value;
+    e->id = (uint8_t)id;
+    e->never_index = false;
     h->bytes += name.n + value.n;
     h->repeated |= h->ids & HDR_BIT(id);
     h->ids |= HDR_BIT(id);

@@ -91,8 +91,11 @@ static void apply_levels(const struct route_table *t, const struct route_choice 
     if (c->vhost)
         list[n++] = request ? &c->vhost->request_edits : &c->vhost->response_edits;
     list[n++] = request ? &t->request_edits : &t->response_edits;
-    for (unsigned i = 0; i < n; i++)
-        apply_edits(list[t->most_specific_header_edits_win ? n - 1 - i : i], h, ctx, info, a);
+    for (unsigned i = 0; i < n; i++) {
+        const struct header_edits *edits = list[t->most_specific_header_edits_win ? n - 1 - i : i];
+        if (edits->remove_count > 0 || edits->add_count > 0)
+            apply_edits(edits, h, ctx, info, a);
+    }
 }
 
 /* ---- Path and host. ---- */
