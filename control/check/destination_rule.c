@@ -159,8 +159,11 @@ static void check_outlier(struct check *c, const ISTIO(OutlierDetection) *od)
     if (od->consecutive_local_origin_failures && !od->split_external_local_origin_errors)
         check_error(c, OG_BAD_VALUE, ".consecutiveLocalOriginFailures", "set splitExternalLocalOriginErrors: true",
                     "has no effect without splitExternalLocalOriginErrors");
-    if (od->n_outlier_detection_http_error_codes > 0)
-        check_not_built(c, ".outlierDetectionHttpErrorCodes", "codes other than 5xx");
+    for (size_t i = 0; i < od->n_outlier_detection_http_error_codes; i++) {
+        uint32_t code = od->outlier_detection_http_error_codes[i];
+        if (code < 100 || code > 599)
+            check_error(c, OG_BAD_VALUE, ".outlierDetectionHttpErrorCodes", "", "must be in 100..599, got %u", code);
+    }
     bool is_5xx_off = od->consecutive_5xx_errors && od->consecutive_5xx_errors->value == 0;
     bool is_gateway_off = !od->consecutive_errors &&
                           (!od->consecutive_gateway_errors || od->consecutive_gateway_errors->value == 0);

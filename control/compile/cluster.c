@@ -283,6 +283,44 @@ static void apply_gateway_errors(struct arena *a, CLUSTER(OutlierDetection) *to,
     to->enforcing_consecutive_gateway_failure = enforcing(a, n);
 }
 
+static CONDITION(MatchPredicate) *has_status(struct arena *a, uint32_t code)
+{
+    CONDITION(MatchPredicate) *m = emit_condition(a);
+    m->rule_case = ENVOY__CONFIG__COMMON__MATCHER__V3__MATCH_PREDICATE__RULE_HTTP_RESPONSE_HEADERS_MATCH;
+    m->http_response_headers_match = emit_headers_condition(a);
+    m->http_response_headers_match->n_headers = 1;
+    m->http_response_headers_match->headers = ARENA_NEW(a, ROUTE(HeaderMatcher) *);
+    ROUTE(HeaderMatcher) *h = m->http_response_headers_match->headers[0] = emit_header_matcher(a);
+    h->name = emit_printf(a, ":status");
+    h->header_match_specifier_case = ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_STRING_MATCH;
+    h->string_match = emit_string_matcher(a);
+    h->string_match->match_pattern_case = ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_EXACT;
+    h->string_match->exact = emit_printf(a, "%u", code);
+    return m;
+}
+
+/* Envoy wants two conditions at least in a set. */
+static void apply_error_codes(struct build *b, const ISTIO(OutlierDetection) *from)
+{
+    struct arena *a = b->arena;
+    size_t n = from->n_outlier_detection_http_error_codes;
+    if (n == 0)
+        return;
+    CONDITION(MatchPredicate) *m;
+    if (n == 1) {
+        m = has_status(a, from->outlier_detection_http_error_codes[0]);
+    } else {
+        m = emit_condition(a);
+        m->rule_case = ENVOY__CONFIG__COMMON__MATCHER__V3__MATCH_PREDICATE__RULE_OR_MATCH;
+        m->or_match = emit_conditions(a);
+        m->or_match->rules = ARENA_ARRAY(a, CONDITION(MatchPredicate) *, n);
+        for (size_t i = 0; i < n; i++)
+            m->or_match->rules[m->or_match->n_rules++] = has_status(a, from->outlier_detection_http_error_codes[i]);
+    }
+    http_options(b)->outlier_detection = emit_matched_errors(a);
+    b->http->outlier_detection->error_matcher = m;
+}
+
 static void apply_outlier(struct build *b, const ISTIO(OutlierDetection) *from)
 {
     struct arena *a = b->arena;
@@ -295,6 +333,7 @@ static void apply_outlier(struct build *b, const ISTIO(OutlierDetection) *from)
         to->enforcing_consecutive_5xx = enforcing(a, from->consecutive_5xx_errors->value);
     }
     apply_gateway_errors(a, to, from);
+    apply_error_codes(b, from);
     to->interval = from->interval;
     to->base_ejection_time = from->base_ejection_time;
     if (from->max_ejection_percent > 0)

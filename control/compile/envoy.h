@@ -5,6 +5,7 @@
 
 #include "proto/accesslog_file.pb-c.h"
 #include "proto/cluster.pb-c.h"
+#include "proto/common_matcher.pb-c.h"
 #include "proto/cors.pb-c.h"
 #include "proto/dns_cares.pb-c.h"
 #include "proto/fault.pb-c.h"
@@ -31,6 +32,7 @@
 #define TYPE(name) Envoy__Type__V3__##name
 #define HCM(name) Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__##name
 #define TCP_PROXY(name) Envoy__Extensions__Filters__Network__TcpProxy__V3__##name
+#define CONDITION(name) Envoy__Config__Common__Matcher__V3__##name
 #define HTTP_OPTIONS(name) Envoy__Extensions__Upstreams__Http__V3__##name
 #define FAULT(name) Envoy__Extensions__Filters__Http__Fault__V3__##name
 #define CORS(name) Envoy__Extensions__Filters__Http__Cors__V3__##name
@@ -50,6 +52,7 @@
 #define EMIT_HCM(name, type, lower)                                                                                      \
     EMIT(name, HCM(type), envoy__extensions__filters__network__http_connection_manager__v3__##lower)
 #define EMIT_OPTIONS(name, type, lower) EMIT(name, HTTP_OPTIONS(type), envoy__extensions__upstreams__http__v3__##lower)
+#define EMIT_CONDITION(name, type, lower) EMIT(name, CONDITION(type), envoy__config__common__matcher__v3__##lower)
 #define EMIT_GOOGLE(name, type, lower) EMIT(name, Google__Protobuf__##type, google__protobuf__##lower)
 
 EMIT_GOOGLE(u32_value, UInt32Value, uint32_value)
@@ -108,6 +111,7 @@ EMIT_CLUSTER(upstream_options, UpstreamConnectionOptions, upstream_connection_op
 EMIT(cares, Envoy__Extensions__Network__DnsResolver__Cares__V3__CaresDnsResolverConfig,
      envoy__extensions__network__dns_resolver__cares__v3__cares_dns_resolver_config)
 EMIT_OPTIONS(http_options, HttpProtocolOptions, http_protocol_options)
+EMIT_OPTIONS(matched_errors, HttpProtocolOptions__OutlierDetection, http_protocol_options__outlier_detection)
 EMIT_OPTIONS(explicit_http, HttpProtocolOptions__ExplicitHttpConfig, http_protocol_options__explicit_http_config)
 EMIT_OPTIONS(use_downstream, HttpProtocolOptions__UseDownstreamHttpConfig, http_protocol_options__use_downstream_http_config)
 
@@ -122,6 +126,9 @@ EMIT_ROUTE(route, Route, route)
 EMIT_ROUTE(route_filter_entry, Route__TypedPerFilterConfigEntry, route__typed_per_filter_config_entry)
 EMIT_ROUTE(route_match, RouteMatch, route_match)
 EMIT_ROUTE(header_matcher, HeaderMatcher, header_matcher)
+EMIT_CONDITION(condition, MatchPredicate, match_predicate)
+EMIT_CONDITION(conditions, MatchPredicate__MatchSet, match_predicate__match_set)
+EMIT_CONDITION(headers_condition, HttpHeadersMatch, http_headers_match)
 EMIT_ROUTE(query_matcher, QueryParameterMatcher, query_parameter_matcher)
 EMIT_ROUTE(route_action, RouteAction, route_action)
 EMIT_ROUTE(mirror_policy, RouteAction__RequestMirrorPolicy, route_action__request_mirror_policy)

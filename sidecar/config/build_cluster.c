@@ -1,6 +1,7 @@
 /* Envoy's Cluster, checked and turned into a cluster_cfg. Main thread. Defaults are Envoy's, set by cluster_cfg_new; only
  * what the message says is changed here. */
 #include "sidecar/config/build_balance.h"
+#include "sidecar/config/build_error_codes.h"
 #include "sidecar/config/build_tls.h"
 #include "sidecar/config/build_value.h"
 #include "sidecar/config/supported.h"
@@ -240,6 +241,13 @@ static bool build_protocol(const Envoy__Extensions__Upstreams__Http__V3__HttpPro
     }
 }
 
+static bool build_matched_errors(const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o, struct cluster_cfg *c,
+                                 struct err *err)
+{
+    return !o->outlier_detection || !o->outlier_detection->error_matcher ||
+           build_error_codes(o->outlier_detection->error_matcher, &c->error_codes, err);
+}
+
 static bool build_protocol_options(const Envoy__Config__Cluster__V3__Cluster *m, struct cluster_cfg *c,
                                    struct arena *scratch, struct err *err)
 {
@@ -251,7 +259,7 @@ static bool build_protocol_options(const Envoy__Config__Cluster__V3__Cluster *m,
                                 "envoy.extensions.upstreams.http.v3.HttpProtocolOptions is supported, got \"%s\"", e->key);
         ProtobufCMessage *o = build_any(e->value, &envoy__extensions__upstreams__http__v3__http_protocol_options__descriptor,
                                         scratch, err);
-        if (!o || !build_protocol((const void *)o, c, err))
+        if (!o || !build_protocol((const void *)o, c, err) || !build_matched_errors((const void *)o, c, err))
             return err_prefix(err, "typed_extension_protocol_options.HttpProtocolOptions");
     }
     return true;

@@ -69,8 +69,12 @@ static const struct {
     {"envoy.config.cluster.v3.UpstreamConnectionOptions", "tcp_keepalive"},
     {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
      "common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config "
-     "auto_config"},
+     "auto_config outlier_detection"},
     {"envoy.config.core.v3.UpstreamHttpProtocolOptions", "auto_sni auto_san_validation"},
+    {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection", "*"},
+    {"envoy.config.common.matcher.v3.MatchPredicate", "*"},
+    {"envoy.config.common.matcher.v3.MatchPredicate.MatchSet", "*"},
+    {"envoy.config.common.matcher.v3.HttpHeadersMatch", "*"},
     {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig", "*"},
     {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig", "*"},
     {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig", "*"},

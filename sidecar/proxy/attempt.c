@@ -128,7 +128,7 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
         .request_started = true,
     };
     x->info.grpc_status = x->request->is_grpc ? (int16_t)facts.grpc_status : -1;
-    cluster_report_code(x->cluster, a->host, grpc_code_of_answer(x->request, response));
+    cluster_report_answer(x->cluster, a->host, response->status, grpc_code_of_answer(x->request, response));
     /* Said first: whatever follows may end this attempt, and the exchange. */
     a->answer_ended = end;
     if (attempt_answer_replaced(a, &facts, response))

@@ -93,7 +93,7 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
     (void)end;
     m->is_answered = true;
     count_code(m->cluster, response->status);
-    cluster_report_code(m->cluster, m->host, grpc_code_of_answer(&m->request, response));
+    cluster_report_answer(m->cluster, m->host, response->status, grpc_code_of_answer(&m->request, response));
     host_add(m->host, response->status >= 500 ? HOST_RQ_ERROR : HOST_RQ_SUCCESS, 1);
 }
 

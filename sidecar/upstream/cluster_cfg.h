@@ -82,6 +82,13 @@ struct endpoints_cfg {
     bool weighted_priority_health;
 };
 
+/* error_matcher: the statuses that are errors to outlier detection, instead of 5xx. */
+#define ERROR_CODE_END 640
+struct error_codes {
+    bool on; /* false: 5xx */
+    uint64_t bits[ERROR_CODE_END / 64];
+};
+
 struct breaker_thresholds {
     uint32_t max_connections, max_pending_requests, max_requests,
         max_retries;               /* 1024 1024 1024 3 */
@@ -165,6 +172,7 @@ struct cluster_cfg {
 
     struct breaker_thresholds thresholds[2]; /* default, high */
     struct outlier_cfg outlier;
+    struct error_codes error_codes;
 
     enum dns_family dns_family;
     uint64_t dns_refresh_ms; /* 5000 */

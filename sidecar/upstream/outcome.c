@@ -36,9 +36,21 @@ static bool is_watched(const struct cluster *c, const struct host *h)
     return c->cfg->outlier.on && h->outlier;
 }
 
-void cluster_report_code(struct cluster *c, struct host *h, unsigned code)
+/* Where statuses are named, those are errors, a gateway's where they say so, and all others are none; but gRPC's own status counts
+ * as ever, as in Envoy. */
+static unsigned judged(const struct error_codes *errors, unsigned status, unsigned code)
 {
-    unsigned trips = is_watched(c, h) ? outlier_put_code(h->outlier, &c->cfg->outlier, code) : 0;
+    if (!errors->on || code != status)
+        return code;
+    if (status >= ERROR_CODE_END || !(errors->bits[status / 64] >> status % 64 & 1))
+        return 200;
+    return status >= 500 ? status : 500;
+}
+
+void cluster_report_answer(struct cluster *c, struct host *h, unsigned status, unsigned code)
+{
+    unsigned told = judged(&c->cfg->error_codes, status, code);
+    unsigned trips = is_watched(c, h) ? outlier_put_code(h->outlier, &c->cfg->outlier, told) : 0;
     if (trips)
         tell_main(c, h, trips);
 }

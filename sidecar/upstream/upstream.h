@@ -76,8 +76,10 @@ enum cluster_drop cluster_drops(struct cluster *c);
 
 /* ---- What became of an attempt, for outlier detection. ---- */
 
-/* h answered so; gRPC's status in the head counts as HTTP's (grpc_status_to_http). */
-void cluster_report_code(struct cluster *c, struct host *h, unsigned code);
+/* h answered with this status. code: the same, but gRPC's status in the head counts as HTTP's
+ * (grpc_status_to_http). Where the cluster names its errors by status, an answer without gRPC's is
+ * judged by them. */
+void cluster_report_answer(struct cluster *c, struct host *h, unsigned status, unsigned code);
 /* There is no such answer, or not yet. code: what the caller answers instead, where that is not what the
  * result stands for (resilience/outlier.h), else 0. Our own limits are no outcome: they are not reported. */
 void cluster_report_result(struct cluster *c, struct host *h, enum outlier_result result, unsigned code);

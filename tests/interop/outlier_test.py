@@ -13,7 +13,8 @@ from datetime import datetime
 
 import pytest
 
-from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, free_port)
+from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, free_port,
+                        http_options)
 
 TCP_PROXY = TYPE + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 NOW = {"update_merge_window": "0s"}
@@ -82,6 +83,10 @@ CLUSTERS = {
     "priorities": (2, {"consecutive_5xx": 2}, {}, {}),
     "ring": (4, {"consecutive_5xx": 2}, {"hash_policy": [{"header": {"header_name": "x-key"}}]}, {"lb_policy": "RING_HASH"}),
     "maglev": (4, {"consecutive_5xx": 2}, {"hash_policy": [{"header": {"header_name": "x-key"}}]}, {"lb_policy": "MAGLEV"}),
+    "named": (1, {"consecutive_5xx": 3, "consecutive_gateway_failure": 2}, {}, {"typed_extension_protocol_options": http_options(
+        explicit_http_config={"http_protocol_options": {}}, outlier_detection={"error_matcher": {"or_match": {"rules": [
+            {"http_response_headers_match": {"headers": [{"name": ":status", "string_match": {"exact": "429"}}]}},
+            {"http_response_headers_match": {"headers": [{"name": ":status", "range_match": {"start": 502, "end": 504}}]}}]}}})}),
     "mirror": (1, {"consecutive_5xx": 3}, {}, {}),
     "tcpdead": ("dead", {"consecutive_5xx": 3}, {}, {}),
     "tcphole": ("hole", {"consecutive_gateway_failure": 2, "enforcing_consecutive_gateway_failure": 100}, {},
@@ -617,6 +622,18 @@ def grpc(r):
 
 def check_grpc(got, stats, events):
     assert stats["enforced_consecutive_gateway_failure"] == 1
+
+
+def named(r):
+    """The statuses that an error_matcher names are the errors, those of gateways are of gateways; gRPC's own counts as ever."""
+    call = {"content-type": "application/grpc", "te": "trailers"}
+    got = [r.get(f"status/{code}") for code in (429, 502, 500, 429, 503, 504)]
+    return got, r.stats(), [r.get("status/503"), r.get("grpc14", **call), r.get("status/502"), r.get("ok")], r.stats(), r.events(1)
+
+
+def check_named(got, before, then, stats, events):
+    assert before == {"membership_healthy": 1} and then[-1] == (503, "UH")
+    assert stats["enforced_consecutive_5xx"] == stats["detected_consecutive_gateway_failure"] == 1
 
 
 def routetimeout(r):

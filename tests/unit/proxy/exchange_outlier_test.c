@@ -104,6 +104,82 @@ static void failures_of_the_host_are_told(void **state)
     RUN(rows);
 }
 
+/* An error_matcher says which statuses are errors, instead of 5xx. */
+static void statuses_that_are_named_are_the_errors(void **state)
+{
+    (void)state;
+#define STATUS(match) "{http_response_headers_match: {headers: [{name: ':status', " match "}]}}"
+#define ERRORS(matcher)                                                                                                  \
+    ONE_IS_ENOUGH ", typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" TYPE( \
+        "upstreams.http.v3.HttpProtocolOptions") ", explicit_http_config: {http_protocol_options: {}}, "                 \
+                                                 "outlier_detection: {error_matcher: " matcher "}}}"
+#define IS_429 STATUS("string_match: {exact: '429'}")
+#define IS_429_OR_5XX "{or_match: {rules: [" IS_429 ", " STATUS("range_match: {start: 500, end: 600}") "]}}"
+    static const struct row rows[] = {
+        {"one that is named",
+         GET,
+         ERRORS(IS_429),
+         "",
+         "",
+         {CODE("429")},
+         .status = 429,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = EJECTED},
+        {"one that is not",
+         GET,
+         ERRORS(IS_429),
+         "",
+         "",
+         {CODE("500")},
+         .status = 500,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = SPARED},
+        {"one of a range",
+         GET,
+         ERRORS(IS_429_OR_5XX),
+         "",
+         "",
+         {CODE("502")},
+         .status = 502,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = EJECTED},
+        {"one outside of all",
+         GET,
+         ERRORS(IS_429_OR_5XX),
+         "",
+         "",
+         {CODE("404")},
+         .status = 404,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = SPARED},
+        {"what is no answer is an error all the same",
+         GET,
+         ERRORS(IS_429),
+         "",
+         "",
+         {FIN},
+         .status = 503,
+         .flags = "UC",
+         .details = "connection_termination",
+         .stats = EJECTED},
+        {"gRPC's own status counts as ever",
+         GRPC,
+         ERRORS(IS_429),
+         "",
+         "",
+         {"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 14\r\ncontent-length: 0\r\n\r\n"},
+         .status = 200,
+         .flags = "-",
+         .details = "via_upstream",
+         .stats = EJECTED},
+    };
+    RUN(rows);
+}
+
 static void what_is_no_fault_of_the_host_is_not_told(void **state)
 {
     (void)state;
@@ -170,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failures_of_the_host_are_told),
+        cmocka_unit_test(statuses_that_are_named_are_the_errors),
         cmocka_unit_test(what_is_no_fault_of_the_host_is_not_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,8 +63,8 @@ static bool is_out(struct world *w, const char *cluster, unsigned at)
 /* Two answers of 500 from a host; main has heard of them. */
 static void fail_twice(struct world *w, struct cluster *c, struct host *h)
 {
-    cluster_report_code(c, h, 500);
-    cluster_report_code(c, h, 500);
+    cluster_report_answer(c, h, 500, 500);
+    cluster_report_answer(c, h, 500, 500);
     loop_run_ready(w->loop);
 }
 
@@ -215,13 +215,13 @@ static void what_was_under_way_when_the_host_or_the_cluster_left_is_forgotten(vo
     live_set_endpoints(w->live, endpoints_of("e", "10.0.0.1:80 10.0.0.2:80"));
     struct cluster *c = acquire(w, "e");
     struct host *first = host_at(w, "e", 0), *second = host_at(w, "e", 1);
-    cluster_report_code(c, first, 500);
-    cluster_report_code(c, first, 500); /* the mail is on its way */
+    cluster_report_answer(c, first, 500, 500);
+    cluster_report_answer(c, first, 500, 500); /* the mail is on its way */
     live_set_endpoints(w->live, endpoints_of("e", "10.0.0.2:80"));
     loop_run_ready(w->loop);
     assert_false(is_out(w, "e", 0));
-    cluster_report_code(c, second, 500);
-    cluster_report_code(c, second, 500);
+    cluster_report_answer(c, second, 500, 500);
+    cluster_report_answer(c, second, 500, 500);
     live_remove_cluster(w->live, STR("e"));
     upstream_release(&c);
     loop_run_ready(w->loop);
@@ -250,8 +250,8 @@ static void every_worker_sees_an_ejection_that_another_found(void **state)
     live_attach(w->live, other, mailbox);
     struct cluster *c = acquire(w, "a"), *theirs = upstream_acquire(other, STR("a"));
     /* Both count into the same streak. */
-    cluster_report_code(c, host_at(w, "a", 0), 500);
-    cluster_report_code(theirs, host_at(w, "a", 0), 500);
+    cluster_report_answer(c, host_at(w, "a", 0), 500, 500);
+    cluster_report_answer(theirs, host_at(w, "a", 0), 500, 500);
     loop_run_ready(w->loop);
     for (unsigned i = 0; i < 4; i++) {
         assert_string_equal(cluster_pick(c, &no_ctx)->text, "10.0.0.2:80");

@@ -193,7 +193,7 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
     struct client *c = ctx;
     (void)s;
     (void)end;
-    cluster_report_code(c->cluster, c->host, response->status);
+    cluster_report_answer(c->cluster, c->host, response->status, response->status);
     c->worker->answered++;
     if (response->status == 200)
         return;

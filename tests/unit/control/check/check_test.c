@@ -218,6 +218,8 @@ static void destination_rules(void **state)
          "error OG0106 spec.trafficPolicy.outlierDetection.maxEjectionPercent\n", 0},
         {"local failures without the split", POLICY("{outlierDetection: {consecutiveLocalOriginFailures: 3}}"),
          "error OG0106 spec.trafficPolicy.outlierDetection.consecutiveLocalOriginFailures\n", 0},
+        {"a status that is none", POLICY("{outlierDetection: {outlierDetectionHttpErrorCodes: [429, 99]}}"),
+         "error OG0106 spec.trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes\n", 0},
         {"TLS is not built", POLICY("{tls: {mode: ISTIO_MUTUAL}}"), "error OG0111 spec.trafficPolicy.tls\n", 0},
         {"TLS that is off", POLICY("{tls: {mode: DISABLE}}"), "", 1},
         {"the PROXY protocol is not built", POLICY("{proxyProtocol: {version: V2}}"),
