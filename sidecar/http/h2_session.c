@@ -223,11 +223,15 @@ static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *fram
 {
     struct h2_codec *h = ctx;
     struct h2_stream *s = frame->hd.stream_id ? h2_stream_find(h, frame->hd.stream_id) : NULL;
-    (void)session;
     if (!s || s->base.ended || frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     log_debug(LOG_HTTP2, "connection %llu, stream %d: head not sent: %s",
               (unsigned long long)conn_id(h->base.conn), frame->hd.stream_id, nghttp2_strerror(rc));
+    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+        /* nghttp2 closes it itself: an RST_STREAM would be for a stream that the peer has never seen. */
+        s->gone = true;
+        nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, NULL);
+    }
     /* A request that GOAWAY forestalled was never seen by the peer. */
     bool refused = rc == NGHTTP2_ERR_START_STREAM_NOT_ALLOWED || rc == NGHTTP2_ERR_SESSION_CLOSING;
     h2_stream_finish(s, NGHTTP2_INTERNAL_ERROR, refused ? RESET_REMOTE_REFUSED : RESET_LOCAL,

@@ -14,29 +14,11 @@ import hpack
 import pytest
 
 from envoy_pair import HCM, ROUTER, Proxy, Upstream, address, cluster, free_ports
+from h2_frames import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, RST, SETTINGS,
+                       WINDOW, Frames, block, frame, request)
 
-DATA, HEADERS, PRIORITY, RST, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
-END_STREAM, END_HEADERS = 1, 4
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 BATCH = 64 * 1024
 CUT_S, RSS_KIB, CPU_S = 4, 4096, 1.0
-
-
-def frame(kind, flags, stream, payload=b""):
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def block(*more, method=b"GET", path=b"/ok", authority=True):
-    """Fields without any use of the dynamic table, so that a block means the same each time."""
-    def literal(name, value):
-        return b"\x00" + hpack.hpack.encode_integer(len(name), 7) + name + hpack.hpack.encode_integer(len(value), 7) + value
-    fields = [(b":method", method), (b":scheme", b"http"), (b":path", path)]
-    fields += [(b":authority", b"h.test")] if authority else []
-    return b"".join(literal(n, v) for n, v in [*fields, *more])
-
-
-def request(stream, *more, flags=END_STREAM | END_HEADERS, **options):
-    return frame(HEADERS, flags, stream, block(*more, **options))
 
 
 def odd(first=1):
@@ -160,30 +142,18 @@ class Neighbour(threading.Thread):
         self.over = threading.Event()
         self.worst, self.answered, self.error = 0, 0, None
         self.ids = odd()
-        self.held = b""
+        self.frames = Frames(self.c)
         self.ask()
         self.start()
-
-    def frames(self):
-        while len(self.held) < 9 or len(self.held) < 9 + int.from_bytes(self.held[:3], "big"):
-            data = self.c.recv(65536)
-            if not data:
-                raise ConnectionError("closed")
-            self.held += data
-        n = 9 + int.from_bytes(self.held[:3], "big")
-        one, self.held = self.held[:n], self.held[n:]
-        return one
 
     def ask(self):
         began, s = time.monotonic(), next(self.ids)
         self.c.sendall(request(s))
         while True:
-            f = self.frames()
-            if f[3] == SETTINGS and not f[4]:
-                self.c.sendall(frame(SETTINGS, 1, 0))
-            if f[3] in (RST, GOAWAY):
-                raise ConnectionError(f"frame of type {f[3]}")
-            if f[3] == DATA and f[4] & END_STREAM:
+            f = self.frames.next()
+            if not f or f.kind in (RST, GOAWAY):
+                raise ConnectionError(f"{f}")
+            if f.kind == DATA and f.flags & END_STREAM:
                 break
         self.answered += 1
         self.worst = max(self.worst, time.monotonic() - began)

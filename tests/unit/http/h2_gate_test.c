@@ -616,6 +616,24 @@ static void goaway_refuses_what_is_above_its_last_id(void **state)
     assert_true(raw.closed);
 }
 
+static void a_request_that_goaway_forestalls_leaves_no_trace(void **state)
+{
+    (void)state;
+    raw_close(&raw);
+    raw_open(&raw, false, NULL);
+    struct seen *a = open_request("GET", true);
+    raw_run(&raw);
+    struct seen *b = open_request("GET", true); /* waits in nghttp2 when GOAWAY comes */
+    raw_frame(&raw, GOAWAY, 0, 0, "\x7f\xff\xff\xff\0\0\0\0", 8);
+    codec_feed(raw.side.codec, buf_head(&raw.out), buf_len(&raw.out));
+    buf_clear(&raw.out);
+    raw_frame(&raw, PING, 0, 0, "12345678", 8);
+    raw_send(&raw, 0);
+    assert_log(b, "[end remote refused stream reset: http2.remote_refuse]");
+    assert_log(a, "");
+    assert_string_equal(raw_list(&raw), "HEADERS:1+END");
+}
+
 static void a_push_is_a_fault(void **state)
 {
     (void)state;
@@ -671,6 +689,7 @@ int main(void)
         TEST(a_wrong_preface_is_refused),
         TEST(servers),
         TEST(goaway_refuses_what_is_above_its_last_id),
+        TEST(a_request_that_goaway_forestalls_leaves_no_trace),
         TEST(a_push_is_a_fault),
         TEST(data_above_the_window_is_a_fault),
     };
