@@ -13,10 +13,12 @@ def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
+def literal(name, value):
+    return b"\x00" + hpack.hpack.encode_integer(len(name), 7) + name + hpack.hpack.encode_integer(len(value), 7) + value
+
+
 def block(*more, method=b"GET", path=b"/ok", authority=True):
     """Fields without any use of the dynamic table, so that a block means the same each time."""
-    def literal(name, value):
-        return b"\x00" + hpack.hpack.encode_integer(len(name), 7) + name + hpack.hpack.encode_integer(len(value), 7) + value
     fields = [(b":method", method), (b":scheme", b"http"), (b":path", path)]
     fields += [(b":authority", b"h.test")] if authority else []
     return b"".join(literal(n, v) for n, v in [*fields, *more])
