@@ -1,13 +1,13 @@
 """TLS, terminated and originated: who is let in, what is agreed on, what is told and counted, the same as Envoy's."""
 import functools
 import json
-import re
 import socket
 import ssl
-import struct
 import time
 
-import families
+import h2.connection
+import h2.events
+
 from families import INTERNAL, Family, do, rq, suite
 from envoy_pair import TYPE, http_options, read_body, read_head
 from tls_peers import Certificates, Server, der_dns, subject_of
@@ -198,6 +198,42 @@ def call(sni="a.example", request=None, times=1, session=None, keep=None, **opti
     return run
 
 
+def over_h2(number, side):
+    """One request by HTTP/2, where ALPN says so."""
+    with socket.create_connection(("127.0.0.1", side.proxy.ports[number]), timeout=5) as raw:
+        with context(alpn=["h2", "http/1.1"]).wrap_socket(raw, server_hostname="a.example") as c:
+            h = h2.connection.H2Connection()
+            h.initiate_connection()
+            h.send_headers(1, [(":method", "GET"), (":path", "/ok"), (":scheme", "https"), (":authority", "h.test")], end_stream=True)
+            c.sendall(h.data_to_send())
+            out = {"alpn": c.selected_alpn_protocol(), "body": ""}
+            while "end" not in out:
+                for e in h.receive_data(c.recv(65536)):
+                    if isinstance(e, h2.events.ResponseReceived):
+                        out["status"] = dict(e.headers)[b":status"].decode()
+                    elif isinstance(e, h2.events.DataReceived):
+                        out["body"] += e.data.decode()
+                    elif isinstance(e, h2.events.StreamEnded):
+                        out["end"] = True
+            return out
+
+
+def through(wrapped, half_close=False):
+    """Bytes through a TCP proxy, by TLS or plainly, and what comes back until the end."""
+    def run(number, side):
+        with socket.create_connection(("127.0.0.1", side.proxy.ports[number]), timeout=5) as c:
+            if wrapped:
+                c = context().wrap_socket(c, server_hostname="a.example")
+            c.sendall(b"GET /close HTTP/1.1\r\nhost: h.test\r\n\r\n")
+            if half_close:
+                c.shutdown(socket.SHUT_WR)
+            f = c.makefile("rb")
+            head = read_head(f)
+            body = read_body(f, dict(head[1]))[0] if head else b""
+            return {"status": head and head[0], "body": body.decode(), "rest": f.read().decode()}
+    return run
+
+
 def resumed(**options):
     """Two connections, the second with the first's session."""
     def run(number, side):
@@ -269,6 +305,16 @@ case("tickets of TLS 1.3", resumed(), chain=down("a"))
 case("tickets of TLS 1.2", resumed(highest=V12), chain=down("a"))
 case("no tickets", resumed(highest=V12), chain=down("a", disable_stateless_session_resumption=True,
                                                      disable_stateful_session_resumption=True))
+
+INSPECTOR = {"name": "tls", "typed_config": {"@type": TYPE + "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}
+case("a look at the hello first", call(), call(sni=None), chain=down("a"), listener={"listener_filters": [INSPECTOR]})
+case("a look at what is no hello", raw(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"), chain=down("a"), listener={"listener_filters": [INSPECTOR]})
+case("HTTP/2 by ALPN", over_h2, chain=down("a", common={"alpn_protocols": ["h2", "http/1.1"]}))
+case("TCP by TLS", through(True), tcp={}, logs=0, chain=down("a"))
+case("TCP by TLS after a look at the hello", through(True), tcp={}, logs=0, chain=down("a"), listener={"listener_filters": [INSPECTOR]})
+case("TCP to TLS", through(False), tcp={}, logs=0, to="a", cluster=upstream(SERVER, sni="a.example"))
+case("TCP by TLS to TLS", through(True), tcp={}, logs=0, to="a", cluster=upstream(SERVER, sni="a.example"), chain=down("a"))
+case("TCP to TLS that is no good", raw(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"), tcp={}, to="self", cluster=upstream(SERVER, sni="a.example"))
 
 # Certificates of clients.
 case("a client with a certificate", call(cert="client"), chain=down("a", common=MUTUAL, require_client_certificate=True))
@@ -349,3 +395,22 @@ for bad in ("stranger", "self", "nosan", "commonname", "wrongsan", "nul", "nulfi
     case(f"upstream: a bad certificate: {bad}", GO, to=bad, cluster=upstream(SERVER, sni="a.example"))
 case("upstream: a name of another kind", GO, to="ipasdns", cluster=upstream(judge(("IP_ADDRESS", "exact", "127.0.0.1"))))
 sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=6)
+
+
+def test_private_keys_are_not_told(sides):
+    for side in sides.both:
+        text = side.admin("/config_dump")[1]
+        assert "BEGIN CERTIFICATE" in text and "[redacted]" in text and "PRIVATE KEY" not in text
+
+
+def test_certificates_are_listed(sides):
+    def listed(side):
+        found = set()
+        for context in json.loads(side.admin("/certs")[1])["certificates"]:
+            for kind in ("ca_cert", "cert_chain"):
+                for c in context[kind]:
+                    names = tuple(sorted(str(n) for n in c["subject_alt_names"] if "dns" in n or "uri" in n))
+                    found.add((kind, c["serial_number"], names, c["valid_from"], c["expiration_time"], c["days_until_expiration"]))
+        return found
+    envoys, ours = (listed(side) for side in sides.both)
+    assert envoys == ours and len(ours) > 5
