@@ -104,6 +104,13 @@ static BIO *bio_new(struct tls_tx *tx)
 
 /* ---- Failure. ---- */
 
+/* Before OpenSSL is asked: SSL_get_error goes by what is in the queue. Emptying it costs more than looking. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* Envoy's form, which operators search for: BoringSSL's numbers, where they are known, and names. Those of alerts are the same. */
 static unsigned long envoy_number(unsigned long code)
 {
@@ -214,7 +221,7 @@ static void on_handshake_done(struct tls_tx *tx)
 
 static void shake_hands(struct tls_tx *tx)
 {
-    ERR_clear_error();
+    forget_errors();
     int rc = SSL_do_handshake(tx->ssl);
     if (rc == 1)
         on_handshake_done(tx);
@@ -261,7 +268,7 @@ static void read_plain(struct conn *c, struct tls_tx *tx)
     int error = SSL_ERROR_NONE;
     assert(!plain_is_taken);
     plain_is_taken = true;
-    ERR_clear_error();
+    forget_errors();
     while (error == SSL_ERROR_NONE && !tx->is_failed) {
         size_t n;
         error = fill_plain(tx, &n);
@@ -299,7 +306,7 @@ static void on_raw(struct conn *c, void *arg, uint8_t *data, size_t n)
 static void encrypt(struct tls_tx *tx, const uint8_t *p, size_t n)
 {
     while (n > 0 && !tx->is_failed) {
-        ERR_clear_error();
+        forget_errors();
         int done = SSL_write(tx->ssl, p, n > RECORD_BYTES ? RECORD_BYTES : (int)n);
         if (done <= 0) {
             fail(tx);
@@ -344,7 +351,7 @@ static void on_shutdown(struct conn *c, void *arg)
     (void)c;
     if (tx->is_ready && !tx->is_failed)
         SSL_shutdown(tx->ssl);
-    ERR_clear_error();
+    forget_errors();
 }
 
 /* ---- Life. ---- */
