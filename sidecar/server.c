@@ -5,6 +5,7 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/base/die.h"
 #include "sidecar/base/log.h"
+#include "sidecar/config/runtime.h"
 #include "sidecar/observe/access_log.h"
 
 #include <errno.h>
@@ -67,9 +68,18 @@ static const struct index_ops serve_ops = {
 
 /* ---- Static resources. ---- */
 
+static void say_ignored_key(void *ctx, struct str key)
+{
+    (void)ctx;
+    log_warn(LOG_CONFIG, "ignoring layered_runtime's %.*s: of the runtime only envoy.resource_limits.listener.NAME.connection_limit "
+                         "is acted on", STR_FMT(key));
+}
+
 static bool load_static(struct index *index, struct secrets *secrets, const struct bootstrap *b, struct err *err)
 {
     const Envoy__Config__Bootstrap__V3__Bootstrap__StaticResources *r = b->message->static_resources;
+    index_set_runtime(index, b->message->layered_runtime);
+    runtime_each_ignored(b->message->layered_runtime, say_ignored_key, NULL);
     for (size_t i = 0; r && i < r->n_secrets; i++)
         if (!secrets_add(secrets, r->secrets[i], err))
             return err_prefix(err, "static_resources.secrets[%zu]", i);
@@ -311,8 +321,10 @@ int server_run(const struct options *o, struct bootstrap *b)
     bool ok = load_static(s.index, s.secrets, b, &err);
     if (!ok)
         say_refused(o, &err);
-    if (ok)
+    if (ok) {
         bootstrap_settle(b);
+        index_set_runtime(s.index, b->message->layered_runtime);
+    }
     malloc_trim(0); /* what building left behind is a multiple of what was built */
     ok = ok && server_endpoints_start(&s);
     if (ok && b->ads_cluster.n > 0)

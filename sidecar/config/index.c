@@ -12,6 +12,7 @@
 #include "sidecar/base/log.h"
 #include "sidecar/base/table.h"
 #include "sidecar/config/build.h"
+#include "sidecar/config/runtime.h"
 #include "sidecar/upstream/live.h"
 
 #include "proto/codec.h"
@@ -32,6 +33,7 @@ struct index {
     struct secrets *secrets;
     const struct index_ops *ops;
     void *ctx;
+    const Envoy__Config__Bootstrap__V3__LayeredRuntime *runtime; /* or NULL */
     struct table tables[RESOURCE_KIND_COUNT];
 };
 
@@ -114,6 +116,11 @@ struct index *index_new(struct live *live, struct secrets *secrets, const struct
     x->ops = ops;
     x->ctx = ctx;
     return x;
+}
+
+void index_set_runtime(struct index *x, const Envoy__Config__Bootstrap__V3__LayeredRuntime *runtime)
+{
+    x->runtime = runtime;
 }
 
 void index_free(struct index **x)
@@ -229,7 +236,8 @@ static bool put_listener(struct index *x, struct entry *e, const ProtobufCMessag
         return false;
     l->version_hash = hash;
     l->from_xds = from_xds;
-    if (!validate_routes(x, l, err) || (!from_xds && !check_static_listener(l, err))) {
+    if (!runtime_connection_limit(x->runtime, l->name, &l->max_connections, err) || !validate_routes(x, l, err) ||
+        (!from_xds && !check_static_listener(l, err))) {
         shared_unref(&l->shared);
         return false;
     }

@@ -14,6 +14,7 @@ struct live;
 struct secrets;
 struct listener_cfg;
 struct route_table;
+struct Envoy__Config__Bootstrap__V3__LayeredRuntime;
 
 enum resource_kind { RESOURCE_CLUSTER, RESOURCE_ENDPOINTS, RESOURCE_LISTENER, RESOURCE_ROUTE, RESOURCE_KIND_COUNT };
 const char *resource_kind_name(enum resource_kind kind);
@@ -31,6 +32,8 @@ struct index_ops {
 /* Everything outlives the index. secrets: for TLS contexts; NULL: there are none. */
 struct index *index_new(struct live *live, struct secrets *secrets, const struct index_ops *ops, void *ctx);
 void index_free(struct index **x);
+/* Limits that listeners put from now on have (runtime.h). It stays where it is until another takes its place. */
+void index_set_runtime(struct index *x, const struct Envoy__Config__Bootstrap__V3__LayeredRuntime *runtime);
 
 /* Checks and builds one resource. bytes: the message as received (an Any's value). name must be the resource's own. False with
  * err: nothing changed, the refusal is remembered. True: accepted; endpoints and route tables are in force at once, clusters and

@@ -52,10 +52,10 @@ def start(build, tmp_path, upstream):
     """A sidecar whose listener has these options of a connection manager; it has to end well, and with no connection left."""
     running = []
 
-    def one(options=None, max_files=None, **fields):
+    def one(options=None, max_files=None, runtime=None, **fields):
         s = Sidecar(build, tmp_path, ["main"], lambda ports, log: (
             [listener("main", ports["main"], {"/": {"cluster": "up", "timeout": "0s"}}, log, options, **fields)],
-            [cluster("up", upstream.port)]), max_files)
+            [cluster("up", upstream.port)]), max_files, runtime)
         running.append(s)
         assert ask(s)[0] == 200
         return s
@@ -311,3 +311,19 @@ def test_lack_of_descriptors_pauses_accepting_only(start):
     assert ask(s, newcomer) == (200, b"ok")
     close_all([neighbour, newcomer])
     assert s.settles(s.held, files) <= files
+
+
+def test_a_listener_takes_no_more_connections_than_its_limit(start):
+    """Envoy's runtime key: those beyond are closed at once, those within do not notice, and places are given back."""
+    s = start(runtime={"envoy.resource_limits.listener.main.connection_limit": 20})
+    within = [connect(s) for _ in range(20)]
+    assert all(ask(s, c) == (200, b"ok") for c in within)
+    beyond = [connect(s) for _ in range(50)]
+    done = ended(beyond, 3)
+    assert len(done) == 50 and not any(done.values())
+    assert s.gauges(f"{s.ports['main']}.downstream_cx_overflow") == 50
+    assert all(ask(s, c) == (200, b"ok") for c in within)
+    close_all(within[:5])
+    assert s.settles(lambda: s.gauges(f"listener.127.0.0.1_{s.ports['main']}.downstream_cx_active"), 15) == 15
+    assert ask(s) == (200, b"ok")
+    close_all(within + beyond)

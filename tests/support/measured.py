@@ -42,14 +42,16 @@ def listener(name, port, routes, log, options=None, **fields):
 
 
 class Sidecar:
-    """config: a function of {name: port} and the log's path that gives (listeners, clusters)."""
+    """config: a function of {name: port} and the log's path that gives (listeners, clusters); runtime: a static layer."""
 
-    def __init__(self, build, where, names, config, max_files=None):
+    def __init__(self, build, where, names, config, max_files=None, runtime=None):
         self.log = where / "access.log"
         self.ports = dict(zip([*names, "admin"], free_ports(len(names) + 1)))
         listeners, clusters = config(self.ports, str(self.log))
         boot = {"static_resources": {"listeners": listeners, "clusters": clusters}, "admin": {
             "address": {"socket_address": {"address": "127.0.0.1", "port_value": self.ports["admin"]}}}}
+        if runtime:
+            boot["layered_runtime"] = {"layers": [{"name": "static", "static_layer": runtime}]}
         (where / "boot.json").write_text(json.dumps(boot))
         self.errors = open(where / "stderr", "w+")
 
