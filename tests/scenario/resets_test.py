@@ -22,9 +22,18 @@ def frame(kind, flags, stream, payload):
 # SETTINGS and its acknowledgement, HEADERS of :status 200 and content-length 5; DATA that ends the stream.
 H2 = (frame(4, 0, 0, b"") + frame(4, 1, 0, b"") + frame(1, 4, 1, b"\x88\x0f\x0d\x015"), frame(0, 1, 1, b"hello"))
 KINDS = {"length": LENGTH, "chunked": CHUNKED, "h2": H2}
+
+
+def h2_request(path):
+    """What a client sends: :method POST, :scheme http, :path, :authority, content-length as literals; DATA that ends the stream."""
+    fields = b"\x83\x86\x04%c%s\x01\x01a\x0f\x0d\x015" % (len(path), path)
+    return (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, fields) + frame(0, 1, 1, b"hello"))
+
+
 POST = {
-    "length": b"POST /up/%s HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
-    "chunked": b"POST /up/%s HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "length": lambda path: b"POST %s HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello" % path,
+    "chunked": lambda path: b"POST %s HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n" % path,
+    "h2": h2_request,
 }
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 MOMENT = 0.004   # what was sent before it is read by then, mostly
@@ -213,14 +222,14 @@ def test_upstream_leaves_at_every_byte(world, kind):
     world(body)
 
 
-async def cut_requests(port, template, tag):
+async def cut_requests(port, request_of, tag):
     async def one(n, how):
-        request = template % b"%s-%d-%s" % (tag, n, how.encode())
+        request = request_of(b"/up/%s-%03d-%s" % (tag, n, how.encode()))
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request[:n])
         await asyncio.sleep(MOMENT)
         cut(writer, how)
-    total = len(template)
+    total = len(request_of(b"/up/c-000-rst"))
     for how in ("fin", "rst"):
         for first in range(0, total, 16):
             await asyncio.gather(*(one(n, how) for n in range(first, min(first + 16, total))))
@@ -252,9 +261,18 @@ def test_a_whole_request_and_its_end_at_once(world):
             for how in ("fin", "rst"):
                 for _ in range(20):
                     reader, writer = await asyncio.open_connection("127.0.0.1", sidecar.ports["main"])
-                    writer.write(POST[kind] % b"all")
+                    writer.write(POST[kind](b"/up/all"))
                     cut(writer, how)
-        await asyncio.sleep(0.1)
+        for kind in POST:  # and that they are whole
+            path = f"/up/whole-{kind}"
+            reader, writer = await asyncio.open_connection("127.0.0.1", sidecar.ports["main"])
+            writer.write(POST[kind](path.encode()))
+            for _ in range(500):
+                if upstream.whole[path]:
+                    break
+                await asyncio.sleep(0.01)
+            assert upstream.whole[path] == 1, path
+            writer.close()
         codes = collections.Counter((x["code"], x["flags"]) for x in sidecar.logged() if x["path"].startswith("/up/"))
         assert set(codes) <= {(200, "-"), (0, "DC"), (200, "DC")}, codes
     world(body)
