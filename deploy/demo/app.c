@@ -367,7 +367,9 @@ static struct serve *listen_on(struct app *app, uint16_t port, serve_fn *fn)
     int error = 0;
     bool ok = addr_from_ip(STR("0.0.0.0"), port, &at);
     assert(ok);
-    struct serve *s = serve_start(app->loop, &at, NULL, fn, app, &error);
+    /* Callers keep their connections for an hour; it is not for the application to end them. */
+    const struct serve_options options = {.idle_ms = 2 * 3600 * 1000};
+    struct serve *s = serve_start(app->loop, &at, &options, fn, app, &error);
     if (!s) {
         fprintf(stderr, "outrigger-demo-app: port %u: %s\n", port, strerror(-error));
         exit(1);

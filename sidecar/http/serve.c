@@ -1,26 +1,30 @@
 /* A small server over the codecs, for our own endpoints. On its loop.
  *
  * A connection waits for its first bytes to choose HTTP/1 or HTTP/2, then lives with its codec. A request gathers its body,
- * goes to the owner's function once, and lives until its stream ended and it was answered, whichever is later. */
+ * goes to the owner's function once, and lives until its stream ended and it was answered, whichever is later. One timer ends
+ * connections that say nothing, and those whose request takes too long to arrive; an answer may take any time. */
 #include "sidecar/http/serve.h"
 
 #include "sidecar/base/die.h"
 #include "sidecar/base/list.h"
 #include "sidecar/http/stream.h"
 #include "sidecar/net/sniff.h"
+#include "sidecar/net/timer.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define BODY_MAX_DEFAULT (1u << 20)
+#define IDLE_MS_DEFAULT 60000u
+#define RECEIVE_MS_DEFAULT 10000u
 
 struct serve {
     struct loop *loop;
     int fd;
     bool owns_fd;
     struct listen_socket *socket;
-    uint32_t max_body_bytes;
+    uint32_t max_body_bytes, idle_ms, receive_ms;
     serve_fn *fn;
     void *ctx;
     struct list connections;
@@ -33,7 +37,9 @@ struct connection {
     struct conn *conn;
     struct codec *codec;
     struct buf early;
-    unsigned requests; /* alive */
+    struct timer patience;
+    unsigned requests;  /* alive */
+    unsigned receiving; /* of them, not whole yet */
     bool is_ended;
 };
 
@@ -44,10 +50,37 @@ struct serve_request {
     struct http_request head;
     struct buf body;
     struct http_response response;
-    bool is_called, is_answered, is_streaming, is_settled;
+    bool is_received, is_called, is_answered, is_streaming, is_settled;
     void (*on_gone)(void *ctx);
     void *gone_ctx;
 };
+
+/* ---- Patience. ---- */
+
+static void on_patience_over(struct timer *t)
+{
+    struct connection *c = CONTAINER_OF(t, struct connection, patience);
+    if (c->codec)
+        codec_close(c->codec);
+    else
+        conn_close(c->conn);
+}
+
+static void wait_for_request(struct connection *c)
+{
+    if (c->serve && !c->is_ended && c->requests == 0)
+        timer_arm(&c->patience, c->serve->idle_ms);
+}
+
+/* Nothing more of it is waited for. */
+static void received(struct serve_request *rq)
+{
+    if (rq->is_received)
+        return;
+    rq->is_received = true;
+    if (--rq->connection->receiving == 0)
+        timer_disarm(&rq->connection->patience);
+}
 
 /* ---- Ends. ---- */
 
@@ -68,6 +101,8 @@ static void free_request(void *arg)
     c->requests--;
     if (c->is_ended && c->requests == 0)
         free_connection(c);
+    else
+        wait_for_request(c);
 }
 
 static void request_settle(struct serve_request *rq)
@@ -84,6 +119,7 @@ static void request_settle(struct serve_request *rq)
 static void call(struct serve_request *rq)
 {
     rq->is_called = true;
+    received(rq);
     if (rq->connection->serve)
         rq->connection->serve->fn(rq->connection->serve->ctx, rq, &rq->head, buf_str(&rq->body));
 }
@@ -110,6 +146,7 @@ static void on_data(struct stream *s, void *ctx, const uint8_t *data, size_t n, 
         return;
     if (buf_len(&rq->body) + n > rq->connection->serve->max_body_bytes) {
         rq->is_called = true;
+        received(rq);
         serve_reply(rq, 413, "text/plain", STR("request body too large\n"));
         return;
     }
@@ -134,6 +171,7 @@ static void on_stream_end(struct stream *s, void *ctx, enum stream_reset reason,
     (void)reason;
     (void)details;
     rq->stream = NULL;
+    received(rq);
     if (rq->is_streaming && !rq->is_answered) {
         rq->is_answered = true;
         if (rq->on_gone)
@@ -160,6 +198,8 @@ static void on_stream(struct codec *codec, void *ctx, struct stream *s)
     rq->arena = a;
     http_response_init(&rq->response, a);
     c->requests++;
+    if (c->receiving++ == 0 && c->serve)
+        timer_arm(&c->patience, c->serve->receive_ms);
     stream_set_handler(s, &stream_handler, rq);
 }
 
@@ -168,6 +208,7 @@ static void on_stream(struct codec *codec, void *ctx, struct stream *s)
 static void connection_end(struct connection *c)
 {
     c->is_ended = true;
+    timer_disarm(&c->patience);
     list_remove(&c->link);
     if (c->requests == 0)
         loop_defer(c->loop, free_connection, c);
@@ -222,17 +263,29 @@ static void on_accept(void *ctx, int fd, const struct addr *peer)
     c->conn = conn;
     list_init(&c->link);
     list_push_back(&s->connections, &c->link);
+    timer_init(&c->patience, s->loop, on_patience_over);
+    wait_for_request(c);
     conn_set_handler(conn, &conn_handler, c);
 }
 
 /* ---- The server. ---- */
 
+static uint32_t given(uint32_t value, uint32_t fallback)
+{
+    return value > 0 ? value : fallback;
+}
+
+
 struct serve *serve_start_fd(struct loop *loop, int fd, const struct serve_options *options, serve_fn *fn, void *ctx)
 {
+    static const struct serve_options plain;
+    const struct serve_options *o = options ? options : &plain;
     struct serve *s = NEW(struct serve);
     s->loop = loop;
     s->fd = fd;
-    s->max_body_bytes = options && options->max_body_bytes > 0 ? options->max_body_bytes : BODY_MAX_DEFAULT;
+    s->max_body_bytes = given(o->max_body_bytes, BODY_MAX_DEFAULT);
+    s->idle_ms = given(o->idle_ms, IDLE_MS_DEFAULT);
+    s->receive_ms = given(o->receive_ms, RECEIVE_MS_DEFAULT);
     s->fn = fn;
     s->ctx = ctx;
     list_init(&s->connections);

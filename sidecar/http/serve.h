@@ -14,6 +14,8 @@ typedef void serve_fn(void *ctx, struct serve_request *rq, const struct http_req
 
 struct serve_options {
     uint32_t max_body_bytes; /* 0: 1 MiB; above it 413 */
+    uint32_t idle_ms;        /* 0: 60 s without a request; then the connection ends */
+    uint32_t receive_ms;     /* 0: 10 s from a request's first byte to its last; then the same */
     struct listen_options listen;
 };
 

@@ -17,6 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define IDLE_MS 600u
+#define RECEIVE_MS 100u
+
 struct bench {
     struct loop *loop;
     struct serve *serve;
@@ -95,7 +98,7 @@ static void on_answer(void *ctx, const struct fetch_answer *a)
 static int set_up(void **state)
 {
     static struct bench bench;
-    const struct serve_options options = {.max_body_bytes = 1000};
+    const struct serve_options options = {.max_body_bytes = 1000, .idle_ms = IDLE_MS, .receive_ms = RECEIVE_MS};
     struct bench *b = &bench;
     int error = 0;
     *b = (struct bench){.loop = loop_new()};
@@ -281,6 +284,64 @@ static void an_expectation_is_met(void **state)
     close(fd);
 }
 
+/* Milliseconds until the peer sees the end of the connection; at most two seconds. */
+static unsigned ms_until_end(struct bench *b, int fd)
+{
+    char text[1024];
+    uint64_t begin = loop_now_ns(b->loop), now = begin;
+    while (now - begin < UINT64_C(2000000000)) {
+        loop_run_ready(b->loop);
+        now = loop_now_ns(b->loop);
+        ssize_t got = read(fd, text, sizeof(text));
+        if (got == 0 || (got < 0 && errno != EAGAIN))
+            return (unsigned)((now - begin) / 1000000);
+        usleep(500);
+    }
+    fail_msg("the connection was not ended");
+    return 0;
+}
+
+static void who_takes_too_long_is_left(void **state)
+{
+    static const struct {
+        const char *name, *text;
+        unsigned after_ms;
+    } cases[] = {
+        {"nothing at all", "", IDLE_MS},
+        {"part of what tells the version", "PRI * HT", IDLE_MS},
+        {"half a head", "GET / HTTP/1.1\r\nHost: a\r\nX: ", RECEIVE_MS},
+        {"half a body", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe", RECEIVE_MS},
+        {"nothing behind a request", "GET /none HTTP/1.1\r\nHost: a\r\n\r\n", IDLE_MS},
+        {"nothing behind HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", IDLE_MS},
+        {"half a head behind a request",
+         "GET /none HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHo", RECEIVE_MS},
+    };
+    struct bench *b = *state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int fd = dial_raw(b, cases[i].text);
+        unsigned ms = ms_until_end(b, fd);
+        if (ms + 20 < cases[i].after_ms || (cases[i].after_ms == RECEIVE_MS && ms >= IDLE_MS))
+            fail_msg("%s: ended behind %u ms", cases[i].name, ms);
+        close(fd);
+    }
+}
+
+static void an_answer_may_take_its_time(void **state)
+{
+    struct bench *b = *state;
+    int fd = dial_raw(b, "GET /hang HTTP/1.1\r\nHost: a\r\n\r\n");
+    run_until(b, &b->requests, 1);
+    uint64_t end = loop_now_ns(b->loop) + UINT64_C(1000000) * (IDLE_MS + 100);
+    while (loop_now_ns(b->loop) < end) {
+        loop_run_ready(b->loop);
+        usleep(500);
+    }
+    serve_reply(b->waiting, 200, NULL, STR("at last"));
+    assert_non_null(strstr(read_raw(b, fd, 45), "at last"));
+    assert_true(ms_until_end(b, fd) + 20 >= IDLE_MS);
+    close(fd);
+}
+
 static void what_is_no_http_is_answered(void **state)
 {
     struct bench *b = *state;
@@ -381,6 +442,8 @@ int main(void)
         T(a_cancelled_fetch_is_silent),
         T(several_requests_share_a_connection),
         T(an_expectation_is_met),
+        T(who_takes_too_long_is_left),
+        T(an_answer_may_take_its_time),
         T(what_is_no_http_is_answered),
         T(a_peer_that_leaves_a_streamed_answer_is_told_of),
         T(a_late_answer_to_a_peer_that_left_is_dropped),
