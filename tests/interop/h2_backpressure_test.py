@@ -241,7 +241,7 @@ def test_a_reader_that_stops_stops_the_writer(exchanges, case):
             last, since = sender.sent, time.monotonic()
         time.sleep(0.01)
     held = rss_kib(sidecar.process) - before
-    assert sender.sent <= 12 << 20, sender.sent  # with all that kernels hold
+    assert sender.sent <= 64 << 20, sender.sent  # with what kernels hold, which is up to them
     assert reader.taken <= 65535
     assert held <= HELD_KIB
     reader.go.set()
