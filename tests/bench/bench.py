@@ -26,6 +26,7 @@ BUILD = os.environ.get("OUTRIGGER_BUILD", "build")
 CONNECTIONS = 64
 H2_CONNECTIONS, H2_STREAMS = 8, 32
 BODY = 512
+BULK, BULK_CONNECTIONS = 1 << 20, 8
 TICK = os.sysconf("SC_CLK_TCK")
 PROXIES = ["floor", "haproxy", "envoy", "outrigger"]
 IDLE = 1000
@@ -38,7 +39,7 @@ def free_port():
 
 
 def wait_for(port, process, what):
-    for _ in range(200):
+    for _ in range(1200):
         if process.poll() is not None:
             sys.exit(f"bench: {what} ended with {process.returncode} before it listened")
         try:
@@ -184,7 +185,7 @@ def make_certificate(directory):
 
 def start_proxy(name, protocol, upstream, directory):
     terminates, originates = protocol == "tls-in", protocol == "tls-out"
-    is_http, is_h2 = protocol != "tcp", protocol == "h2"
+    is_http, is_h2 = protocol not in ("tcp", "bulk"), protocol == "h2"
     port, admin = free_port(), free_port()
     config = os.path.join(directory, name + ".conf")
     if name == "floor":
@@ -229,6 +230,8 @@ http {{
 
 def start_upstream(protocol, directory):
     port = free_port()
+    if protocol == "bulk":
+        return Process("bulk", 1, [os.path.abspath(f"{BUILD}/tests/bench/bench-bulk"), "serve", str(port), str(BULK)], port, directory)
     if protocol != "tcp":
         open(os.path.join(directory, "nginx.conf"), "w").write(NGINX.format(port=port, body="x" * BODY,
                                                                             proto={"h2": " http2", "tls-out": " ssl"}.get(protocol, ""),
@@ -265,14 +268,22 @@ def run_h2load(options, connections, port, messages, rate, scheme="http"):
 
 
 def run_tcp(port, messages, rate):
-    argv = ["taskset", "-c", "1", os.path.abspath(f"{BUILD}/tests/bench/bench-pingpong"), "ping", str(port), str(CONNECTIONS),
-            str(messages), "64", str(rate)]
+    return run_own(["pingpong", "ping"], port, CONNECTIONS, messages, 64, rate)
+
+
+def run_bulk(port, messages, rate):
+    return run_own(["bulk", "fetch"], port, BULK_CONNECTIONS, messages, BULK, rate)
+
+
+def run_own(program, port, connections, messages, size, rate):
+    argv = ["taskset", "-c", "1", os.path.abspath(f"{BUILD}/tests/bench/bench-{program[0]}"), program[1], str(port), str(connections),
+            str(messages), str(size), str(rate)]
     done = subprocess.run(argv, capture_output=True, text=True)
     m = re.search(r"messages (\d+) bytes (\d+) errors (\d+)", done.stdout)
     if not m:
-        sys.exit(f"bench: pingpong printed nothing: {done.stderr}")
-    back, size, errors = map(int, m.groups())
-    return back, errors, size == messages * 64, f"{size} bytes came back, {messages * 64} expected; {done.stderr.strip()}"
+        sys.exit(f"bench: {program[0]} printed nothing: {done.stderr}")
+    back, got, errors = map(int, m.groups())
+    return back, errors, got == messages * size, f"{got} bytes came back, {messages * size} expected; {done.stderr.strip()}"
 
 
 CASES = {
@@ -286,8 +297,11 @@ CASES = {
     "tls-out-rate": ("tls-out", 8000, "HTTP/1.1 to TLS originated, 512 bytes, 64 connections, 8000 a second"),
     "tcp": ("tcp", 0, "TCP, 64 bytes to and fro, 64 connections, saturated"),
     "tcp-rate": ("tcp", 20000, "TCP, 64 bytes to and fro, 64 connections, 20000 a second"),
+    "bulk": ("bulk", 0, "TCP, answers of 1 MiB, 8 connections, saturated"),
+    "bulk-rate": ("bulk", 400, "TCP, answers of 1 MiB, 8 connections, 400 a second"),
 }
-RUNS = {"h1": run_h1, "h2": run_h2, "tcp": run_tcp, "tls-in": run_tls, "tls-out": run_h1}
+RUNS = {"h1": run_h1, "h2": run_h2, "tcp": run_tcp, "tls-in": run_tls, "tls-out": run_h1, "bulk": run_bulk}
+BULK_PART = 50  # of so many messages one is sent where they are large
 
 
 def measure_idle(name, directory):
@@ -324,9 +338,10 @@ def measure(name, protocol, rate, messages, directory):
     upstream = start_upstream(protocol, directory)
     proxy = start_proxy(name, protocol, upstream.port, directory)
     run = RUNS[protocol]
+    messages = messages // BULK_PART if protocol == "bulk" else messages
     try:
         idle_kib = proxy.pss_kib()
-        run(proxy.port, max(CONNECTIONS * 10, messages // 10), 0)  # warm: pools are open, code is in
+        run(proxy.port, max(CONNECTIONS * 10 if protocol != "bulk" else BULK_CONNECTIONS, messages // 10), 0)  # warm: pools are open, code is in
         cpu, wall = proxy.cpu_s(), time.monotonic()
         done, errors, same, why = run(proxy.port, messages, rate)
         cpu, wall = proxy.cpu_s() - cpu, time.monotonic() - wall
@@ -385,4 +400,5 @@ def main():
     shutil.rmtree(directory)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# What a message costs: tests/bench/run.sh [h1] [h1-rate] [h2] [h2-rate] [tls-in] [tls-in-rate] [tls-out] [tls-out-rate] [tls-idle] [tcp] [tcp-rate] [--rounds N] [--json FILE] ...
+# What a message costs: tests/bench/run.sh [h1] [h1-rate] [h2] [h2-rate] [tls-in] [tls-in-rate] [tls-out] [tls-out-rate] [tls-idle] [tcp]
+#                      [tcp-rate] [bulk] [bulk-rate] [--rounds N] [--json FILE] ...
+#                      tests/bench/run.sh size [routes] [workers] [chain] [memory] [--rounds N] ...   (size.py)
 #
 # Compares CPU microseconds a message of the floor (a relay that parses nothing), HAProxy, Envoy and outrigger-sidecar,
 # one worker each, on loopback; see bench.py for how. Takes the two cores 0 and 1 for itself: run nothing beside it.
@@ -8,5 +10,7 @@ cd "$(dirname "$0")/../.."
 deploy/setup.sh test >/dev/null
 build=${OUTRIGGER_BUILD:-build}
 [ -f "$build/build.ninja" ] || meson setup "$build" >/dev/null
-ninja -C "$build" sidecar/outrigger-sidecar tests/bench/bench-floor tests/bench/bench-pingpong >/dev/null
-OUTRIGGER_BUILD=$build exec "$(deploy/setup.sh python)" tests/bench/bench.py "$@"
+ninja -C "$build" sidecar/outrigger-sidecar tests/bench/bench-floor tests/bench/bench-pingpong tests/bench/bench-bulk >/dev/null
+script=bench
+if [ "${1:-}" = size ]; then script=size; shift; fi
+OUTRIGGER_BUILD=$build exec "$(deploy/setup.sh python)" tests/bench/$script.py "$@"
