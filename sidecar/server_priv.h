@@ -56,6 +56,7 @@ struct server {
     struct admin *admin;
     struct timer drain_all_timer, drain_inbound_timer; /* POST /drain_listeners?graceful: when accepting ends */
     struct timer interval_timer;
+    size_t free_bytes; /* in the heap, at the last interval */
     struct serve *health, *metrics, *merged;
 };
 
