@@ -16,7 +16,7 @@ from h2_frames import DATA, END_HEADERS, GOAWAY, HEADERS, PREFACE, RST, SETTINGS
 OFFERED = 200 << 20
 THROUGH = int(os.environ.get("OUTRIGGER_BODY_MB", "16")) << 20
 PIECE = bytes(range(256)) * 64  # 16 KiB: the largest frame
-HELD_KIB = 5 * 1024
+HELD_KIB = 8 * 1024
 WINDOWS = {"initial_stream_window_size": 65535, "initial_connection_window_size": 1 << 20}
 
 
