@@ -318,6 +318,8 @@ def test_lack_of_descriptors_pauses_accepting_only(start):
 def test_a_listener_takes_no_more_connections_than_its_limit(start):
     """Envoy's runtime key: those beyond are closed at once, those within do not notice, and places are given back."""
     s = start(runtime={"envoy.resource_limits.listener.main.connection_limit": 20})
+    # The connection that start() asked on may just be ending.
+    assert s.settles(lambda: s.gauges("downstream_cx_active"), 0) == 0
     within = [connect(s) for _ in range(20)]
     assert all(ask(s, c) == (200, b"ok") for c in within)
     beyond = [connect(s) for _ in range(50)]
