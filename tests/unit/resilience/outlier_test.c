@@ -218,7 +218,8 @@ static void no_failure_is_lost_between_threads(void **state)
     assert_true(outlier_last_rate(&c.host, OUTLIER_EXTERNAL, &percent, &volume));
     assert_int_equal(volume, THREADS * ROUNDS);
     assert_true(percent == 0.0);
-    assert_true(c.told > 0 && c.told <= THREADS * ROUNDS / 3);
+    /* Mostly each third; a thread that is held up between its failure and the telling tells of a streak that was reset. */
+    assert_in_range(c.told, 1, THREADS * ROUNDS / 2);
     /* However the resets fell, three more in a row are an outlier. */
     unsigned trips = 0;
     for (unsigned i = 0; i < 3; i++)
