@@ -48,7 +48,7 @@ build() { # build DIR CC MESON-OPTIONS...
 # Runs the unit tests of a build and counts them by meson's own summary.
 units() { # units NAME DIR
     local log=$logs/unit-$1.log start=$SECONDS
-    meson test -C "$2" --suite unit --print-errorlogs -t 4 --num-processes 4 >"$log" 2>&1
+    meson test -C "$2" --suite unit --print-errorlogs -t 4 >"$log" 2>&1
     local ok fail skip
     ok=$(awk '/^Ok:/{print $2}' "$log") fail=$(awk '/^Fail:|^Timeout:/{n+=$2} END{print n+0}' "$log")
     skip=$(awk '/^Skipped:/{print $2}' "$log")

@@ -15,6 +15,7 @@
 #define HANG "HANG"
 #define FIN "FIN"
 #define RST "RST"
+#define H2_RESET "H2_RESET" /* SETTINGS, and RST_STREAM for the first stream: INTERNAL_ERROR */
 #define OK "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 #define CODE(code) "HTTP/1.1 " code " Whatever\r\ncontent-length: 4\r\n\r\nhost"
 
@@ -30,6 +31,7 @@ struct row {
     const char *flags;        /* whole */
     const char *details;      /* part of it */
     const char *beside;       /* more fields of the route around its action */
+    const char *vhost;        /* more fields of the virtual host; NULL: none */
     const char *later;        /* what the client sends a moment after the host answered */
     const char *header;       /* part of the answer's head; "!x": not there */
     const char *stats[6];     /* "cluster.c.NAME=VALUE" */
@@ -86,6 +88,11 @@ static void act(struct conn *c, const char *what)
         conn_close(c);
         return;
     }
+    if (strcmp(what, H2_RESET) == 0) {
+        static const uint8_t frames[] = {0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2};
+        conn_write(c, frames, sizeof(frames));
+        return;
+    }
     conn_write(c, what, then_fin ? n - 4 : n);
     if (then_fin)
         conn_close_after_flush(c, 0);
@@ -123,39 +130,30 @@ static struct addr silent_addr(int *fds, unsigned count)
 
 /* ---- One row. ---- */
 
+/* In front of more fields. */
+static const char *comma(const char *fields)
+{
+    return fields && fields[0] ? ", " : "";
+}
+
 static char *listener_of(const struct row *row)
 {
-    return xasprintf(
-        "{name: l, stat_prefix: l, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, "
-        "filter_chains: [{filters: ["
-        "{name: h, typed_config: {" TYPE("filters.network.http_connection_manager.v3."
-                                         "HttpConnectionManager") ", stat_prefix: h, @LOG@, "
-                                                                  "http_filters: [{name: r, "
-                                                                  "typed_config: {" TYPE("filters.http.router.v3."
-                                                                                         "Router") "}}], "
-                                                                                                   "%s%sroute_config: "
-                                                                                                   "{name: r, "
-                                                                                                   "validate_clusters:"
-                                                                                                   " false, "
-                                                                                                   "virtual_hosts: "
-                                                                                                   "[{name: v, "
-                                                                                                   "domains: [\"*\"], "
-                                                                                                   "include_request_"
-                                                                                                   "attempt_count: "
-                                                                                                   "true, "
-                                                                                                   "include_attempt_"
-                                                                                                   "count_in_response:"
-                                                                                                   " true, routes: ["
-                                                                                                   "{match: {prefix: "
-                                                                                                   "/nowhere}, route: "
-                                                                                                   "{cluster: "
-                                                                                                   "nowhere}}, "
-                                                                                                   "{match: {prefix: "
-                                                                                                   "/}, route: "
-                                                                                                   "{cluster: "
-                                                                                                   "c%s%s}%s}]}]}}}]}]"
-                                                                                                   "}",
-        row->manager, row->manager[0] ? ", " : "", row->route[0] ? ", " : "", row->route, row->beside ? row->beside : "");
+    static const char router[] = TYPE("filters.http.router.v3.Router");
+    static const char manager[] = TYPE("filters.network.http_connection_manager.v3.HttpConnectionManager");
+    char *routes = xasprintf("{match: {prefix: /nowhere}, route: {cluster: nowhere}}, "
+                             "{match: {prefix: /}, route: {cluster: c%s%s}%s}",
+                             comma(row->route), row->route, row->beside ? row->beside : "");
+    char *host = xasprintf("{name: v, domains: [\"*\"], include_request_attempt_count: true, "
+                           "include_attempt_count_in_response: true%s%s, routes: [%s]}",
+                           comma(row->vhost), row->vhost ? row->vhost : "", routes);
+    char *listener = xasprintf(
+        "{name: l, stat_prefix: l, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, filter_chains: "
+        "[{filters: [{name: h, typed_config: {%s, stat_prefix: h, @LOG@, http_filters: [{name: r, typed_config: {%s}}]"
+        "%s%s, route_config: {name: r, validate_clusters: false, virtual_hosts: [%s]}}}]}]}",
+        manager, router, comma(row->manager), row->manager, host);
+    free(routes);
+    free(host);
+    return listener;
 }
 
 static bool is_answered(void)
