@@ -449,7 +449,8 @@ static void note_observed(struct deciding *d, const struct file *f)
 static void decide(struct files *fs)
 {
     struct deciding d = {.fs = fs};
-    qsort(fs->v, fs->count, sizeof(struct file *), compare_files);
+    if (fs->count > 0)
+        qsort(fs->v, fs->count, sizeof(struct file *), compare_files);
     arena_reset(fs->double_arena);
     findings_init(&fs->doubles, fs->double_arena);
     fs->object_count = 0;

@@ -440,7 +440,7 @@ static void on_request(struct stream *s, void *ctx, struct http_request *request
         report_local_reply(x, 403, STR_NONE, "upgrade_failed");
         return;
     }
-    if (request->protocol.n > 0 || request->is_connect) {
+    if (request->protocol.n > 0 || (request->is_connect && (x->hcm->connect || x->choice.route))) {
         x->is_tunnel = true;
         stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_TOTAL);
         stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_ACTIVE);

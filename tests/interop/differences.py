@@ -22,6 +22,16 @@ WORDS = "OpenSSL's words are not BoringSSL's here"
 TWICE = "Envoy counts a connection once more when ALPN has told its protocol"
 
 DIFFERENCES = {
+    "counts": [(name, "log[0].details", "control characters are a fault of syntax like another, with its details") for name in (
+        "NUL in a value", "a control character in a value", "DEL in a value", "a control character in a name",
+        "NUL in the path")],
+    "h2_downgrade": [
+        ("a value in blanks", "upstream", "RFC 9110, 5.5: blanks around a value are no part of it"),
+        ("a path with a high byte", "upstream", "RFC 3986, 2: a URI is of ASCII; who reads it next may take other bytes otherwise"),
+        ("an unknown scheme", "upstream", "RFC 9110, 4.2: what is neither http nor https is not ours to forward"),
+        ("an authority with a bad port", "upstream", "RFC 9110, 7.2: a Host that no server could take"),
+        ("Host that says another", "upstream", "RFC 9113, 8.3.1: two hosts in one request are for two readers"),
+    ],
     "http": [
         *[(name, "answers[0].headers.x-hop", HOP) for name in (
             "upstream's own fields", "upstream's own fields, server kept where absent", "upstream's server passes")],
