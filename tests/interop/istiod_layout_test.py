@@ -1,7 +1,8 @@
 """The control plane lays resources out as a real istiod did for the same Services and rules.
 
 What istiod sent to the sidecar of productpage is compared with `outrigger proxy` on the same input, less what Outrigger does not
-send: TLS between sidecars, tracing, and the gRPC statistics filter.
+send: TLS between sidecars, tracing, and the gRPC statistics filter; and less extended CONNECT, which Outrigger offers and istiod
+does not, so that WebSockets pass where sidecars speak HTTP/2.
 """
 import json
 import subprocess
@@ -90,6 +91,8 @@ def clean(value):
     out = {}
     for key, inner in value.items():
         if key in ("transportSocketMatches", "tracing", "requestIdExtension", "envoy.transport_socket_match"):
+            continue
+        if key == "http2ProtocolOptions" and inner in ({}, {"allowConnect": True}):
             continue
         out[key] = clean(inner)
     return out

@@ -435,7 +435,7 @@ def returns(r):
     got = [r.get("status/500") for _ in range(2)] + [r.get()]
     events = r.events(2)
     got += [r.get(), r.get("status/500"), r.get()]
-    return got, events, r.stats(), [0.5 <= s <= 0.9 for s in r.spans()], r.flags()
+    return got, events, r.stats(), [0.5 <= s <= 1.5 for s in r.spans()], r.flags()
 
 
 def check_returns(got, events, stats, spans, flags):
