@@ -109,23 +109,23 @@ for stage in $stages; do
     case $stage in
     lint) one lint python3 tests/lint/floors.py build ;;
     unit) units unit build ;;
-    clang) one clang build build-clang clang ;;
+    clang) one clang build build-clang clang -Doptimization=0 ;; # it is only built
     asan)
-        if build build-asan clang -Db_sanitize=address,undefined -Db_lundef=false; then
+        if build build-asan clang -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false; then
             UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 units asan build-asan
         else
             count asan 0 1 0 0
         fi
         ;;
     tsan)
-        if build build-tsan gcc -Db_sanitize=thread; then
+        if build build-tsan gcc -Doptimization=1 -Db_sanitize=thread; then
             units tsan build-tsan
         else
             count tsan 0 1 0 0
         fi
         ;;
     fuzz)
-        if build build-fuzz clang -Dfuzz=true -Db_lundef=false; then
+        if build build-fuzz clang -Doptimization=1 -Dfuzz=true -Db_lundef=false; then
             start=$SECONDS ok=0 fail=0
             fuzz_targets | xargs -P 2 -I{} bash -c 'fuzz_one {}'
             for target in $(fuzz_targets); do
