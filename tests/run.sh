@@ -118,7 +118,7 @@ for stage in $stages; do
         fi
         ;;
     tsan)
-        if build build-tsan gcc -Doptimization=1 -Db_sanitize=thread; then
+        if build build-tsan gcc -Db_sanitize=thread; then
             units tsan build-tsan
         else
             count tsan 0 1 0 0
