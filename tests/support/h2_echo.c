@@ -20,6 +20,7 @@
 struct echo {
     struct buf body;
     bool early, hold;
+    bool is_head; /* answered without a body (RFC 9110, 9.3.2) */
     size_t big;
     bool asked; /* the request is whole */
 };
@@ -44,6 +45,10 @@ static void answer(struct stream *s, struct echo *e)
     headers_add(&r.headers, STR("content-type"), STR("text/plain"));
     if (e->hold)
         return;
+    if (e->is_head) {
+        stream_send_response(s, &r, true);
+        return;
+    }
     if (e->big > 0) {
         stream_send_response(s, &r, false);
         send_big(s, e);
@@ -61,6 +66,7 @@ static void on_request(struct stream *s, void *ctx, struct http_request *r, bool
     uint64_t big = 0;
     e->early = str_eq(r->path, STR("/early"));
     e->hold = str_eq(r->path, STR("/hold"));
+    e->is_head = str_eq(r->method, STR("HEAD"));
     if (str_has_prefix(r->path, STR("/big?")) && str_to_u64(str_sub(r->path, 5, r->path.n), &big))
         e->big = big;
     if (end || e->early)
