@@ -5,7 +5,7 @@ clusters, whose backends run all the time whether they are in force or not. Ever
 connection the caller opened first, and such that a configuration in force at most SLACK_S before the request allows it.
 What is in force is known from when a version was sent and when its successor was acknowledged.
 
-OUTRIGGER_ENDURANCE_SECONDS sets how long each protocol is held (15). A build with sanitizers runs the same.
+OUTRIGGER_ENDURANCE_SECONDS sets how long each protocol is held (10). A build with sanitizers runs the same.
 """
 import collections
 import contextlib
@@ -30,7 +30,7 @@ from support.ports import free_port
 from xds_rules_test import Proxy, connect, until  # noqa: F401
 
 pytestmark = pytest.mark.alone
-SECONDS = float(os.environ.get("OUTRIGGER_ENDURANCE_SECONDS", 15))
+SECONDS = float(os.environ.get("OUTRIGGER_ENDURANCE_SECONDS", 10))
 RATE = 50
 SLACK_S = 0.2
 CHURN = pathlib.Path(__file__).resolve().parents[1] / "support" / "churn.py"
