@@ -76,9 +76,18 @@ bool guard_answers_with_body(enum guard_verdict v)
     return !info_of(v)->no_body;
 }
 
-bool guard_is_fault(enum guard_verdict v)
+enum refusal_kind guard_refusal_kind(enum guard_verdict v)
 {
-    return v != GUARD_FRAGMENT && v != GUARD_HOST_MISSING && v != GUARD_UPGRADE;
+    switch (v) {
+    case GUARD_FRAGMENT:
+        return REFUSAL_PATH;
+    case GUARD_UPGRADE:
+        return REFUSAL_UPGRADE;
+    case GUARD_HOST_MISSING:
+        return REFUSAL_OTHER;
+    default:
+        return REFUSAL_FAULT;
+    }
 }
 
 const char *guard_details(enum guard_verdict v, enum http_version version)

@@ -44,8 +44,8 @@ const char *guard_name(enum guard_verdict v);
 unsigned guard_status(enum guard_verdict v);
 /* Whether Envoy's answer carries the reason as its body. */
 bool guard_answers_with_body(enum guard_verdict v);
-/* Whether it broke the protocol; else it is HTTP that is not served. */
-bool guard_is_fault(enum guard_verdict v);
+/* REFUSAL_FAULT for most; HTTP/2 answers some of these all the same, and they are REFUSAL_OTHER there. */
+enum refusal_kind guard_refusal_kind(enum guard_verdict v);
 /* Envoy's response code details: "http1.codec_error", "http2.violation.of.messaging.rule", ... */
 const char *guard_details(enum guard_verdict v, enum http_version version);
 

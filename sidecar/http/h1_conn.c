@@ -204,20 +204,20 @@ void h1_reset(struct stream *base, enum stream_reset reason)
 void h1_refuse(struct h1 *c, enum guard_verdict v, const struct http_request *request)
 {
     struct h1_stream *s = c->stream;
-    bool is_fault = guard_is_fault(v);
-    assert(!is_fault || !request);
+    enum refusal_kind kind = guard_refusal_kind(v);
+    assert(kind != REFUSAL_FAULT || !request);
     const char *details = guard_details(v, HTTP_1_1);
     const struct stream_refusal refusal = {
+        .kind = kind,
         .status = guard_status(v),
         .has_body = guard_answers_with_body(v),
-        .is_fault = is_fault,
         .details = details,
         .end = request && request->content_length <= 0 && !headers_has(&request->headers, HDR_TRANSFER_ENCODING),
         .request = request,
     };
     /* HTTP/1.0 has no chunks, so nothing can fail behind an answer that ends with the connection. */
     assert(c->base.is_server && s && s->out != H1_OUT_UNTIL_CLOSE);
-    if (is_fault)
+    if (kind == REFUSAL_FAULT)
         c->details = details;
     s->closes = true;
     if (request)

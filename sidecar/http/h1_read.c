@@ -232,8 +232,9 @@ static void read_request(struct h1 *c, const uint8_t *p, size_t n)
             v = guard_h1_request(&r, target, c->parser.http_major, c->parser.http_minor, &c->base.options, &f);
     }
     if (v != GUARD_OK) {
-        s->http10 = !guard_is_fault(v) && r.version == HTTP_1_0;
-        h1_refuse(c, v, guard_is_fault(v) ? NULL : &r);
+        bool is_fault = guard_refusal_kind(v) == REFUSAL_FAULT;
+        s->http10 = !is_fault && r.version == HTTP_1_0;
+        h1_refuse(c, v, is_fault ? NULL : &r);
         return;
     }
     s->asked = (struct guard_asked){r.is_head, r.is_connect, r.protocol};

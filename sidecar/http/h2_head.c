@@ -129,11 +129,15 @@ static void raise_stream(struct h2_stream *s)
 
 /* What is HTTP/2 and is not served here: the user answers, or the codec does. When END_STREAM is out RST_STREAM(NO_ERROR)
  * follows, unless the peer ended too. */
-static void answer(struct h2_stream *s, unsigned status, const char *details, const struct http_request *request)
+static void answer(struct h2_stream *s, enum guard_verdict v, const char *details, const struct http_request *request)
 {
     struct h2_codec *h = h2_codec_of(s);
-    const struct stream_refusal refusal = {
-        .status = status, .details = details, .end = s->in_end != IN_OPEN, .request = request};
+    enum refusal_kind kind = guard_refusal_kind(v);
+    const struct stream_refusal refusal = {.kind = kind == REFUSAL_FAULT ? REFUSAL_OTHER : kind,
+                                           .status = guard_status(v),
+                                           .details = details,
+                                           .end = s->in_end != IN_OPEN,
+                                           .request = request};
     s->details = details;
     s->end_given = refusal.end;
     s->got_head = s->refused = true;
@@ -143,7 +147,7 @@ static void answer(struct h2_stream *s, unsigned status, const char *details, co
         return;
     struct http_response r;
     http_response_init(&r, s->base.arena);
-    r.status = (uint16_t)status;
+    r.status = (uint16_t)refusal.status;
     r.content_length = 0;
     size_t n = h2_head_write_response(h, &r, false);
     h2_check(h, nghttp2_submit_response(h->session, (int32_t)s->base.id, h->nv, n, NULL), "answer");
@@ -158,7 +162,7 @@ static void refuse_too_large(struct h2_stream *s)
     if (fault.code)
         h2_fail(h, fault);
     else if (s->base.codec->is_server && s->section == SECTION_HEAD)
-        answer(s, 431, s->too_large, NULL);
+        answer(s, GUARD_HEADERS_TOO_LARGE, s->too_large, NULL);
     else
         h2_stream_finish(s, NGHTTP2_INTERNAL_ERROR, RESET_PROTOCOL_ERROR, s->too_large);
 }
@@ -175,7 +179,7 @@ static void refuse_request(struct h2_stream *s, enum guard_verdict v, const stru
     case GUARD_SCHEME:
     case GUARD_HEADERS_TOO_LARGE:
     case GUARD_TOO_MANY_HEADERS:
-        answer(s, guard_status(v), details, r);
+        answer(s, v, details, r);
         break;
     default:
         reject(s, details);

@@ -31,14 +31,21 @@ enum stream_reset {
 };
 const char *stream_reset_text(enum stream_reset reason);
 
+enum refusal_kind {
+    REFUSAL_OTHER, /* HTTP that is not served here */
+    REFUSAL_FAULT, /* it broke the protocol */
+    REFUSAL_PATH,  /* its path has no canonical form */
+    REFUSAL_UPGRADE,
+};
+
 /* A request that the codec does not pass on. */
 struct stream_refusal {
+    enum refusal_kind kind;
     unsigned status;
     bool has_body;       /* the status' reason phrase is the body */
     bool end;            /* nothing of the request is to come */
-    bool is_fault;       /* it broke the protocol; else it is HTTP that is not served here */
     const char *details; /* as in on_stream_end */
-    const struct http_request *request; /* the head, when it could be read and is_fault does not hold; NULL: none */
+    const struct http_request *request; /* the head, when it could be read and is no REFUSAL_FAULT; NULL: none */
 };
 
 /* What a stream raises. Pointers are good for the call only, except that strings in heads live in the arena

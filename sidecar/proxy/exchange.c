@@ -464,11 +464,11 @@ static void on_refused(struct stream *s, void *ctx, const struct stream_refusal 
         exchange_set_state(x, EXCHANGE_FILTERING);
     }
     x->request_ended = x->request_ended || refusal->end;
-    if (refusal->is_fault)
+    if (refusal->kind == REFUSAL_FAULT)
         stream_info_flag(&x->info, FLAG_DPE);
-    else if (str_eq_c(STR("path_normalization_failed"), refusal->details))
+    else if (refusal->kind == REFUSAL_PATH)
         stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_FAILED_PATH_NORMALIZATION);
-    else if (str_eq_c(STR("upgrade_failed"), refusal->details))
+    else if (refusal->kind == REFUSAL_UPGRADE)
         stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
     attempt_cancel(x, RESET_LOCAL);
     report_local_reply(x, refusal->status,
