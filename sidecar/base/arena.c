@@ -5,23 +5,14 @@
 #include "sidecar/base/arena.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/base/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <threads.h>
 
 #define ARENA_CHUNK_MAX (64u * 1024)
 #define SPARE_BYTES 8000u /* holds an ordinary exchange */
-#if defined(__SANITIZE_ADDRESS__)
-#define SPARES_MAX 0u /* so that the use of freed memory is found */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SPARES_MAX 0u
-#endif
-#endif
-#ifndef SPARES_MAX
-#define SPARES_MAX 64u
-#endif
+#define SPARES_MAX (THREAD_KEEPS_MEMORY ? 64u : 0u)
 
 struct arena_chunk {
     struct arena_chunk *next;
@@ -84,8 +75,6 @@ struct spares {
 };
 
 static _Thread_local struct spares *thread_spares;
-static tss_t spares_key;
-static once_flag spares_once = ONCE_FLAG_INIT;
 
 static void spares_free(void *arg)
 {
@@ -96,18 +85,11 @@ static void spares_free(void *arg)
     thread_spares = NULL;
 }
 
-static void spares_init(void)
-{
-    if (tss_create(&spares_key, spares_free) != thrd_success)
-        die("cannot make a thread-specific key; too many are in use");
-}
-
 static struct spares *spares_of_thread(void)
 {
     if (!thread_spares) {
-        call_once(&spares_once, spares_init);
         thread_spares = NEW(struct spares);
-        tss_set(spares_key, thread_spares);
+        thread_at_exit(spares_free, thread_spares);
     }
     return thread_spares;
 }

@@ -5,24 +5,15 @@
 #include "sidecar/http/h2_priv.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/base/thread.h"
 
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <threads.h>
 
 #define STEP_BYTES 32u
 #define LISTS 33u /* the last one: pieces of 1 KiB */
-#if defined(__SANITIZE_ADDRESS__)
-#define KEPT_MAX 0u /* so that the use of freed memory is found */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define KEPT_MAX 0u
-#endif
-#endif
-#ifndef KEPT_MAX
-#define KEPT_MAX (1024u * 1024)
-#endif
+#define KEPT_MAX (THREAD_KEEPS_MEMORY ? 1024u * 1024 : 0u)
 
 struct piece {
     struct piece *next;
@@ -34,8 +25,6 @@ struct kept {
 };
 
 static _Thread_local struct kept *thread_kept;
-static tss_t kept_key;
-static once_flag kept_once = ONCE_FLAG_INIT;
 
 static void kept_free(void *arg)
 {
@@ -51,18 +40,11 @@ static void kept_free(void *arg)
     thread_kept = NULL;
 }
 
-static void kept_init(void)
-{
-    if (tss_create(&kept_key, kept_free) != thrd_success)
-        die("cannot make a thread-specific key; too many are in use");
-}
-
 static struct kept *kept_of_thread(void)
 {
     if (!thread_kept) {
-        call_once(&kept_once, kept_init);
         thread_kept = NEW(struct kept);
-        tss_set(kept_key, thread_kept);
+        thread_at_exit(kept_free, thread_kept);
     }
     return thread_kept;
 }
