@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,15 +24,15 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void run(void)
+/* For what shall not happen. */
+static void run_a_moment(void)
 {
-    for (unsigned i = 0; i < 3; i++)
-        pair_run_ms(&pair, 1);
-    loop_run_ready(pair.loop);
+    pair_run_ms(&pair, 3);
 }
 
-static void assert_got(struct side *s, const char *text)
+static void until_got(struct side *s, const char *text)
 {
+    PAIR_UNTIL(&pair, buf_len(&s->got) >= strlen(text));
     assert_true(str_eq_c(buf_str(&s->got), text));
 }
 
@@ -40,11 +41,9 @@ static void bytes_go_both_ways(void **state)
     (void)state;
     pair_connect(&pair, NULL);
     conn_write(pair.client.conn, "ping", 4);
-    run();
-    assert_got(&pair.server, "ping");
+    until_got(&pair.server, "ping");
     conn_write(pair.server.conn, "pong!", 5);
-    run();
-    assert_got(&pair.client, "pong!");
+    until_got(&pair.client, "pong!");
     assert_int_equal(conn_bytes_read(pair.client.conn), 5);
     assert_int_equal(conn_bytes_written(pair.client.conn), 4);
     assert_true(addr_eq(conn_peer_addr(pair.client.conn), conn_local_addr(pair.server.conn)));
@@ -61,8 +60,7 @@ static void writes_of_one_event_leave_in_one_piece(void **state)
     conn_writev(pair.client.conn, parts, 3);
     conn_write(pair.client.conn, "e", 1);
     assert_int_equal(conn_write_pending(pair.client.conn), 5);
-    run();
-    assert_got(&pair.server, "abcde");
+    until_got(&pair.server, "abcde");
     assert_int_equal(pair.server.data_calls, 1);
     assert_int_equal(conn_write_pending(pair.client.conn), 0);
 }
@@ -79,12 +77,10 @@ static void flush_sends_without_waiting_for_the_end_of_the_event(void **state)
 static void what_is_written_before_the_connect_is_sent_after_it(void **state)
 {
     (void)state;
-    pair.client.conn = dial(pair.loop, &pair.at, NULL);
-    conn_set_handler(pair.client.conn, &side_handler, &pair.client);
+    pair_dial(&pair, NULL);
     conn_write(pair.client.conn, "early", 5);
     assert_int_equal(pair.client.ready_calls, 0);
-    run();
-    assert_got(&pair.server, "early");
+    until_got(&pair.server, "early");
 }
 
 static uint8_t *pattern(size_t n)
@@ -105,15 +101,15 @@ static void a_slow_reader_raises_the_high_and_then_the_low_watermark(void **stat
     conn_write(pair.client.conn, bytes, 100);
     conn_write(pair.client.conn, bytes + 100, n - 200); /* past the kernel's buffers */
     conn_write(pair.client.conn, bytes + n - 100, 100);
-    run();
+    PAIR_UNTIL(&pair, pair.client.high_calls);
+    run_a_moment();
     assert_int_equal(pair.client.high_calls, 1);
     assert_int_equal(pair.client.low_calls, 0);
     assert_true(conn_is_above_high(pair.client.conn));
     assert_true(conn_write_pending(pair.client.conn) > 65536);
     assert_int_equal(pair.server.data_calls, 0);
     conn_read_resume(pair.server.conn);
-    for (unsigned i = 0; i < 500 && buf_len(&pair.server.got) < n; i++)
-        pair_run_ms(&pair, 5);
+    PAIR_UNTIL(&pair, buf_len(&pair.server.got) >= n);
     assert_int_equal(buf_len(&pair.server.got), n);
     assert_memory_equal(buf_head(&pair.server.got), bytes, n);
     assert_int_equal(pair.client.high_calls, 1);
@@ -141,13 +137,12 @@ static void read_pauses_nest(void **state)
     conn_read_pause(pair.server.conn);
     conn_read_pause(pair.server.conn);
     conn_write(pair.client.conn, "x", 1);
-    run();
+    run_a_moment();
     conn_read_resume(pair.server.conn);
-    run();
+    run_a_moment();
     assert_int_equal(pair.server.data_calls, 0);
     conn_read_resume(pair.server.conn);
-    run();
-    assert_got(&pair.server, "x");
+    until_got(&pair.server, "x");
 }
 
 static void half_close_lets_the_other_side_write_on(void **state)
@@ -157,16 +152,15 @@ static void half_close_lets_the_other_side_write_on(void **state)
     conn_write(pair.client.conn, "last", 4);
     conn_shutdown(pair.client.conn);
     conn_write(pair.client.conn, "ignored", 7);
-    run();
-    assert_got(&pair.server, "last");
+    PAIR_UNTIL(&pair, pair.server.eof_calls);
+    until_got(&pair.server, "last");
     assert_int_equal(pair.server.eof_calls, 1);
     assert_true(conn_is_eof(pair.server.conn));
     assert_int_equal(pair.server.end_calls, 0);
     conn_write(pair.server.conn, "reply", 5);
-    run();
-    assert_got(&pair.client, "reply");
+    until_got(&pair.client, "reply");
     conn_shutdown(pair.server.conn);
-    run();
+    PAIR_UNTIL(&pair, pair.client.end_calls && pair.server.end_calls);
     assert_int_equal(pair.client.eof_calls, 1); /* told, though our side had ended before */
     assert_int_equal(pair.client.end_calls, 1);
     assert_int_equal(pair.client.end, CONN_END_EOF);
@@ -180,7 +174,7 @@ static void without_on_eof_the_peers_end_closes(void **state)
     pair.server_handler = &side_handler_no_eof;
     pair_connect(&pair, NULL);
     conn_shutdown(pair.client.conn);
-    run();
+    PAIR_UNTIL(&pair, pair.server.end_calls && pair.client.end_calls);
     assert_int_equal(pair.server.end_calls, 1);
     assert_int_equal(pair.server.end, CONN_END_EOF);
     assert_int_equal(pair.client.end, CONN_END_EOF);
@@ -198,7 +192,8 @@ static void close_raises_the_end_later_and_once(void **state)
     conn_write(pair.client.conn, "x", 1);
     conn_shutdown(pair.client.conn);
     conn_read_pause(pair.client.conn);
-    run();
+    PAIR_UNTIL(&pair, pair.client.end_calls && pair.server.eof_calls);
+    run_a_moment();
     assert_int_equal(pair.client.end_calls, 1);
     assert_int_equal(pair.client.end, CONN_END_LOCAL);
     assert_int_equal(buf_len(&pair.server.got), 0);
@@ -210,7 +205,7 @@ static void abort_resets_the_peer(void **state)
     (void)state;
     pair_connect(&pair, NULL);
     conn_abort(pair.client.conn);
-    run();
+    PAIR_UNTIL(&pair, pair.server.end_calls);
     assert_int_equal(pair.server.end_calls, 1);
     assert_int_equal(pair.server.end, CONN_END_RESET);
     assert_int_equal(pair.server.error, ECONNRESET);
@@ -221,13 +216,9 @@ static int connect_raw_peer(void)
 {
     int fd = -1;
     listen_stop(&pair.ls);
-    pair.client.conn = dial(pair.loop, &pair.at, NULL);
-    conn_set_handler(pair.client.conn, &side_handler, &pair.client);
-    for (unsigned i = 0; i < 200 && !pair.client.ready_calls; i++)
-        pair_run_ms(&pair, 2);
-    for (unsigned i = 0; i < 200 && fd < 0; i++, usleep(1000))
-        fd = accept(pair.listen_fd, NULL, NULL);
-    assert_true(fd >= 0);
+    pair_dial(&pair, NULL);
+    PAIR_UNTIL(&pair, pair.client.ready_calls);
+    PAIR_UNTIL(&pair, (fd = accept(pair.listen_fd, NULL, NULL)) >= 0);
     return fd;
 }
 
@@ -237,15 +228,16 @@ static void answer_and_reset(int fd)
     assert_int_equal(send(fd, "413", 3, 0), 3);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     close(fd);
-    usleep(2000);
+    struct pollfd reset = {.fd = conn_fd(pair.client.conn)};
+    assert_int_equal(poll(&reset, 1, 8000), 1);
 }
 
 static void a_reset_right_behind_data_is_not_taken_for_an_end_of_stream(void **state)
 {
     (void)state;
     answer_and_reset(connect_raw_peer());
-    run();
-    assert_got(&pair.client, "413");
+    PAIR_UNTIL(&pair, pair.client.end_calls);
+    until_got(&pair.client, "413");
     assert_int_equal(pair.client.eof_calls, 0);
     assert_int_equal(pair.client.end, CONN_END_RESET);
     assert_int_equal(pair.client.error, ECONNRESET);
@@ -259,8 +251,8 @@ static void an_answer_sent_before_a_reset_is_delivered_though_writing_fails(void
     conn_flush(pair.client.conn);
     conn_write(pair.client.conn, "more", 4);
     conn_flush(pair.client.conn);
-    run();
-    assert_got(&pair.client, "413");
+    PAIR_UNTIL(&pair, pair.client.end_calls);
+    until_got(&pair.client, "413");
     assert_int_equal(pair.client.end_calls, 1);
     assert_int_equal(pair.client.end, CONN_END_RESET);
 }
@@ -272,8 +264,7 @@ static void a_failed_write_ends_a_connection_that_does_not_read(void **state)
     conn_read_pause(pair.client.conn);
     answer_and_reset(fd);
     conn_write(pair.client.conn, "body", 4);
-    run();
-    assert_int_equal(pair.client.end_calls, 1);
+    PAIR_UNTIL(&pair, pair.client.end_calls);
     assert_int_equal(pair.client.end, CONN_END_RESET);
 }
 
@@ -286,15 +277,13 @@ static void close_after_flush_sends_all_then_waits_for_the_peer(void **state)
     conn_write(pair.server.conn, bytes, n);
     conn_close_after_flush(pair.server.conn, 5000);
     conn_write(pair.client.conn, "dropped", 7);
-    for (unsigned i = 0; i < 2500 && !pair.client.eof_calls; i++)
-        pair_run_ms(&pair, 2);
+    PAIR_UNTIL(&pair, pair.client.eof_calls);
     assert_int_equal(buf_len(&pair.client.got), n);
     assert_memory_equal(buf_head(&pair.client.got), bytes, n);
     assert_int_equal(pair.server.data_calls, 0);
     assert_int_equal(pair.server.end_calls, 0); /* lingering */
     conn_close(pair.client.conn);
-    run();
-    assert_int_equal(pair.server.end_calls, 1);
+    PAIR_UNTIL(&pair, pair.server.end_calls);
     assert_int_equal(pair.server.end, CONN_END_LOCAL);
     free(bytes);
 }
@@ -303,13 +292,12 @@ static void a_peer_that_stays_is_closed_after_the_delay(void **state)
 {
     (void)state;
     pair_connect(&pair, NULL);
+    uint64_t begun_ms = loop_now_ms(pair.loop);
     conn_write(pair.server.conn, "bye", 3);
     conn_close_after_flush(pair.server.conn, 20);
-    pair_run_ms(&pair, 5);
-    assert_got(&pair.client, "bye");
-    assert_int_equal(pair.server.end_calls, 0);
-    pair_run_ms(&pair, 40);
-    assert_int_equal(pair.server.end_calls, 1);
+    PAIR_UNTIL(&pair, pair.server.end_calls);
+    assert_true(loop_now_ms(pair.loop) - begun_ms >= 20);
+    until_got(&pair.client, "bye");
 }
 
 static void a_peer_that_never_reads_is_closed_after_the_delay(void **state)
@@ -321,9 +309,7 @@ static void a_peer_that_never_reads_is_closed_after_the_delay(void **state)
     conn_read_pause(pair.client.conn);
     conn_write(pair.server.conn, bytes, n);
     conn_close_after_flush(pair.server.conn, 20);
-    for (unsigned i = 0; i < 100 && !pair.server.end_calls; i++)
-        pair_run_ms(&pair, 10);
-    assert_int_equal(pair.server.end_calls, 1);
+    PAIR_UNTIL(&pair, pair.server.end_calls);
     free(bytes);
 }
 
@@ -333,9 +319,8 @@ static void without_delay_it_closes_when_all_is_sent(void **state)
     pair_connect(&pair, NULL);
     conn_write(pair.server.conn, "bye", 3);
     conn_close_after_flush(pair.server.conn, 0);
-    run();
-    assert_got(&pair.client, "bye");
-    assert_int_equal(pair.server.end_calls, 1);
+    PAIR_UNTIL(&pair, pair.server.end_calls);
+    until_got(&pair.client, "bye");
 }
 
 static void the_destination_can_be_restored(void **state)
@@ -372,9 +357,8 @@ static void unix_sockets_work_alike(void **state)
     pair_connect(&p, NULL);
     conn_write(p.client.conn, "over unix", 9);
     conn_shutdown(p.client.conn);
-    pair_run_ms(&p, 5);
-    assert_got(&p.server, "over unix");
-    assert_int_equal(p.server.eof_calls, 1);
+    PAIR_UNTIL(&p, p.server.eof_calls);
+    assert_true(str_eq_c(buf_str(&p.server.got), "over unix"));
     pair_fini(&p);
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,12 +22,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void run_until_end(struct side *s)
-{
-    for (unsigned i = 0; i < 200 && !s->end_calls; i++)
-        pair_run_ms(&pair, 2);
-}
-
 static void begin(struct addr to, const struct dial_options *options)
 {
     pair.client.conn = dial(pair.loop, &to, options);
@@ -44,7 +39,7 @@ static void a_refused_connect_ends_with_its_errno_and_text(void **state)
     nobody = pair_bound_addr(fd);
     close(fd);
     begin(nobody, NULL);
-    run_until_end(&pair.client);
+    PAIR_UNTIL(&pair, pair.client.end_calls);
     assert_int_equal(pair.client.end, CONN_END_CONNECT_FAILED);
     assert_int_equal(pair.client.error, ECONNREFUSED);
     assert_string_equal(pair.client.failure, "delayed connect error: Connection refused");
@@ -57,13 +52,13 @@ static void a_unix_socket_that_is_not_there_fails_alike(void **state)
     (void)state;
     addr_from_unix(STR("/nonexistent/outrigger.sock"), &to);
     begin(to, NULL);
-    run_until_end(&pair.client);
+    PAIR_UNTIL(&pair, pair.client.end_calls);
     assert_int_equal(pair.client.end, CONN_END_CONNECT_FAILED);
     assert_int_equal(pair.client.error, ENOENT);
     assert_string_equal(pair.client.failure, "immediate connect error: No such file or directory");
 }
 
-/* A listener whose backlog is full drops SYNs: nobody answers. */
+/* A listener whose backlog is full drops SYNs: nobody answers. One more than the backlog is let in. */
 static int fill_backlog(struct addr *at_r, int *fillers, unsigned count)
 {
     struct addr at;
@@ -74,7 +69,10 @@ static int fill_backlog(struct addr *at_r, int *fillers, unsigned count)
         fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         (void)!connect(fillers[i], &at_r->sa, at_r->len);
     }
-    usleep(5000);
+    for (unsigned i = 0; i < 2; i++) {
+        struct pollfd let_in = {.fd = fillers[i], .events = POLLOUT};
+        assert_int_equal(poll(&let_in, 1, 8000), 1);
+    }
     return fd;
 }
 
@@ -84,10 +82,10 @@ static void a_connect_that_nobody_answers_times_out(void **state)
     int fillers[4];
     (void)state;
     int fd = fill_backlog(&to, fillers, 4);
-    begin(to, &(struct dial_options){.connect_timeout_ms = 400});
-    pair_run_ms(&pair, 10);
-    assert_int_equal(pair.client.end_calls, 0);
-    run_until_end(&pair.client);
+    uint64_t begun_ms = loop_now_ms(pair.loop);
+    begin(to, &(struct dial_options){.connect_timeout_ms = 100});
+    PAIR_UNTIL(&pair, pair.client.end_calls);
+    assert_true(loop_now_ms(pair.loop) - begun_ms >= 100);
     assert_int_equal(pair.client.end, CONN_END_CONNECT_TIMEOUT);
     assert_int_equal(pair.client.error, ETIMEDOUT);
     for (unsigned i = 0; i < 4; i++)
@@ -100,7 +98,7 @@ static void a_connect_can_be_given_up(void **state)
     (void)state;
     begin(pair.at, NULL);
     conn_close(pair.client.conn);
-    run_until_end(&pair.client);
+    PAIR_UNTIL(&pair, pair.client.end_calls);
     assert_int_equal(pair.client.end, CONN_END_LOCAL);
     assert_int_equal(pair.client.ready_calls, 0);
 }
@@ -111,10 +109,9 @@ static void a_connect_given_up_at_once_after_writing_still_sends_it(void **state
     begin(pair.at, NULL);
     conn_write(pair.client.conn, "bye", 3);
     conn_close_after_flush(pair.client.conn, 0);
-    for (unsigned i = 0; i < 200 && !pair.server.eof_calls; i++)
-        pair_run_ms(&pair, 2);
+    PAIR_UNTIL(&pair, pair.server.eof_calls);
     assert_true(str_eq_c(buf_str(&pair.server.got), "bye"));
-    run_until_end(&pair.client);
+    PAIR_UNTIL(&pair, pair.client.end_calls);
     assert_int_equal(pair.client.end, CONN_END_LOCAL);
 }
 
@@ -136,7 +133,7 @@ static void a_source_that_is_not_ours_is_named_in_the_failure(void **state)
     (void)state;
     addr_from_ip(STR("192.0.2.1"), 0, &o.source);
     begin(pair.at, &o);
-    run_until_end(&pair.client);
+    PAIR_UNTIL(&pair, pair.client.end_calls);
     assert_int_equal(pair.client.end, CONN_END_CONNECT_FAILED);
     assert_int_equal(pair.client.error, EADDRNOTAVAIL);
     assert_string_equal(pair.client.failure,
@@ -168,8 +165,7 @@ static void the_mark_is_set_or_its_failure_is_told(void **state)
 {
     (void)state;
     begin(pair.at, &(struct dial_options){.so_mark = 1337});
-    for (unsigned i = 0; i < 200 && !pair.client.end_calls && !pair.client.ready_calls; i++)
-        pair_run_ms(&pair, 2);
+    PAIR_UNTIL(&pair, pair.client.end_calls || pair.client.ready_calls);
     if (pair.client.ready_calls) {
         assert_int_equal(option(SOL_SOCKET, SO_MARK), 1337);
     } else {

@@ -90,14 +90,17 @@ void pair_init(struct pair *p, const char *at)
     p->ls = listen_start(p->loop, p->listen_fd, on_accept, p);
 }
 
-void pair_connect(struct pair *p, const struct dial_options *options)
+void pair_dial(struct pair *p, const struct dial_options *options)
 {
     p->client.conn = dial(p->loop, &p->at, options);
     conn_set_handler(p->client.conn, &side_handler, &p->client);
-    for (unsigned i = 0; i < 200 && (!p->client.ready_calls || !p->server.conn); i++)
-        pair_run_ms(p, 2);
+}
+
+void pair_connect(struct pair *p, const struct dial_options *options)
+{
+    pair_dial(p, options);
+    PAIR_UNTIL(p, p->client.ready_calls && p->server.conn);
     assert_int_equal(p->client.ready_calls, 1);
-    assert_non_null(p->server.conn);
 }
 
 void pair_fini(struct pair *p)

@@ -38,11 +38,20 @@ struct pair {
 
 /* Listens at `at` ("127.0.0.1:0", a unix path); nothing is connected yet. */
 void pair_init(struct pair *p, const char *at);
+/* Dials it; what comes is raised on p->client. */
+void pair_dial(struct pair *p, const struct dial_options *options);
 /* Dials it and runs until both sides are there. */
 void pair_connect(struct pair *p, const struct dial_options *options);
 void pair_fini(struct pair *p);
-/* Runs the loop for about ms. */
+/* Runs the loop for about ms: for what shall not happen meanwhile. What shall happen is waited for. */
 void pair_run_ms(struct pair *p, uint64_t ms);
+/* Runs the loop until the condition holds; fails after some ten seconds, which no machine is too busy for. */
+#define PAIR_UNTIL(p, done)                                    \
+    do {                                                       \
+        for (unsigned i_ = 0; !(done); i_++, pair_run_ms(p, 1)) \
+            if (i_ > 8000)                                     \
+                fail_msg("waited in vain for " #done);         \
+    } while (0)
 struct addr pair_bound_addr(int fd);
 
 #endif
