@@ -9,7 +9,8 @@ import time
 import pytest
 
 from envoy_pair import HCM, ROUTER, TYPE, Proxy, address, cluster, free_port, free_ports, read_body, read_head
-from tls_peers import Certificates, Server, subject_of
+from support.certificates import Certificates
+from tls_peers import Server, subject_of
 
 SECRET = TYPE + "envoy.extensions.transport_sockets.tls.v3.Secret"
 CONTEXTS = TYPE + "envoy.extensions.transport_sockets.tls.v3."

@@ -10,7 +10,8 @@ import h2.events
 
 from families import INTERNAL, Family, do, rq, suite
 from envoy_pair import TYPE, http_options, read_body, read_head
-from tls_peers import Certificates, Server, der_dns, subject_of
+from support.certificates import Certificates
+from tls_peers import Server, der_dns, subject_of
 
 CONTEXTS = TYPE + "envoy.extensions.transport_sockets.tls.v3."
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
