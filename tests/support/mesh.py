@@ -64,7 +64,9 @@ class Mesh:
         options = ["--concurrency", "1", "-l", "warning"]
         if self.proxy.name == "envoy":
             options += ["--disable-hot-restart", "--file-flush-interval-msec", "50"]
-        net.spawn([self.proxy, "-c", where / "bootstrap.json", *options], stderr=open(where / "proxy.log", "w"))
+        # Nothing comes in any more when a test ends.
+        net.spawn([self.proxy, "-c", where / "bootstrap.json", *options], stderr=open(where / "proxy.log", "w"),
+                  env={**os.environ, "TERMINATION_DRAIN_DURATION_SECONDS": "0"})
         net.watch(f"http://127.0.0.1:{ADMIN}/ready", "LIVE", 30)
 
     def env(self):
