@@ -1,5 +1,5 @@
 /* The codes of findings. A number is never reused. 01xx: text and schema; 02xx: references; 03xx: rules that
- * contradict or shadow; 04xx: resilience settings without effect; 05xx: injection. */
+ * contradict or shadow; 04xx: settings without effect; 05xx: injection. */
 #ifndef OUTRIGGER_PROTO_CODES_H
 #define OUTRIGGER_PROTO_CODES_H
 
@@ -48,6 +48,9 @@ enum finding_code {
     OG_RETRIES_CUT = 405,          /* attempts x perTryTimeout above the route's timeout */
     OG_RETRIES_OFF = 406,          /* attempts 0, beside settings of retries */
     OG_FAILOVER_OFF = 407,         /* failover between localities without outlierDetection */
+
+    OG_TLS_NAME_UNCHECKED = 408, /* sni without subjectAltNames: any name is accepted */
+    OG_TLS_WITHOUT_EFFECT = 409, /* a field of TLS that its mode does not use */
 
     OG_INJECTED = 501,     /* a workload got its sidecar */
     OG_NOT_INJECTED = 502, /* and why not */

@@ -5,6 +5,7 @@
 
 #define MAGLEV_TABLE_MAX 5000011
 #define RING_SIZE_MAX (8u << 20)
+#define SNI_MAX 255
 
 static bool is_prime(uint64_t n)
 {
@@ -173,11 +174,62 @@ static void check_outlier(struct check *c, const ISTIO(OutlierDetection) *od)
     path_pop(c, mark);
 }
 
+/* What the sidecar shows of itself. */
+static void check_own_certificate(struct check *c, const ISTIO(ClientTLSSettings) *tls)
+{
+    bool is_mutual = tls->mode == ISTIO__NETWORKING__V1ALPHA3__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL;
+    const char *fix = "give the path of a file in the pod";
+    if (is_mutual && !tls->client_certificate[0])
+        check_error(c, OG_MISSING_FIELD, ".clientCertificate", fix, "must be given in mode MUTUAL");
+    if (is_mutual && !tls->private_key[0])
+        check_error(c, OG_MISSING_FIELD, ".privateKey", fix, "must be given in mode MUTUAL");
+    if (!is_mutual && (tls->client_certificate[0] || tls->private_key[0]))
+        check_warn(c, OG_TLS_WITHOUT_EFFECT, tls->client_certificate[0] ? ".clientCertificate" : ".privateKey",
+                   "use mode MUTUAL, or remove it", "is shown to nobody in mode SIMPLE");
+}
+
+/* How the peer is judged. */
+static void check_judgement(struct check *c, const ISTIO(ClientTLSSettings) *tls)
+{
+    bool skips = tls->insecure_skip_verify && tls->insecure_skip_verify->value;
+    if (skips && (tls->ca_certificates[0] || tls->n_subject_alt_names > 0))
+        check_error(c, OG_BAD_VALUE, ".insecureSkipVerify", "remove it, or the others",
+                    "contradicts caCertificates and subjectAltNames, by which the peer is verified");
+    else if (skips && tls->ca_crl[0])
+        check_warn(c, OG_TLS_WITHOUT_EFFECT, ".caCrl", "remove insecureSkipVerify", "has no effect where nothing is verified");
+    else if (!skips && tls->sni[0] && tls->n_subject_alt_names == 0)
+        check_warn(c, OG_TLS_NAME_UNCHECKED, ".sni",
+                   "give subjectAltNames, or remove sni so that the request's host is asked for and checked",
+                   "any certificate of %s is accepted, whatever its name: sni alone is not compared with it",
+                   tls->ca_certificates[0] ? tls->ca_certificates : "a public authority");
+    for (size_t i = 0; i < tls->n_subject_alt_names; i++) {
+        size_t mark = path_push(c, ".subjectAltNames[%zu]", i);
+        if (!tls->subject_alt_names[i][0])
+            check_error(c, OG_BAD_VALUE, "", "remove it", "must not be empty");
+        path_pop(c, mark);
+    }
+    if (strlen(tls->sni) > SNI_MAX)
+        check_error(c, OG_BAD_VALUE, ".sni", "", "must have at most %d bytes, got %zu", SNI_MAX, strlen(tls->sni));
+}
+
 static void check_tls(struct check *c, const ISTIO(ClientTLSSettings) *tls)
 {
     if (!tls || tls->mode == ISTIO__NETWORKING__V1ALPHA3__CLIENT_TLSSETTINGS__TLSMODE__DISABLE)
         return;
-    check_not_built(c, ".tls", "TLS towards upstreams waits for certificates; only mode DISABLE");
+    size_t mark = path_push(c, ".tls");
+    if (tls->mode == ISTIO__NETWORKING__V1ALPHA3__CLIENT_TLSSETTINGS__TLSMODE__ISTIO_MUTUAL) {
+        check_error(c, OG_NOT_BUILT, ".mode", "use MUTUAL with files of the pod, SIMPLE or DISABLE",
+                    "ISTIO_MUTUAL is not supported: sidecars have no identities of their own yet");
+    } else if (tls->credential_name[0]) {
+        /* istiod sends such a rule to gateways alone, and sidecars go on without TLS. */
+        check_error(c, OG_NOT_BUILT, ".credentialName",
+                    "name files of the pod: caCertificates, and for MUTUAL clientCertificate, privateKey",
+                    "is not supported: sidecars are not given Secrets of Kubernetes");
+    } else {
+        check_own_certificate(c, tls);
+        check_judgement(c, tls);
+    }
+    path_pop(c, mark);
 }
 
 void check_traffic_policy(struct check *c, const char *leaf, const ISTIO(TrafficPolicy) *policy,

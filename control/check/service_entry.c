@@ -118,8 +118,6 @@ void check_service_entry(struct check *c)
         check_endpoint(c, entry->endpoints[i], !is_static);
         path_pop(c, mark);
     }
-    if (entry->n_subject_alt_names > 0)
-        check_not_built(c, ".subjectAltNames", "checking the names of peers waits for TLS towards upstreams");
     path_pop(c, spec);
 }
 

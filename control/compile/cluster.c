@@ -29,7 +29,7 @@ char *compile_cluster_name(struct arena *a, uint32_t port, const char *subset, s
 
 /* ---- HTTP options. ---- */
 
-static HTTP_OPTIONS(HttpProtocolOptions) *http_options(struct build *b)
+HTTP_OPTIONS(HttpProtocolOptions) *cluster_http(struct build *b)
 {
     if (!b->http)
         b->http = emit_http_options(b->arena);
@@ -38,7 +38,7 @@ static HTTP_OPTIONS(HttpProtocolOptions) *http_options(struct build *b)
 
 static CORE(Http2ProtocolOptions) *speak_http2(struct build *b)
 {
-    HTTP_OPTIONS(HttpProtocolOptions) *o = http_options(b);
+    HTTP_OPTIONS(HttpProtocolOptions) *o = cluster_http(b);
     o->upstream_protocol_options_case =
         ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG;
     o->explicit_http_config = emit_explicit_http(b->arena);
@@ -50,7 +50,7 @@ static CORE(Http2ProtocolOptions) *speak_http2(struct build *b)
 
 static void speak_as_client(struct build *b)
 {
-    HTTP_OPTIONS(HttpProtocolOptions) *o = http_options(b);
+    HTTP_OPTIONS(HttpProtocolOptions) *o = cluster_http(b);
     o->upstream_protocol_options_case =
         ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG;
     o->use_downstream_protocol_config = emit_use_downstream(b->arena);
@@ -60,7 +60,7 @@ static void speak_as_client(struct build *b)
 
 static void speak_http1(struct build *b)
 {
-    HTTP_OPTIONS(HttpProtocolOptions) *o = http_options(b);
+    HTTP_OPTIONS(HttpProtocolOptions) *o = cluster_http(b);
     o->upstream_protocol_options_case =
         ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG;
     o->explicit_http_config = emit_explicit_http(b->arena);
@@ -155,7 +155,7 @@ static void apply_lifetime(struct build *b, const ISTIO(ConnectionPoolSettings) 
     if (!idle && !whole && requests <= 0)
         return;
     CORE(HttpProtocolOptions) *common = emit_common_http_options(b->arena);
-    http_options(b)->common_http_protocol_options = common;
+    cluster_http(b)->common_http_protocol_options = common;
     common->idle_timeout = idle;
     common->max_connection_duration = whole;
     if (requests > 0)
@@ -317,7 +317,7 @@ static void apply_error_codes(struct build *b, const ISTIO(OutlierDetection) *fr
         for (size_t i = 0; i < n; i++)
             m->or_match->rules[m->or_match->n_rules++] = has_status(a, from->outlier_detection_http_error_codes[i]);
     }
-    http_options(b)->outlier_detection = emit_matched_errors(a);
+    cluster_http(b)->outlier_detection = emit_matched_errors(a);
     b->http->outlier_detection->error_matcher = m;
 }
 
@@ -464,6 +464,7 @@ static void add_service_cluster(struct view *v, const struct service *s, unsigne
     discover(&b, s, port_at, subset ? subset->labels : (struct labels){NULL, 0}, &plan);
     cluster_speak(&b, port->protocol, &policy, false);
     cluster_apply_pool(&b, &policy);
+    cluster_apply_tls(&b, s, &policy);
     apply_outlier(&b, policy.outlier);
     apply_balancer(&b, &policy);
     cluster_describe(&b, s, rule, subset_name);
@@ -482,7 +483,7 @@ static void add_black_hole(struct view *v, struct compiled *out)
 void cluster_add_passthrough(struct view *v, struct str name, struct str source_ip, struct compiled *out)
 {
     struct build b;
-    struct policy none = {NULL, NULL, NULL, NULL};
+    struct policy none = {0};
     cluster_begin(&b, v, emit_text(v->arena, name));
     b.cluster->alt_stat_name = emit_text(v->arena, STR("PassthroughCluster;"));
     b.cluster->type = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST;

@@ -19,6 +19,7 @@
 #include "proto/route.pb-c.h"
 #include "proto/router.pb-c.h"
 #include "proto/tcp_proxy.pb-c.h"
+#include "proto/tls.pb-c.h"
 #include "proto/tls_inspector.pb-c.h"
 #include "sidecar/base/arena.h"
 

@@ -15,6 +15,8 @@ static void apply_level(struct policy *p, const ISTIO(TrafficPolicy) *level, uin
         p->outlier = level->outlier_detection;
     if (level->retry_budget)
         p->retry_budget = level->retry_budget;
+    if (level->tls)
+        p->tls = level->tls;
     for (size_t i = 0; i < level->n_port_level_settings; i++) {
         const ISTIO(TrafficPolicy__PortTrafficPolicy) *own = level->port_level_settings[i];
         if (!own->port || own->port->number != port)
@@ -22,13 +24,14 @@ static void apply_level(struct policy *p, const ISTIO(TrafficPolicy) *level, uin
         p->load_balancer = own->load_balancer;
         p->pool = own->connection_pool;
         p->outlier = own->outlier_detection;
+        p->tls = own->tls;
         return;
     }
 }
 
 struct policy policy_of(const struct host_policy *host, const struct subset_rule *subset, uint32_t port)
 {
-    struct policy p = {NULL, NULL, NULL, NULL};
+    struct policy p = {0};
     apply_level(&p, host->traffic_policy, port);
     if (subset)
         apply_level(&p, subset->spec->traffic_policy, port);

@@ -10,6 +10,7 @@ struct policy {
     const ISTIO(ConnectionPoolSettings) *pool;
     const ISTIO(OutlierDetection) *outlier;
     const ISTIO(TrafficPolicy__RetryBudget) *retry_budget;
+    const ISTIO(ClientTLSSettings) *tls;
 };
 
 /* subset NULL or "": the host itself. A port's own settings replace all others of their level, without inheritance; a subset's

@@ -77,7 +77,7 @@ static bool read_source(struct reader *r, const Envoy__Config__Core__V3__DataSou
     *out = STR_NONE;
     switch (m ? m->specifier_case : ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER__NOT_SET) {
     case DATA(FILENAME):
-        if (r->in_file)
+        if (r->in_file || m->watched_directory)
             note_path(r, m->filename);
         return read_file(r, m->filename, out, err) || err_prefix(err, "%s.filename", field);
     case DATA(INLINE_BYTES):

@@ -116,7 +116,7 @@ static const struct {
     {"envoy.config.core.v3.RuntimeFractionalPercent", "*"},
     {"envoy.config.core.v3.RuntimeFeatureFlag", "*"},
     {"envoy.config.core.v3.RuntimeDouble", "default_value"},
-    {"envoy.config.core.v3.DataSource", "filename inline_bytes inline_string environment_variable"},
+    {"envoy.config.core.v3.DataSource", "*"},
     {"envoy.config.core.v3.SubstitutionFormatString", "text_format json_format text_format_source"},
 
     {"envoy.type.v3.Percent", "*"},

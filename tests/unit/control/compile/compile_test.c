@@ -369,6 +369,67 @@ static void policies(void **state)
     run(rows, ARRAY_LEN(rows));
 }
 
+#define FILE_JSON(path) "{\"filename\":\"/etc/tls/" path "\",\"watchedDirectory\":{\"path\":\"/etc/tls\"}}"
+#define CONTEXT "transportSocket.typedConfig.commonTlsContext."
+#define TLS_POLICY(spec) POLICY("{tls: {" spec "}}")
+
+static void tls_towards_upstreams(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        CDS("plain without a word", "", "transportSocket", NULL),
+        CDS("plain by word", TLS_POLICY("mode: DISABLE, sni: x"), "transportSocket", NULL),
+        CDS("versions", TLS_POLICY("mode: SIMPLE"), CONTEXT "tlsParams",
+            "{\"tlsMaximumProtocolVersion\":\"TLSv1_3\",\"tlsMinimumProtocolVersion\":\"TLSv1_2\"}"),
+        CDS("the public authorities", TLS_POLICY("mode: SIMPLE"), CONTEXT "validationContext",
+            "{\"trustedCa\":{\"filename\":\"/etc/ssl/certs/ca-certificates.crt\",\"watchedDirectory\":{\"path\":\"/etc/ssl/certs\"}}}"),
+        CDS("the request's name is asked for and expected", TLS_POLICY("mode: SIMPLE"), HTTP_OPTIONS_OF("upstreamHttpProtocolOptions"),
+            "{\"autoSanValidation\":true,\"autoSni\":true}"),
+        CDS("that is HTTP/1", TLS_POLICY("mode: SIMPLE"), HTTP_OPTIONS_OF("explicitHttpConfig"), "{\"httpProtocolOptions\":{}}"),
+        CDS("and agrees on nothing", TLS_POLICY("mode: SIMPLE"), CONTEXT "alpnProtocols", NULL),
+        CDS("HTTP/2 is agreed on",
+            POLICY("{tls: {mode: SIMPLE}, connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}"), CONTEXT "alpnProtocols", "[\"h2\"]"),
+        CDS("another name is asked for, none expected", TLS_POLICY("mode: SIMPLE, sni: x.example"), "typedExtensionProtocolOptions", NULL),
+        CDS("the name that is asked for", TLS_POLICY("mode: SIMPLE, sni: x.example"), "transportSocket.typedConfig.sni", "\"x.example\""),
+        CDS("names that are expected", TLS_POLICY("mode: SIMPLE, caCertificates: /etc/tls/ca, caCrl: /etc/tls/crl, subjectAltNames: [a, b]"),
+            CONTEXT "validationContext",
+            "{\"crl\":" FILE_JSON("crl") ",\"matchSubjectAltNames\":[{\"exact\":\"a\"},{\"exact\":\"b\"}],\"trustedCa\":" FILE_JSON("ca") "}"),
+        CDS("are not the request's", TLS_POLICY("mode: SIMPLE, subjectAltNames: [a]"), HTTP_OPTIONS_OF("upstreamHttpProtocolOptions"),
+            "{\"autoSni\":true}"),
+        CDS("nothing is verified", TLS_POLICY("mode: SIMPLE, insecureSkipVerify: true"), CONTEXT "validationContext", "{}"),
+        CDS("but a name asked for", TLS_POLICY("mode: SIMPLE, insecureSkipVerify: true"), HTTP_OPTIONS_OF("upstreamHttpProtocolOptions"),
+            "{\"autoSni\":true}"),
+        CDS("what is shown", TLS_POLICY("mode: MUTUAL, clientCertificate: /etc/tls/c, privateKey: /etc/tls/k"), CONTEXT "tlsCertificates",
+            "[{\"certificateChain\":" FILE_JSON("c") ",\"privateKey\":" FILE_JSON("k") "}]"),
+        CDS("is not shown by SIMPLE", TLS_POLICY("mode: SIMPLE, clientCertificate: /etc/tls/c, privateKey: /etc/tls/k"),
+            CONTEXT "tlsCertificates", NULL),
+        CDS("a file at the root", TLS_POLICY("mode: SIMPLE, caCertificates: /ca"), CONTEXT "validationContext.trustedCa",
+            "{\"filename\":\"/ca\",\"watchedDirectory\":{\"path\":\"/\"}}"),
+        CDS("a port's settings replace all others", POLICY("{tls: {mode: SIMPLE}, portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]}"),
+            "transportSocket", NULL),
+        CDS("TLS of another port", POLICY("{portLevelSettings: [{port: {number: 443}, tls: {mode: SIMPLE}}]}"), "transportSocket", NULL),
+        CDS("TLS of this port", POLICY("{portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, sni: x}}]}"),
+            "transportSocket.typedConfig.sni", "\"x\""),
+        {"a subset's replaces the host's",
+         REVIEWS DR("r", "  host: reviews\n  trafficPolicy: {tls: {mode: SIMPLE, sni: x}}\n  subsets: [{name: v1, trafficPolicy: {tls: {mode: DISABLE}}}]\n"),
+         RESOURCE_CLUSTER, "outbound|80|v1|" HOST, "transportSocket", NULL},
+        {"a subset without its own has the host's",
+         REVIEWS DR("r", "  host: reviews\n  trafficPolicy: {tls: {mode: SIMPLE, sni: x}}\n  subsets: [{name: v1}]\n"), RESOURCE_CLUSTER,
+         "outbound|80|v1|" HOST, "transportSocket.typedConfig.sni", "\"x\""},
+        {"names of the ServiceEntry are expected",
+         SE("s", "  hosts: [a.example.com]\n  ports: [{number: 80, name: http, protocol: HTTP}]\n  resolution: DNS\n  subjectAltNames: [n]\n")
+             DR("r", "  host: a.example.com\n  trafficPolicy: {tls: {mode: SIMPLE}}\n"),
+         RESOURCE_CLUSTER, "outbound|80||a.example.com", CONTEXT "validationContext.matchSubjectAltNames", "[{\"exact\":\"n\"}]"},
+        {"where the rule has none",
+         SE("s", "  hosts: [a.example.com]\n  ports: [{number: 80, name: http, protocol: HTTP}]\n  resolution: DNS\n  subjectAltNames: [n]\n")
+             DR("r", "  host: a.example.com\n  trafficPolicy: {tls: {mode: SIMPLE, subjectAltNames: [m]}}\n"),
+         RESOURCE_CLUSTER, "outbound|80||a.example.com", CONTEXT "validationContext.matchSubjectAltNames", "[{\"exact\":\"m\"}]"},
+        {"the way in is plain",
+         REVIEWS POD("p", "10.0.0.9", "app: reviews") TLS_POLICY("mode: SIMPLE"), RESOURCE_CLUSTER, "inbound|8080||", "transportSocket", NULL},
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
 static void endpoints(void **state)
 {
     (void)state;
@@ -709,6 +770,7 @@ int main(void)
         cmocka_unit_test(actions),
         cmocka_unit_test(delegates),
         cmocka_unit_test(policies),
+        cmocka_unit_test(tls_towards_upstreams),
         cmocka_unit_test(endpoints),
         cmocka_unit_test(localities),
         cmocka_unit_test(listeners),
