@@ -37,7 +37,7 @@ static void nothing_but_the_node_is_said_before_reports_are_wanted(void **state)
     agent_world_connect(&aw);
     RUN_UNTIL(&aw.w, aw.reports == 1);
     refuse(1);
-    timer_arm(&aw.agent->tick_timer, 0); /* the next look at all would be in a second */
+    agent_world_tick(&aw);
     run_for(100);
     assert_int_equal(aw.reports, 1);
     assert_string_equal(aw.node_id, "sidecar~10.0.0.9~web.shop~x");

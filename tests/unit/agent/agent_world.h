@@ -104,6 +104,12 @@ static inline void agent_world_connect(struct agent_world *aw)
     agent_connected(aw->agent, aw->codec);
 }
 
+/* The look at all that is taken once a second is taken now. */
+static inline void agent_world_tick(struct agent_world *aw)
+{
+    timer_arm(&aw->agent->tick_timer, 0);
+}
+
 static inline void agent_world_disconnect(struct agent_world *aw)
 {
     agent_disconnected(aw->agent);

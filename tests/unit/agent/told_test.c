@@ -49,16 +49,19 @@ static void only_what_changed_is_told(void **state)
     unsigned before = aw.reports;
     (void)state;
     assert_true(permit_admit(&permit, cluster_breaker(c, false), BREAKER_PENDING));
+    agent_world_tick(&aw);
     RUN_UNTIL(&aw.w, aw.reports > before);
     const AGENT(Cluster) *a = agent_world_cluster(&aw, "a");
     assert_int_equal(aw.v[before]->n_clusters, 1);
     assert_int_equal(a->active->pending, 1);
     assert_false(a->has_hosts);
     permit_release(&permit);
+    agent_world_tick(&aw);
     RUN_UNTIL(&aw.w, agent_world_cluster(&aw, "a")->active->pending == 0);
     /* Nothing changed: nothing is said. */
     before = aw.reports;
-    uint64_t end = loop_now_ms(aw.w.loop) + 1500;
+    uint64_t end = loop_now_ms(aw.w.loop) + 100;
+    agent_world_tick(&aw);
     RUN_UNTIL(&aw.w, loop_now_ms(aw.w.loop) > end);
     assert_int_equal(aw.reports, before);
     upstream_release(&c);
@@ -68,9 +71,11 @@ static void hosts_and_clusters_come_and_go(void **state)
 {
     (void)state;
     live_put_cluster(aw.w.live, static_cluster("a", "127.0.0.1:83"));
+    agent_world_tick(&aw);
     RUN_UNTIL(&aw.w, agent_world_cluster(&aw, "a")->has_hosts && agent_world_cluster(&aw, "a")->n_hosts == 1);
     assert_string_equal(agent_world_cluster(&aw, "a")->hosts[0]->address, "127.0.0.1:83");
     live_remove_cluster(aw.w.live, STR("a"));
+    agent_world_tick(&aw);
     RUN_UNTIL(&aw.w, aw.v[aw.reports - 1]->n_removed == 1);
     assert_string_equal(aw.v[aw.reports - 1]->removed[0], "a");
 }
@@ -90,6 +95,7 @@ static void a_long_list_of_hosts_is_cut_and_says_so(void **state)
     /* The last of all is told, as it is unwell. */
     l->endpoints[l->count - 1].health = HEALTH_UNHEALTHY;
     live_put_cluster(aw.w.live, cfg);
+    agent_world_tick(&aw);
     RUN_UNTIL(&aw.w, agent_world_cluster(&aw, "many"));
     const AGENT(Cluster) *m = agent_world_cluster(&aw, "many");
     assert_int_equal(m->n_hosts, AGENT_HOSTS_MAX);
@@ -102,6 +108,7 @@ static void overflow_begins_once_and_ends_once(void **state)
     struct cluster *c = acquire(&aw.w, "a");
     (void)state;
     stats_add(cluster_stats(c), cluster_row(c), CLUSTER_UPSTREAM_RQ_PENDING_OVERFLOW, 4);
+    agent_world_tick(&aw);
     RUN_UNTIL(&aw.w, agent_world_event(&aw, AGENT_EVENT(OVERFLOW_BEGAN)));
     const AGENT(Event) *e = agent_world_event(&aw, AGENT_EVENT(OVERFLOW_BEGAN));
     assert_string_equal(e->cluster, "a");
@@ -115,6 +122,7 @@ static void overflow_begins_once_and_ends_once(void **state)
     /* Counters that were set back count from nought. */
     stats_reset_counters(aw.w.stats);
     stats_add(cluster_stats(c), cluster_row(c), CLUSTER_UPSTREAM_CX_OVERFLOW, 1);
+    agent_world_tick(&aw);
     RUN_UNTIL(&aw.w, agent_world_event(&aw, AGENT_EVENT(OVERFLOW_BEGAN)) != e);
     assert_string_equal(agent_world_event(&aw, AGENT_EVENT(OVERFLOW_BEGAN))->reason, "max_connections");
     assert_int_equal(agent_world_event(&aw, AGENT_EVENT(OVERFLOW_BEGAN))->count, 1);
