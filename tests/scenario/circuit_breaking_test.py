@@ -47,21 +47,10 @@ spec:
 """
 
 BACKEND = textwrap.dedent(f"""
-    import http.server, socketserver, time
-    class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-        daemon_threads = True
-        request_queue_size = 64
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        def do_GET(self):
-            time.sleep(float(self.path.partition("=")[2] or {LATENCY}))
-            self.send_response(200)
-            self.send_header("content-length", "2")
-            self.end_headers()
-            self.wfile.write(b"ok")
-        def log_message(self, *_):
-            pass
-    Server(("127.0.1.1", 8080), Handler).serve_forever()
+    def answer(request):
+        time.sleep(float(request.path.partition("=")[2] or {LATENCY}))
+        return 200, "ok"
+    Answering(answer, "127.0.1.1", 8080)
 """)
 
 # CONNECTIONS REQUESTS STAGGER PATH: each connection asks REQUESTS times in a row, STAGGER seconds after the one before it.
@@ -106,14 +95,13 @@ class Breaking(Mesh):
         return None
 
 
-@pytest.fixture(scope="module", params=["envoy", "outrigger"])
-def mesh(request, build, envoy, tmp_path_factory):
-    proxy = envoy if request.param == "envoy" else build / "sidecar" / "outrigger-sidecar"
-    with Breaking(build, proxy, tmp_path_factory.mktemp("breaking")) as mesh:
+@pytest.fixture(scope="module")
+def mesh(either, build, tmp_path_factory):
+    with Breaking(build, either, tmp_path_factory.mktemp("breaking")) as mesh:
         (mesh.config / "base.yaml").write_text(BASE % (mesh.where / "access.log"))
         mesh.put_pod("client", CLIENT_IP, {"app": "fortio"})
         mesh.put_pod("httpbin-0", "127.0.1.1", {"app": "httpbin", "version": "v1"})
-        mesh.net.spawn([sys.executable, "-c", BACKEND])
+        mesh.net.serve(BACKEND)
         mesh.start()
         mesh.net.watch("http://10.96.1.5:8000/get", "ok", 10, Host="httpbin:8000")
         yield mesh

@@ -30,10 +30,9 @@ def put_pods(mesh):
                          namespace=meta["namespace"])
 
 
-@pytest.fixture(scope="module", params=["envoy", "outrigger"])
-def mesh(request, build, envoy, tmp_path_factory):
-    proxy = envoy if request.param == "envoy" else build / "sidecar" / "outrigger-sidecar"
-    with Mesh(build, proxy, tmp_path_factory.mktemp("golden")) as mesh:
+@pytest.fixture(scope="module")
+def mesh(either, build, tmp_path_factory):
+    with Mesh(build, either, tmp_path_factory.mktemp("golden")) as mesh:
         (mesh.config / "mesh.yaml").write_text((GOLDEN / "mesh.yaml").read_text())
         put_pods(mesh)
         mesh.start()

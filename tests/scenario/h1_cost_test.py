@@ -7,7 +7,6 @@ import selectors
 import signal
 import socket
 import subprocess
-import textwrap
 import threading
 import time
 

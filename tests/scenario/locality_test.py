@@ -2,7 +2,6 @@
 leaves it when the endpoint there is ejected, comes back, and is shared by weights where they are given."""
 import collections
 import json
-import sys
 import textwrap
 
 import pytest
@@ -35,27 +34,16 @@ OUTLIER = {"consecutive5xxErrors": 1, "interval": "0.2s", "baseEjectionTime": "5
 
 # A server for each PLACE=IP; it answers 500 while its place was told so by a request to /break, until one to /mend.
 APP = textwrap.dedent("""
-    import http.server, socketserver, sys, threading
-    class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-        daemon_threads = True
-        status = 200
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        def do_GET(self):
-            if self.path in ("/break", "/mend"):
-                self.server.status = 500 if self.path == "/break" else 200
-            body = self.server.place.encode()
-            self.send_response(self.server.status if self.path == "/hello" else 200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-        def log_message(self, *_):
-            pass
+    status = {}
+    def answer(request):
+        place = place_of[request.server]
+        if request.path in ("/break", "/mend"):
+            status[place] = 500 if request.path == "/break" else 200
+        return status.get(place, 200) if request.path == "/hello" else 200, place
+    place_of = {}
     for argument in sys.argv[1:]:
         place, ip = argument.split("=")
-        server = Server((ip, 8080), Handler)
-        server.place = place
-        threading.Thread(target=server.serve_forever).start()
+        place_of[Answering(answer, ip, 8080)] = place
 """)
 PLACES = {"region1.zone1": "127.0.1.1", "region1.zone2": "127.0.1.2", "region2.zone3": "127.0.1.3", "region3.zone4": "127.0.1.4"}
 
@@ -84,15 +72,14 @@ class Places(Mesh):
         assert self.net.get(f"http://{PLACES[place]}:8080/{way}")[0] == 200
 
 
-@pytest.fixture(scope="module", params=["envoy", "outrigger"])
-def mesh(request, build, envoy, tmp_path_factory):
-    proxy = envoy if request.param == "envoy" else build / "sidecar" / "outrigger-sidecar"
-    with Places(build, proxy, tmp_path_factory.mktemp("places"), namespace="sample") as mesh:
+@pytest.fixture(scope="module")
+def mesh(either, build, tmp_path_factory):
+    with Places(build, either, tmp_path_factory.mktemp("places"), namespace="sample") as mesh:
         (mesh.config / "service.yaml").write_text(SERVICE)
         mesh.put_pod("client", CLIENT_IP, {"app": "curl", "istio-locality": "region1.zone1"}, namespace="sample")
         for i, (place, ip) in enumerate(PLACES.items()):
             mesh.put_pod(f"helloworld-{i}", ip, {"app": "helloworld", "istio-locality": place}, namespace="sample")
-        mesh.net.spawn([sys.executable, "-c", APP, *(f"{place}={ip}" for place, ip in PLACES.items())])
+        mesh.net.serve(APP, *(f"{place}={ip}" for place, ip in PLACES.items()))
         mesh.start()
         mesh.net.watch("http://10.96.1.6:5000/hello", "region", 10, Host="helloworld.sample:5000")
         yield mesh

@@ -2,7 +2,6 @@
 logged and shown must agree in the end, and callers must be spared what ejection can spare them."""
 import contextlib
 import http.client
-import http.server
 import json
 import socket
 import subprocess
@@ -12,6 +11,7 @@ import time
 import pytest
 
 from support.ads import CDS, EDS, LDS, Server, cluster, endpoints, listener, route
+from support.answering import Answering
 
 NODE = "sidecar~127.0.0.1~p.default~default.svc.cluster.local"
 
@@ -21,33 +21,16 @@ def free_port():
         return s.getsockname()[1]
 
 
-class Backend:
+class Backend(Answering):
     """Answers 200, or 503 while it is broken."""
 
     def __init__(self):
         self.is_broken, self.served = False, 0
-        backend = self
+        super().__init__(self.answer)
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                backend.served += 1
-                self.send_response(503 if backend.is_broken else 200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
+    def answer(self, _):
+        self.served += 1
+        return 503 if self.is_broken else 200, ""
 
 
 class Mesh:

@@ -6,7 +6,6 @@ clusters and endpoints from the control plane.
 import concurrent.futures
 import datetime
 import http.client
-import http.server
 import json
 import os
 import pathlib
@@ -23,6 +22,7 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from support import ads_client
+from support.answering import Answering
 
 HOST = "reviews.shop.svc.cluster.local"
 CLUSTER = f"outbound|80||{HOST}"
@@ -45,34 +45,22 @@ def until(probe, what, limit=10):
     return found
 
 
-class Backend(http.server.ThreadingHTTPServer):
+class Backend(Answering):
     """Answers with .status; while .gate is cleared it does not answer at all."""
-    daemon_threads = True
-    request_queue_size = 128
 
     def __init__(self, ip, port):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                self.server.came.set()
-                self.server.gate.wait(30)
-                self.send_response(self.server.status)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        super().__init__((ip, port), Handler)
         self.gate, self.came, self.status = threading.Event(), threading.Event(), 200
         self.gate.set()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        super().__init__(self.answer, ip, port)
+
+    def answer(self, _):
+        self.came.set()
+        self.gate.wait(30)
+        return self.status, ""
 
     def close(self):
         self.gate.set()
-        self.shutdown()
-        self.server_close()
+        super().close()
 
 
 def pod(name, ip, **labels):

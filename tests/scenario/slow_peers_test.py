@@ -28,6 +28,8 @@ class Upstream:
         with contextlib.suppress(OSError):
             while True:
                 c, _ = self.listener.accept()
+                # Head and body are two writes: the second shall not wait for the acknowledgement of the first.
+                c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self.serve, args=(c,), daemon=True).start()
 
     def serve(self, c):

@@ -82,10 +82,9 @@ class Names(Mesh):
         return self.net.run([sys.executable, "-c", CALL, "10.96.9.9", name]).strip()
 
 
-@pytest.fixture(scope="module", params=["envoy", "outrigger"])
-def mesh(request, build, envoy, tmp_path_factory):
-    proxy = envoy if request.param == "envoy" else build / "sidecar" / "outrigger-sidecar"
-    with Names(build, proxy, tmp_path_factory.mktemp("names")) as mesh:
+@pytest.fixture(scope="module")
+def mesh(either, build, tmp_path_factory):
+    with Names(build, either, tmp_path_factory.mktemp("names")) as mesh:
         pem = mesh.where / "server.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                         "-subj", "/CN=encyclopedia", "-keyout", pem, "-out", mesh.where / "cert.pem"], check=True, capture_output=True)

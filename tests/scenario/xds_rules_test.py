@@ -5,7 +5,6 @@ is held against it; where Outrigger is meant to differ, the case is Outrigger's 
 """
 import contextlib
 import http.client
-import http.server
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from google.protobuf import any_pb2
 
 from support.ads import (ADS, CDS, EDS, LDS, RDS, PREFIX, Relay, Server, cluster, endpoints, listener, pack, route,
                          static_cluster)
+from support.answering import Answering
 from support.ports import free_port
 
 NODE = "sidecar~127.0.0.1~p.default~default.svc.cluster.local"
@@ -55,39 +55,13 @@ def get(port, path="/", timeout=3):
         c.close()
 
 
-class Backend:
-    """An upstream that answers with its name."""
-
-    def __init__(self, name):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                body = name.encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture
 def backends():
-    with contextlib.ExitStack() as stack:
-        made = [Backend(n) for n in ("one", "two")]
-        for b in made:
-            stack.callback(b.close)
-        yield made
+    """Two upstreams that answer with their names."""
+    made = [Answering(lambda _: (200, "one")), Answering(lambda _: (200, "two"))]
+    yield made
+    for b in made:
+        b.close()
 
 
 @pytest.fixture

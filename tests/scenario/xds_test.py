@@ -1,7 +1,6 @@
 """The sidecar driven over ADS by a control plane in Python (xds-protos, grpcio), in both protocols."""
 import concurrent.futures
 import contextlib
-import http.server
 import pathlib
 import queue
 import subprocess
@@ -20,6 +19,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
+from support.answering import Answering
 from support.ports import free_port
 
 URLS = {
@@ -115,22 +115,6 @@ class Seen:
         self.stream, self.message = stream, message
 
 
-class Upstream(http.server.ThreadingHTTPServer):
-    def __init__(self, text):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_):
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
 def eds_cluster(name, **fields):
     c = cluster_pb2.Cluster(name=name, type=cluster_pb2.Cluster.EDS, **fields)
     c.connect_timeout.seconds = 1
@@ -200,7 +184,7 @@ def sidecar(build, tmp_path: pathlib.Path, plane, state=False):
     config = tmp_path / "bootstrap.yaml"
     api = "DELTA_GRPC" if plane.mode == "delta" else "GRPC"
     config.write_text(BOOTSTRAP.format(admin=admin, api=api, ads=plane.port))
-    env = {"PATH": "/usr/bin:/bin"} | ({"OUTRIGGER_STATE_DIR": str(tmp_path)} if state else {})
+    env = {"PATH": "/usr/bin:/bin", "TERMINATION_DRAIN_DURATION_SECONDS": "0"} | ({"OUTRIGGER_STATE_DIR": str(tmp_path)} if state else {})
     log = open(tmp_path / "sidecar.log", "ab")
     process = subprocess.Popen([build / "sidecar" / "outrigger-sidecar", "-c", config, "--concurrency", "1"],
                                env=env, stdout=log, stderr=log)
@@ -211,7 +195,7 @@ def sidecar(build, tmp_path: pathlib.Path, plane, state=False):
         process.terminate()
         try:
             process.wait(10)
-        except subprocess.TimeoutExpired:
+        finally:
             process.kill()
             process.wait()
 
@@ -243,16 +227,16 @@ def plane(request):
 
 @pytest.fixture(scope="module")
 def upstreams():
-    servers = [Upstream("one"), Upstream("two")]
+    servers = [Answering(lambda _: (200, "one")), Answering(lambda _: (200, "two"))]
     yield servers
     for s in servers:
-        s.shutdown()
+        s.close()
 
 
 def fill(plane, upstreams):
     port = free_port()
     plane.put("cds", eds_cluster("one"), eds_cluster("two"))
-    plane.put("eds", assignment("one", upstreams[0].server_port), assignment("two", upstreams[1].server_port))
+    plane.put("eds", assignment("one", upstreams[0].port), assignment("two", upstreams[1].port))
     plane.put("lds", listener(port))
     plane.put("rds", routes("one"))
     return port
@@ -266,7 +250,7 @@ def test_first_config_updates_and_removal(build, tmp_path, plane, upstreams):
         plane.put("rds", routes("two"))
         plane.push("rds")
         until(lambda: get(port) == (200, "two"), "the new route")
-        plane.put("eds", assignment("two", upstreams[0].server_port))
+        plane.put("eds", assignment("two", upstreams[0].port))
         plane.push("eds")
         until(lambda: get(port) == (200, "one"), "the new endpoint")
         del plane.config["lds"]["in"]
@@ -281,7 +265,7 @@ def test_a_bad_resource_is_named_and_the_good_are_taken(build, tmp_path, plane, 
     with sidecar(build, tmp_path, plane) as admin:
         until(lambda: get(admin, "/ready")[0] == 200, "ready")
         plane.put("cds", eds_cluster("bad", lb_policy=99), eds_cluster("three"))
-        plane.put("eds", assignment("three", upstreams[1].server_port))
+        plane.put("eds", assignment("three", upstreams[1].port))
         plane.push("cds")
         until(lambda: plane.nacks, "the refusal")
         kind, status = plane.nacks[0]

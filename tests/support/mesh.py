@@ -39,6 +39,7 @@ def pod(name, ip, labels, namespace="default", ready=True):
 
 class Mesh:
     """with Mesh(...) as mesh: files in mesh.config and mesh.state, then mesh.start()."""
+    workers = 1  # of the proxy
 
     def __init__(self, build, proxy, where, namespace="default", variant="DELTA_GRPC"):
         self.build, self.proxy, self.where, self.namespace, self.variant = build, proxy, where, namespace, variant
@@ -58,13 +59,12 @@ class Mesh:
         net.run(["ip", "address", "add", "10.77.0.1/32", "dev", "lo"])
         net.run(["ip", "route", "add", "10.96.0.0/16", "dev", "lo", "src", "10.77.0.1"])
         net.run(["iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", "10.96.0.0/16", "-j", "REDIRECT", "--to-ports", OUTBOUND])
-        net.spawn([self.build / "control" / "outrigger-control", "--config", self.config, "--state", self.state,
-                   "--xds", f"127.0.0.1:{XDS}"], env=self.env(), stderr=open(where / "control.log", "w"))
+        self.control = net.spawn([self.build / "control" / "outrigger-control", "--config", self.config, "--state", self.state,
+                                  "--xds", f"127.0.0.1:{XDS}"], env=self.env(), stderr=open(where / "control.log", "w"))
         (where / "bootstrap.json").write_text(json.dumps(bootstrap(self.variant, "client", self.namespace)))
-        options = ["--concurrency", "1", "-l", "warning"]
+        options = ["--concurrency", str(self.workers), "-l", "warning"]
         if self.proxy.name == "envoy":
             options += ["--disable-hot-restart", "--file-flush-interval-msec", "50"]
-        # Nothing comes in any more when a test ends.
         net.spawn([self.proxy, "-c", where / "bootstrap.json", *options], stderr=open(where / "proxy.log", "w"),
                   env={**os.environ, "TERMINATION_DRAIN_DURATION_SECONDS": "0"})
         net.watch(f"http://127.0.0.1:{ADMIN}/ready", "LIVE", 30)

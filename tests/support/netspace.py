@@ -1,6 +1,7 @@
 """A network namespace of a test's own, with processes in it and requests from inside. Works with and without root."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -49,6 +50,12 @@ class Netspace:
         child = subprocess.Popen(self.enter(argv), **options)
         self.children.append(child)
         return child
+
+    def serve(self, program, *argv):
+        """Runs a Python text in which Answering is known, and keeps what it serves."""
+        text = f"import signal, sys, time\nfrom support.answering import Answering\n{program}\nsignal.pause()\n"
+        tests = pathlib.Path(__file__).resolve().parents[1]
+        return self.spawn([sys.executable, "-c", text, *argv], env={**os.environ, "PYTHONPATH": str(tests)})
 
     def run(self, argv, **options):
         return subprocess.run(self.enter(argv), check=True, capture_output=True, text=True, **options).stdout
