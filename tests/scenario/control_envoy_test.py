@@ -4,19 +4,15 @@ All in one network namespace: pods are addresses 127.0.x.y, calls to the address
 rules of a pod do it.
 """
 import json
-import os
 import pathlib
 import re
 import statistics
-import subprocess
-import sys
 import textwrap
 import time
 
 import pytest
 
-from support.mesh import ADMIN, OUTBOUND, XDS, bootstrap
-from support.netspace import Netspace
+from support.mesh import CLIENT_IP, Mesh
 
 DOMAIN = "shop.svc.cluster.local"
 
@@ -63,6 +59,9 @@ spec:
   endpoints: [{address: 127.0.2.1, ports: {http: 8080, tls: 8443}}]
 """
 
+PODS = {"reviews-1": ("127.0.1.1", {"app": "reviews", "version": "v1"}), "reviews-2": ("127.0.1.2", {"app": "reviews", "version": "v2"}),
+        "ratings-1": ("127.0.1.3", {"app": "ratings"})}
+
 
 def rule(*http):
     return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "reviews", "namespace": "shop"},
@@ -73,57 +72,18 @@ def to(subset, **more):
     return {"route": [{"destination": {"host": "reviews", "subset": subset}}], **more}
 
 
-def pod(name, ip, labels, ready=True):
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop", "labels": labels},
-            "spec": {"containers": [{"name": "app", "ports": [{"name": "web", "containerPort": 8080}]}]},
-            "status": {"podIP": ip, "conditions": [{"type": "Ready", "status": str(ready)}]}}
-
-
 APP = textwrap.dedent("""
-    import http.server, socketserver, sys, threading
-    class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-        daemon_threads = True
-    def handler(name):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            def do_GET(self):
-                body = (name + " " + self.path + " " + self.headers.get("x-added", "-")).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-            def log_message(self, *_):
-                pass
-        return Handler
+    def answer(request):
+        return 200, " ".join([name_of[request.server], request.path, request.headers.get("x-added", "-")])
+    name_of = {}
     for argument in sys.argv[1:]:
         name, ip = argument.split("=")
-        threading.Thread(target=Server((ip, 8080), handler(name)).serve_forever).start()
+        name_of[Answering(answer, ip, 8080)] = name
 """)
 
 
-class Mesh:
-    def __init__(self, net, build, envoy, where, variant):
-        self.net, self.build, self.where = net, build, where
-        self.config, self.state = where / "config", where / "state"
-        self.config.mkdir()
-        self.state.mkdir()
-        (self.config / "services.yaml").write_text(SERVICES)
-        self.put("rule", rule(to("v1")))
-        self.put_pod("client", "127.0.0.9", {"app": "client"})
-        for name, ip, version in (("reviews-1", "127.0.1.1", "v1"), ("reviews-2", "127.0.1.2", "v2")):
-            self.put_pod(name, ip, {"app": "reviews", "version": version})
-        self.put_pod("ratings-1", "127.0.1.3", {"app": "ratings"})
-        net.spawn([sys.executable, "-c", APP, "reviews-v1=127.0.1.1", "reviews-v2=127.0.1.2", "ratings=127.0.1.3", "outside=127.0.2.1"])
-        net.run(["ip", "address", "add", "10.77.0.1/32", "dev", "lo"])
-        net.run(["ip", "route", "add", "10.96.0.0/16", "dev", "lo", "src", "10.77.0.1"])
-        net.run(["iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", "10.96.0.0/16", "-j", "REDIRECT", "--to-ports", OUTBOUND])
-        self.control = net.spawn([build / "control" / "outrigger-control", "--config", self.config, "--state", self.state,
-                                  "--xds", f"127.0.0.1:{XDS}", "-l", "debug"],
-                                 env={**os.environ, "OUTRIGGER_RUN": str(where / "run")}, stderr=open(where / "control.log", "w"))
-        (where / "envoy.json").write_text(json.dumps(bootstrap(variant)))
-        net.spawn([envoy, "-c", where / "envoy.json", "--concurrency", "2", "--disable-hot-restart", "-l", "warning"],
-                  stderr=open(where / "envoy.log", "w"))
-        net.watch(f"http://127.0.0.1:{ADMIN}/ready", "LIVE", 30)
+class Shop(Mesh):
+    workers = 2
 
     def put(self, name, document):
         """Writes a file as operators' tools do: all of it, then close. The time of the close."""
@@ -131,22 +91,11 @@ class Mesh:
             f.write(json.dumps(document))
         return time.monotonic()
 
-    def put_pod(self, name, ip, labels, ready=True):
-        (self.state / f"{name}.json").write_text(json.dumps(pod(name, ip, labels, ready)))
-
     def call(self, path="/", host="reviews", address="10.96.0.10", port=80, **headers):
         return self.net.get(f"http://{address}:{port}{path}", Host=host, **headers)
 
-    def outrigger(self, *argv):
-        return subprocess.run([self.build / "control" / "outrigger", *argv], check=True, capture_output=True, text=True,
-                              env={**os.environ, "OUTRIGGER_RUN": str(self.where / "run")}).stdout
-
-    def stats(self, pattern):
-        text = self.net.get(f"http://127.0.0.1:{ADMIN}/stats?filter={pattern}")[2]
-        return {k: int(v) for k, v in (line.split(": ") for line in text.splitlines() if ": " in line)}
-
     def dump(self):
-        return json.loads(self.net.get(f"http://127.0.0.1:{ADMIN}/config_dump?include_eds")[2])["configs"]
+        return json.loads(self.admin("/config_dump?include_eds"))["configs"]
 
     def names(self):
         """Every name that Envoy has in force, by the type of the dump."""
@@ -163,18 +112,18 @@ class Mesh:
                 found["endpoints"] = {e["endpoint_config"]["cluster_name"] for e in part.get("dynamic_endpoint_configs", [])}
         return found
 
-    def until(self, condition, limit=5):
-        end = time.monotonic() + limit
-        while not condition():
-            assert time.monotonic() < end, "did not come true"
-            time.sleep(0.02)
-
 
 @pytest.fixture(scope="module", params=["DELTA_GRPC", "GRPC"], ids=["delta", "whole"])
 def mesh(request, build, envoy, tmp_path_factory):
-    where = tmp_path_factory.mktemp("mesh")
-    with Netspace() as net:
-        yield Mesh(net, build, envoy, where, request.param)
+    with Shop(build, envoy, tmp_path_factory.mktemp("mesh"), namespace="shop", variant=request.param) as mesh:
+        (mesh.config / "services.yaml").write_text(SERVICES)
+        mesh.put("rule", rule(to("v1")))
+        mesh.put_pod("client", CLIENT_IP, {"app": "client"}, namespace="shop")
+        for name, (ip, labels) in PODS.items():
+            mesh.put_pod(name, ip, labels, namespace="shop")
+        mesh.net.serve(APP, "reviews-v1=127.0.1.1", "reviews-v2=127.0.1.2", "ratings=127.0.1.3", "outside=127.0.2.1")
+        mesh.start()
+        yield mesh
 
 
 def rejections(mesh):
@@ -244,7 +193,7 @@ def test_rules_are_applied(mesh):
 def test_weights_split_the_traffic(mesh):
     mesh.put("rule", rule({"route": [{"destination": {"host": "reviews", "subset": "v1"}, "weight": 80},
                                      {"destination": {"host": "reviews", "subset": "v2"}, "weight": 20}]}))
-    mesh.until(lambda: "v2" in mesh.call()[2], 10)
+    mesh.until(lambda: "v2" in mesh.call()[2], "v2 gets its part")
     seen = [mesh.call()[2].split()[0] for _ in range(300)]
     assert 0.10 < seen.count("reviews-v2") / len(seen) < 0.32
     assert set(seen) == {"reviews-v1", "reviews-v2"}
@@ -252,14 +201,14 @@ def test_weights_split_the_traffic(mesh):
 
 def test_endpoints_follow_the_pods(mesh):
     mesh.put("rule", rule({"route": [{"destination": {"host": "reviews"}}]}))
-    mesh.until(lambda: len({mesh.call()[2] for _ in range(10)}) == 2)
-    mesh.put_pod("reviews-2", "127.0.1.2", {"app": "reviews", "version": "v2"}, ready=False)
-    mesh.until(lambda: {mesh.call()[2] for _ in range(10)} == {"reviews-v1 / -"})
+    mesh.until(lambda: len({mesh.call()[2] for _ in range(10)}) == 2, "both answer")
+    mesh.put_pod("reviews-2", *PODS["reviews-2"], namespace="shop", ready=False)
+    mesh.until(lambda: {mesh.call()[2] for _ in range(10)} == {"reviews-v1 / -"}, "who is not ready is not asked")
     (mesh.state / "reviews-1.json").unlink()
-    mesh.until(lambda: mesh.call()[0] == 503)
-    mesh.put_pod("reviews-1", "127.0.1.1", {"app": "reviews", "version": "v1"})
-    mesh.put_pod("reviews-2", "127.0.1.2", {"app": "reviews", "version": "v2"})
-    mesh.until(lambda: len({mesh.call()[2] for _ in range(10)}) == 2)
+    mesh.until(lambda: mesh.call()[0] == 503, "nobody is left")
+    for name in ("reviews-1", "reviews-2"):
+        mesh.put_pod(name, *PODS[name], namespace="shop")
+    mesh.until(lambda: len({mesh.call()[2] for _ in range(10)}) == 2, "both are back")
     assert rejections(mesh) == {}
 
 
@@ -268,19 +217,19 @@ def test_services_come_and_go(mesh):
             "spec": {"selector": {"app": "ratings"}, "clusterIP": "10.96.0.20", "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}}
     name = f"outbound|80||late.{DOMAIN}"
     mesh.put("late", late)
-    mesh.until(lambda: name in mesh.names()["clusters"])
-    mesh.until(lambda: mesh.call(host="late", address="10.96.0.20")[2] == "ratings / -")
+    mesh.until(lambda: name in mesh.names()["clusters"], "the cluster is there")
+    mesh.until(lambda: mesh.call(host="late", address="10.96.0.20")[2] == "ratings / -", "it answers")
     (mesh.config / "late.json").unlink()
-    mesh.until(lambda: name not in mesh.names()["clusters"])
+    mesh.until(lambda: name not in mesh.names()["clusters"], "the cluster is gone")
     assert mesh.call()[0] == 200
     assert rejections(mesh) == {}
 
 
 def test_a_bad_file_changes_nothing(mesh):
     mesh.put("rule", rule(to("v1")))
-    mesh.until(lambda: {mesh.call()[2] for _ in range(10)} == {"reviews-v1 / -"})
+    mesh.until(lambda: {mesh.call()[2] for _ in range(10)} == {"reviews-v1 / -"}, "v1 answers alone")
     mesh.put("rule", rule({**to("v2"), "timeout": "soon"}))
-    mesh.until(lambda: "OG0106" in (mesh.where / "control.log").read_text())
+    mesh.until(lambda: "OG0106" in (mesh.where / "control.log").read_text(), "the finding is told")
     assert mesh.call()[2] == "reviews-v1 / -"
 
 
@@ -318,7 +267,7 @@ def test_a_change_arrives_within_a_tenth_of_a_second(mesh):
 
 def test_the_control_plane_ends_when_it_is_told(mesh):
     mesh.put("rule", rule(to("v1")))
-    mesh.until(lambda: mesh.call()[2] == "reviews-v1 / -")
+    mesh.until(lambda: mesh.call()[2] == "reviews-v1 / -", "v1 answers")
     mesh.control.terminate()
     assert mesh.control.wait(timeout=5) == 0
     assert mesh.call()[2] == "reviews-v1 / -"
