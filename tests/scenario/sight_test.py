@@ -23,6 +23,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from support import ads_client
 from support.answering import Answering
+from support.netspace import AT_ONCE
 
 HOST = "reviews.shop.svc.cluster.local"
 CLUSTER = f"outbound|80||{HOST}"
@@ -122,7 +123,7 @@ class Sidecar:
         self.process = subprocess.Popen([self.mesh.build / "sidecar" / "outrigger-sidecar", "-c", self.path, "--concurrency",
                                          str(self.workers)],
                                         stderr=open(self.log, "a"),
-                                        env={**os.environ, "TERMINATION_DRAIN_DURATION_SECONDS": "0"})
+                                        env={**os.environ, **AT_ONCE})
 
     def stop(self, kill=False):
         (self.process.kill if kill else self.process.terminate)()

@@ -20,6 +20,7 @@ from google.protobuf import any_pb2
 from support.ads import (ADS, CDS, EDS, LDS, RDS, PREFIX, Relay, Server, cluster, endpoints, listener, pack, route,
                          static_cluster)
 from support.answering import Answering
+from support.netspace import AT_ONCE
 from support.ports import free_port
 
 NODE = "sidecar~127.0.0.1~p.default~default.svc.cluster.local"
@@ -75,7 +76,7 @@ class Proxy:
     def __init__(self, binary, is_envoy, delta, tmp):
         self.binary, self.is_envoy, self.delta, self.tmp = binary, is_envoy, delta, tmp
         self.process = None
-        self.env = {}
+        self.env = dict(AT_ONCE)
         self.admin = free_port()
         self.fetch_timeout = "0s"
         self.concurrency = 1
@@ -109,7 +110,7 @@ class Proxy:
                                             stdout=log, stderr=log, env=dict(os.environ, **self.env))
 
     def stop(self):
-        """In order; a sidecar answers for some seconds more before it ends."""
+        """In order."""
         self.process.terminate()
         code = self.process.wait(timeout=20)
         self.process = None

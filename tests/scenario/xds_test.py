@@ -20,6 +20,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
 from support.answering import Answering
+from support.netspace import AT_ONCE
 from support.ports import free_port
 
 URLS = {
@@ -184,7 +185,7 @@ def sidecar(build, tmp_path: pathlib.Path, plane, state=False):
     config = tmp_path / "bootstrap.yaml"
     api = "DELTA_GRPC" if plane.mode == "delta" else "GRPC"
     config.write_text(BOOTSTRAP.format(admin=admin, api=api, ads=plane.port))
-    env = {"PATH": "/usr/bin:/bin", "TERMINATION_DRAIN_DURATION_SECONDS": "0"} | ({"OUTRIGGER_STATE_DIR": str(tmp_path)} if state else {})
+    env = {"PATH": "/usr/bin:/bin", **AT_ONCE} | ({"OUTRIGGER_STATE_DIR": str(tmp_path)} if state else {})
     log = open(tmp_path / "sidecar.log", "ab")
     process = subprocess.Popen([build / "sidecar" / "outrigger-sidecar", "-c", config, "--concurrency", "1"],
                                env=env, stdout=log, stderr=log)

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+from support.netspace import AT_ONCE, end
+
 XDS, ADMIN, OUTBOUND = 15010, 15000, 15001
 BACKEND_IP, BACKEND_PORT = "10.60.0.1", 8080
 VIP = "10.96.0.10"
@@ -152,18 +154,10 @@ class Fleet:
         path.write_text(json.dumps(bootstrap(i, self.namespace(i))))
         make_namespace(i)
         return self.spawn(f"sidecar-{i}", ["nsenter", f"--net=/run/netns/s{i}", self.build / "sidecar" / "outrigger-sidecar", "-c", path, "--concurrency", "1",
-                                           "-l", "warning"])
+                                           "-l", "warning"], **AT_ONCE)
 
     def __exit__(self, *_):
-        for child in reversed(self.children):
-            if child.poll() is None:
-                child.terminate()
-        for child in reversed(self.children):
-            try:
-                child.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        end(self.children, 10)
         for log in self.logs:
             log.close()
 

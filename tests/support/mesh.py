@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 
-from support.netspace import Netspace
+from support.netspace import AT_ONCE, Netspace
 
 XDS, ADMIN, OUTBOUND = 15010, 15000, 15001
 CLIENT_IP = "127.0.0.9"
@@ -66,7 +66,7 @@ class Mesh:
         if self.proxy.name == "envoy":
             options += ["--disable-hot-restart", "--file-flush-interval-msec", "50"]
         net.spawn([self.proxy, "-c", where / "bootstrap.json", *options], stderr=open(where / "proxy.log", "w"),
-                  env={**os.environ, "TERMINATION_DRAIN_DURATION_SECONDS": "0"})
+                  env={**os.environ, **AT_ONCE})
         net.watch(f"http://127.0.0.1:{ADMIN}/ready", "LIVE", 30)
 
     def env(self):

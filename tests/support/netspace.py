@@ -7,6 +7,23 @@ import subprocess
 import sys
 
 
+# Sidecars that a test is done with need not tell anybody that they will go.
+AT_ONCE = {"TERMINATION_DRAIN_DURATION_SECONDS": "0"}
+
+
+def end(children, seconds=5):
+    """The last that was started ends first; who does not is killed."""
+    for child in reversed(children):
+        if child.poll() is None:
+            child.terminate()
+    for child in reversed(children):
+        try:
+            child.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
 class Netspace:
     """with Netspace() as net: net.spawn([...]); net.get("http://10.0.0.1/")"""
 
@@ -21,15 +38,7 @@ class Netspace:
         return self
 
     def __exit__(self, *_):
-        for child in reversed(self.children):
-            if child.poll() is None:
-                child.terminate()
-        for child in reversed(self.children):
-            try:
-                child.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        end(self.children)
         self.agent.stdin.close()
         self.agent.wait(timeout=10)
 
