@@ -54,7 +54,7 @@ class Process:
     """A pinned process with a log."""
 
     def __init__(self, name, core, argv, port, directory):
-        self.name = name
+        self.name, self.directory = name, directory
         self.log = open(os.path.join(directory, name + ".log"), "w+")
         self.process = subprocess.Popen(["taskset", "-c", str(core)] + argv, stdout=self.log, stderr=self.log, cwd=directory)
         wait_for(port, self.process, name)
@@ -147,16 +147,22 @@ TLS_TERMINATED = """
           common_tls_context:
             tls_certificates: [{certificate_chain: {filename: %s/cert.pem}, private_key: {filename: %s/cert.pem}}]
 """
+CLIENTS_KNOWN = """            validation_context: {trusted_ca: {filename: %s/ca.pem}}
+          require_client_certificate: true
+"""
 TLS_ORIGINATED = """    transport_socket:
       name: tls
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
         common_tls_context: {tls_params: {tls_maximum_protocol_version: TLSv1_3}}
 """
+# The suite that Envoy and we choose, where HAProxy would take AES of 256 bits.
 HAPROXY = """
 global
     nbthread 1
     maxconn 4096
+    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
+    ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256
 defaults
     timeout connect 5s
     timeout client 60s
@@ -175,16 +181,20 @@ HAPROXY_HTTP = """option http-keep-alive
 """
 
 
-def make_certificate(directory):
-    if not os.path.exists(os.path.join(directory, "cert.pem")):
+def make_certificates(directory):
+    """ca.pem, and cert.pem and client.pem with their keys, signed by it; ECDSA on P-256."""
+    by_ca = ["-CA", "ca.pem", "-CAkey", "ca.pem", "-addext", "basicConstraints=critical,CA:FALSE"]
+    for name, options in (("ca", []), ("cert", by_ca), ("client", [*by_ca, "-addext", "subjectAltName=URI:spiffe://bench/client"])):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                        "-subj", "/CN=bench", "-keyout", "key.pem", "-out", "cert.pem"], cwd=directory, check=True, capture_output=True)
-        with open(os.path.join(directory, "cert.pem"), "a") as f:
+                        "-subj", f"/CN={name}", *options, "-keyout", "key.pem", "-out", f"{name}.pem"],
+                       cwd=directory, check=True, capture_output=True)
+        with open(os.path.join(directory, f"{name}.pem"), "a") as f:
             f.write(open(os.path.join(directory, "key.pem")).read())
 
 
 def start_proxy(name, protocol, upstream, directory):
-    terminates, originates = protocol == "tls-in", protocol == "tls-out"
+    greets = protocol in ("tls-handshakes", "tls-resumptions")
+    terminates, originates = protocol == "tls-in" or greets, protocol == "tls-out"
     is_http, is_h2 = protocol not in ("tcp", "bulk"), protocol == "h2"
     port, admin = free_port(), free_port()
     config = os.path.join(directory, name + ".conf")
@@ -193,7 +203,8 @@ def start_proxy(name, protocol, upstream, directory):
     elif name == "haproxy":
         open(config, "w").write(HAPROXY.format(port=port, upstream=upstream, mode="http" if is_http else "tcp",
                                                options=HAPROXY_HTTP if is_http else "", proto=" proto h2" if is_h2 else "",
-                                               bind=f" ssl crt {directory}/cert.pem alpn http/1.1" if terminates else "",
+                                               bind=f" ssl crt {directory}/cert.pem alpn http/1.1" * terminates +
+                                               f" ca-file {directory}/ca.pem verify required" * greets,
                                                server=" ssl verify none" if originates else ""))
         argv = ["haproxy", "-db", "-f", config]
     else:
@@ -201,7 +212,8 @@ def start_proxy(name, protocol, upstream, directory):
         open(config, "w").write(BOOTSTRAP.format(admin=admin, port=port, upstream=upstream,
                                                  filter=HTTP_FILTER % ("HTTP2" if is_h2 else "HTTP1") if is_http else TCP_FILTER,
                                                  cluster=H2_CLUSTER if is_h2 else TLS_ORIGINATED if originates else "",
-                                                 transport=TLS_TERMINATED % (directory, directory) if terminates else ""))
+                                                 transport=(TLS_TERMINATED % (directory, directory) if terminates else "") +
+                                                 (CLIENTS_KNOWN % directory if greets else "")))
         if name == "envoy":
             argv = [envoy_binary(), "--use-dynamic-base-id", "--concurrency", "1", "-l", "error", "-c", config]
         else:
@@ -241,16 +253,16 @@ def start_upstream(protocol, directory):
     return Process("echo", 1, [os.path.abspath(f"{BUILD}/tests/bench/bench-pingpong"), "echo", str(port)], port, directory)
 
 
-def run_h1(port, messages, rate):
-    return run_h2load(["--h1"], CONNECTIONS, port, messages, rate)
+def run_h1(proxy, messages, rate):
+    return run_h2load(["--h1"], CONNECTIONS, proxy.port, messages, rate)
 
 
-def run_tls(port, messages, rate):
-    return run_h2load(["--h1"], CONNECTIONS, port, messages, rate, "https")
+def run_tls(proxy, messages, rate):
+    return run_h2load(["--h1"], CONNECTIONS, proxy.port, messages, rate, "https")
 
 
-def run_h2(port, messages, rate):
-    return run_h2load(["-m", str(H2_STREAMS)], H2_CONNECTIONS, port, messages, rate)
+def run_h2(proxy, messages, rate):
+    return run_h2load(["-m", str(H2_STREAMS)], H2_CONNECTIONS, proxy.port, messages, rate)
 
 
 def run_h2load(options, connections, port, messages, rate, scheme="http"):
@@ -267,12 +279,29 @@ def run_h2load(options, connections, port, messages, rate, scheme="http"):
     return done, errors, data == messages * BODY, f"{data} bytes of bodies, {messages * BODY} expected"
 
 
-def run_tcp(port, messages, rate):
-    return run_own(["pingpong", "ping"], port, CONNECTIONS, messages, 64, rate)
+def run_handshakes(proxy, messages, rate):
+    return run_connects(proxy, messages, "full")
 
 
-def run_bulk(port, messages, rate):
-    return run_own(["bulk", "fetch"], port, BULK_CONNECTIONS, messages, BULK, rate)
+def run_resumptions(proxy, messages, rate):
+    return run_connects(proxy, messages, "resumed")
+
+
+def run_connects(proxy, messages, kind):
+    done = subprocess.run(["taskset", "-c", "1", sys.executable, os.path.join(os.path.dirname(__file__), "handshakes.py"),
+                           str(proxy.port), str(messages), kind], capture_output=True, text=True, cwd=proxy.directory)
+    m = re.search(r"handshakes (\d+) of the kind asked for (\d+)", done.stdout)
+    if not m:
+        sys.exit(f"bench: handshakes.py printed nothing: {done.stderr}")
+    return int(m[1]), 0, m[1] == m[2], f"{m[2]} handshakes were {kind}"
+
+
+def run_tcp(proxy, messages, rate):
+    return run_own(["pingpong", "ping"], proxy.port, CONNECTIONS, messages, 64, rate)
+
+
+def run_bulk(proxy, messages, rate):
+    return run_own(["bulk", "fetch"], proxy.port, BULK_CONNECTIONS, messages, BULK, rate)
 
 
 def run_own(program, port, connections, messages, size, rate):
@@ -292,16 +321,19 @@ CASES = {
     "h2": ("h2", 0, "HTTP/2 both sides, 512 bytes, 8 connections of 32 streams, saturated"),
     "h2-rate": ("h2", 20000, "HTTP/2 both sides, 512 bytes, 8 connections of 32 streams, 20000 a second"),
     "tls-in": ("tls-in", 0, "HTTP/1.1 by TLS terminated, 512 bytes, 64 connections, saturated"),
-    "tls-in-rate": ("tls-in", 8000, "HTTP/1.1 by TLS terminated, 512 bytes, 64 connections, 8000 a second"),
+    "tls-in-rate": ("tls-in", 20000, "HTTP/1.1 by TLS terminated, 512 bytes, 64 connections, 20000 a second"),
     "tls-out": ("tls-out", 0, "HTTP/1.1 to TLS originated, 512 bytes, 64 connections, saturated"),
-    "tls-out-rate": ("tls-out", 8000, "HTTP/1.1 to TLS originated, 512 bytes, 64 connections, 8000 a second"),
+    "tls-out-rate": ("tls-out", 20000, "HTTP/1.1 to TLS originated, 512 bytes, 64 connections, 20000 a second"),
+    "tls-handshakes": ("tls-handshakes", 0, "full handshakes of TLS 1.3 with client certificates (ECDSA P-256), an answer of the proxy's own behind each"),
+    "tls-resumptions": ("tls-resumptions", 0, "the same, resumed"),
     "tcp": ("tcp", 0, "TCP, 64 bytes to and fro, 64 connections, saturated"),
     "tcp-rate": ("tcp", 20000, "TCP, 64 bytes to and fro, 64 connections, 20000 a second"),
     "bulk": ("bulk", 0, "TCP, answers of 1 MiB, 8 connections, saturated"),
     "bulk-rate": ("bulk", 400, "TCP, answers of 1 MiB, 8 connections, 400 a second"),
 }
-RUNS = {"h1": run_h1, "h2": run_h2, "tcp": run_tcp, "tls-in": run_tls, "tls-out": run_h1, "bulk": run_bulk}
-BULK_PART = 50  # of so many messages one is sent where they are large
+RUNS = {"h1": run_h1, "h2": run_h2, "tcp": run_tcp, "tls-in": run_tls, "tls-out": run_h1, "bulk": run_bulk,
+        "tls-handshakes": run_handshakes, "tls-resumptions": run_resumptions}
+PARTS = {"bulk": 50, "tls-handshakes": 50, "tls-resumptions": 50}  # of so many messages one is sent where they are large
 
 
 def measure_idle(name, directory):
@@ -338,12 +370,12 @@ def measure(name, protocol, rate, messages, directory):
     upstream = start_upstream(protocol, directory)
     proxy = start_proxy(name, protocol, upstream.port, directory)
     run = RUNS[protocol]
-    messages = messages // BULK_PART if protocol == "bulk" else messages
+    messages //= PARTS.get(protocol, 1)
     try:
         idle_kib = proxy.pss_kib()
-        run(proxy.port, max(CONNECTIONS * 10 if protocol != "bulk" else BULK_CONNECTIONS, messages // 10), 0)  # warm: pools are open, code is in
+        run(proxy, max(BULK_CONNECTIONS if protocol in PARTS else CONNECTIONS * 10, messages // 10), 0)  # warm: pools are open, code is in
         cpu, wall = proxy.cpu_s(), time.monotonic()
-        done, errors, same, why = run(proxy.port, messages, rate)
+        done, errors, same, why = run(proxy, messages, rate)
         cpu, wall = proxy.cpu_s() - cpu, time.monotonic() - wall
         loaded_kib = proxy.pss_kib()
     finally:
@@ -383,7 +415,7 @@ def main():
         sys.exit(f"bench: unknown: {', '.join(unknown)}")
     results = {}
     directory = tempfile.mkdtemp(prefix="outrigger-bench-")
-    make_certificate(directory)
+    make_certificates(directory)
     for case in a.case or [*CASES, "tls-idle"]:
         if case == "tls-idle":
             show_idle(names, directory)

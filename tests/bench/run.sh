@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a message costs: tests/bench/run.sh [h1] [h1-rate] [h2] [h2-rate] [tls-in] [tls-in-rate] [tls-out] [tls-out-rate] [tls-idle] [tcp]
-#                      [tcp-rate] [bulk] [bulk-rate] [--rounds N] [--json FILE] ...
+# What a message costs: tests/bench/run.sh [h1] [h1-rate] [h2] [h2-rate] [tls-in] [tls-in-rate] [tls-out] [tls-out-rate] [tls-handshakes]
+#                      [tls-resumptions] [tls-idle] [tcp] [tcp-rate] [bulk] [bulk-rate] [--rounds N] [--json FILE] ...
 #                      tests/bench/run.sh size [routes] [workers] [chain] [memory] [--rounds N] ...   (size.py)
 #
 # Compares CPU microseconds a message of the floor (a relay that parses nothing), HAProxy, Envoy and outrigger-sidecar,
