@@ -2,6 +2,7 @@
 #include "sidecar/config/build_chain.h"
 
 #include "sidecar/config/build_filter.h"
+#include "sidecar/config/build_log.h"
 #include "sidecar/config/supported.h"
 
 #include "proto/hcm.pb-c.h"
@@ -198,13 +199,15 @@ static bool build_identity(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena
     return true;
 }
 
-static struct hcm_cfg *build_hcm(const HCM_MESSAGE *m, struct arena *a, struct arena *scratch, struct err *err)
+static struct hcm_cfg *build_hcm(const HCM_MESSAGE *m, struct listener_cfg *l, struct arena *scratch, struct err *err)
 {
+    struct arena *a = l->arena;
+    struct regex_pool pool = {&l->regexes, &l->regex_count};
     struct hcm_cfg *h = ARENA_NEW(a, struct hcm_cfg);
     bool ok = build_identity(m, h, a, err) && build_codec(m, h, a, err) && build_upgrades(m, h, err) &&
               build_addressing(m, h, a, err) && build_scheme(m->scheme_header_transformation, h, err) && build_paths(m, h, err) &&
               build_filters(m->http_filters, m->n_http_filters, h, a, scratch, err) &&
-              build_access_logs(m->access_log, m->n_access_log, a, &h->access_logs, &h->access_log_count, err) &&
+              build_access_logs(m->access_log, m->n_access_log, a, &pool, &h->access_logs, &h->access_log_count, err) &&
               build_routes(m, h, a, err);
     build_durations(m, h);
     if (ok)
@@ -241,8 +244,10 @@ static bool build_tcp_clusters(const TCP_PROXY_MESSAGE *m, struct tcp_proxy_cfg 
     return true;
 }
 
-static struct tcp_proxy_cfg *build_tcp(const TCP_PROXY_MESSAGE *m, struct arena *a, struct err *err)
+static struct tcp_proxy_cfg *build_tcp(const TCP_PROXY_MESSAGE *m, struct listener_cfg *l, struct err *err)
 {
+    struct arena *a = l->arena;
+    struct regex_pool pool = {&l->regexes, &l->regex_count};
     struct tcp_proxy_cfg *t = ARENA_NEW(a, struct tcp_proxy_cfg);
     t->stat_prefix = arena_str(a, str_of(m->stat_prefix));
     t->idle_timeout_ms = codec_duration_ms(m->idle_timeout, 3600000);
@@ -257,7 +262,7 @@ static struct tcp_proxy_cfg *build_tcp(const TCP_PROXY_MESSAGE *m, struct arena 
         t->hash_source_ip = true;
     }
     ok = ok && build_tcp_clusters(m, t, a, err) &&
-         build_access_logs(m->access_log, m->n_access_log, a, &t->access_logs, &t->access_log_count, err);
+         build_access_logs(m->access_log, m->n_access_log, a, &pool, &t->access_logs, &t->access_log_count, err);
     if (ok)
         return t;
     access_logs_fini(t->access_logs, t->access_log_count);
@@ -275,10 +280,10 @@ bool build_network_filter(const Google__Protobuf__Any *any, struct filter_chain 
     if (!config)
         return false;
     if (http) {
-        c->hcm = build_hcm((const void *)config, l->arena, scratch, err);
+        c->hcm = build_hcm((const void *)config, l, scratch, err);
         c->kind = c->hcm ? CHAIN_HTTP : CHAIN_EMPTY;
     } else {
-        c->tcp = build_tcp((const void *)config, l->arena, err);
+        c->tcp = build_tcp((const void *)config, l, err);
         c->kind = c->tcp ? CHAIN_TCP : CHAIN_EMPTY;
     }
     return c->kind != CHAIN_EMPTY;

@@ -2,6 +2,7 @@
  * runs is in build_hcm.c and build_tcp.c. Main thread. */
 #include "sidecar/config/build_chain.h"
 #include "sidecar/base/hash.h"
+#include "sidecar/config/build_log.h"
 #include "sidecar/config/build_tls.h"
 #include "sidecar/config/supported.h"
 
@@ -242,6 +243,7 @@ struct listener_cfg *build_listener(const Envoy__Config__Listener__V3__Listener 
 {
     struct arena *scratch = arena_new(4096);
     struct listener_cfg *l = listener_cfg_new(str_of(m->name));
+    struct regex_pool pool = {&l->regexes, &l->regex_count};
     bool ok = supported_check(&m->base, err) && build_address(m->address, &l->address, NULL, NULL, err);
     if (ok)
         build_options(m, l);
@@ -251,7 +253,7 @@ struct listener_cfg *build_listener(const Envoy__Config__Listener__V3__Listener 
             err_prefix(err, "listener_filters[%zu] %s", i, m->listener_filters[i]->name);
     }
     ok = ok && build_chains(m, secrets, l, scratch, err) &&
-         build_access_logs(m->access_log, m->n_access_log, l->arena, &l->access_logs, &l->access_log_count, err);
+         build_access_logs(m->access_log, m->n_access_log, l->arena, &pool, &l->access_logs, &l->access_log_count, err);
     arena_free(&scratch);
     if (ok)
         return l;

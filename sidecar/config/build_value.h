@@ -2,7 +2,6 @@
 #ifndef OUTRIGGER_CONFIG_BUILD_VALUE_H
 #define OUTRIGGER_CONFIG_BUILD_VALUE_H
 
-#include "proto/accesslog.pb-c.h"
 #include "proto/codec.h"
 #include "proto/core.pb-c.h"
 #include "proto/google_protobuf.pb-c.h"
@@ -47,9 +46,6 @@ void build_metadata(const Envoy__Config__Core__V3__Metadata *m, struct arena *a,
 void build_labels(const Google__Protobuf__Struct *m, struct arena *a, struct subset_label **v_r, unsigned *count_r);
 /* What metadata_match wants by its envoy.lb; NULL: nothing. */
 struct subset_criteria *build_criteria(const Envoy__Config__Core__V3__Metadata *m, struct arena *a);
-bool build_access_logs(Envoy__Config__Accesslog__V3__AccessLog **m, size_t count, struct arena *a,
-                       struct access_log_cfg **v_r, unsigned *count_r, struct err *err);
-void access_logs_fini(struct access_log_cfg *v, unsigned count);
 
 /* The type of a type URL: what stands behind the last '/'. */
 struct str build_type_of(const Google__Protobuf__Any *any);

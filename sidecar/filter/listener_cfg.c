@@ -3,6 +3,8 @@
 
 #include "sidecar/filter/filter.h"
 
+#include <stdlib.h>
+
 static void chain_fini(struct filter_chain *c)
 {
     if (c && c->hcm) {
@@ -28,6 +30,9 @@ static void listener_cfg_free(struct shared *s)
     chain_fini(l->default_chain);
     for (unsigned i = 0; i < l->access_log_count; i++)
         access_log_unref(&l->access_logs[i].log);
+    for (unsigned i = 0; i < l->regex_count; i++)
+        regex_free(&l->regexes[i]);
+    free(l->regexes);
     arena_free(&a);
 }
 

@@ -5,6 +5,7 @@
 
 #include "sidecar/base/arena.h"
 #include "sidecar/base/shared.h"
+#include "sidecar/filter/log_filter.h"
 #include "sidecar/http/stream.h"
 #include "sidecar/net/addr.h"
 #include "sidecar/observe/access_log.h"
@@ -41,9 +42,7 @@ struct access_log_cfg {
     struct access_log *log; /* counted */
     const struct format *text;      /* one of the two */
     const struct format_json *json;
-    /* The only filter kind supported so far: status code at least / response flag present. */
-    bool flag_filter; /* log only requests with a response flag */
-    uint64_t flag_mask; /* 0: any flag */
+    const struct log_filter *filter; /* NULL: all */
 };
 
 /* ---- HTTP connection manager. ---- */
@@ -173,6 +172,8 @@ struct listener_cfg {
     struct filter_chain *default_chain; /* NULL: none */
     struct access_log_cfg *access_logs; /* of refused connections */
     unsigned access_log_count;
+    struct regex **regexes; /* of log filters; malloc'd */
+    unsigned regex_count;
 };
 
 struct listener_cfg *listener_cfg_new(struct str name); /* with Envoy's defaults */

@@ -73,7 +73,8 @@ static void log_connection(struct downstream *d, bool has_chain)
         stream_info_flag(&info, FLAG_NR);
         info.response_code_details = STR("filter_chain_not_found");
     }
-    log_access(d->cfg->access_logs, d->cfg->access_log_count, &info, NULL, NULL, d->proxy->row,
+    const struct log_filter_input in = {.info = &info, .now_ns = info.end_ns, .rng = &d->proxy->rng};
+    log_access(d->cfg->access_logs, d->cfg->access_log_count, &in, NULL, NULL, d->proxy->row,
                &d->proxy->log_line);
 }
 

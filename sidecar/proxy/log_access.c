@@ -3,18 +3,12 @@
 
 #define KEPT_MAX 4096u /* a longer line does not leave its memory behind */
 
-static bool lets_pass(const struct access_log_cfg *c, const struct stream_info *info)
-{
-    if (!c->flag_filter)
-        return true;
-    return c->flag_mask ? (info->flags & c->flag_mask) != 0 : info->flags != 0;
-}
-
-void log_access(const struct access_log_cfg *logs, unsigned count, const struct stream_info *info,
+void log_access(const struct access_log_cfg *logs, unsigned count, const struct log_filter_input *in,
                 stream_info_header_fn *headers, void *ctx, unsigned row, struct buf *line)
 {
+    const struct stream_info *info = in->info;
     for (unsigned i = 0; i < count; i++) {
-        if (!lets_pass(&logs[i], info))
+        if (logs[i].filter && !log_filter_lets_pass(logs[i].filter, in))
             continue;
         if (logs[i].json)
             format_json_run(logs[i].json, info, headers, ctx, line);

@@ -255,6 +255,7 @@ void report_finish(struct exchange *x, enum stream_reset reason, const char *det
     x->info.downstream_wire_bytes_received = stream_wire_bytes_received(x->down);
     x->info.downstream_wire_bytes_sent = stream_wire_bytes_sent(x->down);
     note_refusal(x);
-    log_access(x->hcm->access_logs, x->hcm->access_log_count, &x->info, report_header, x, x->row,
+    const struct log_filter_input in = {&x->info, x->request, x->info.end_ns, &x->proxy->rng};
+    log_access(x->hcm->access_logs, x->hcm->access_log_count, &in, report_header, x, x->row,
                &x->proxy->log_line);
 }

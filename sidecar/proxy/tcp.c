@@ -47,7 +47,8 @@ static void count_cluster(struct tcp *t, enum cluster_stat stat)
 static void write_log(struct tcp *t)
 {
     t->info.end_ns = loop_now_ns(t->d->proxy->loop);
-    log_access(t->cfg->access_logs, t->cfg->access_log_count, &t->info, NULL, NULL,
+    const struct log_filter_input in = {.info = &t->info, .now_ns = t->info.end_ns, .rng = &t->d->proxy->rng};
+    log_access(t->cfg->access_logs, t->cfg->access_log_count, &in, NULL, NULL,
                t->d->proxy->row, &t->d->proxy->log_line);
 }
 

@@ -112,16 +112,19 @@ class Case:
     """to: the ports of the case's cluster: up and other (HTTP/1), h2, max2 (HTTP/2, two streams), raw-NAME (RawUpstream's), dead, gate, or nothing;
     several with blanks between. cluster, route, hcm,
     vhost, tcp: fields of these messages. others: {name: (to, fields)}, clusters named MINE-name. filters: before the router.
-    routes: before the one that is made of route. seen False: what upstream saw is not compared."""
+    routes: before the one that is made of route. seen False: what upstream saw is not compared. log_filters: {name: AccessLogFilter},
+    each lets a line with "kept": name pass."""
 
     def __init__(self, number, name, steps, to="up", cluster=None, route=None, hcm=None, vhost=None, tcp=None, others=None,
-                 filters=(), routes=(), listener=None, chain=None, log_fields=None, logs=1, unlike=None, seen=True):
+                 filters=(), routes=(), listener=None, chain=None, log_fields=None, logs=1, unlike=None, seen=True,
+                 log_filters=None):
         self.id = f"k{number}"
         self.name, self.steps, self.to = name, steps, to
         self.cluster, self.route, self.hcm, self.vhost, self.tcp = cluster or {}, route or {}, hcm or {}, vhost or {}, tcp
         self.others, self.filters, self.routes = others or {}, list(filters), list(routes)
         self.listener, self.chain, self.log_fields = listener or {}, chain or {}, log_fields or {}
         self.logs, self.seen = logs, seen
+        self.log_filters = log_filters or {}
         self.unlike = re.compile(unlike) if unlike else None
 
     def filled(self, part):
@@ -129,8 +132,11 @@ class Case:
         return json.loads(json.dumps(part).replace("MINE", self.id))
 
     def manager(self, log):
-        logs = [{"name": "f", "typed_config": {"@type": FILE_LOG, "path": log, "log_format": {
-            "json_format": dict(LOG_FIELDS, **self.log_fields, **({"case": self.id} if self.tcp is not None else {}))}}}]
+        mark = {"case": self.id} if self.tcp is not None else {"case": LOG_FIELDS["case"]}
+        logs = [{"name": "f", "filter": f, "typed_config": {"@type": FILE_LOG, "path": log, "log_format": {
+            "json_format": dict(mark, kept=name)}}} for name, f in self.log_filters.items()]
+        logs.append({"name": "f", "typed_config": {"@type": FILE_LOG, "path": log, "log_format": {
+            "json_format": dict(LOG_FIELDS, **self.log_fields, **mark)}}})
         if self.tcp is not None:
             proxy = dict({"@type": TCP, "stat_prefix": self.id, "cluster": self.id, "access_log": logs}, **self.tcp)
             return self.filled({k: v for k, v in proxy.items() if v is not None})

@@ -81,6 +81,11 @@ def cases(part, rows):
         CASES.append((name, put(part, **fields), refused[0] if refused else None))
 
 
+def filtered(log_filter):
+    return {"access_log": [{"name": "f", "filter": log_filter, "typed_config": {
+        "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": "/dev/null"}}]}
+
+
 def tcp_chain(**fields):
     return {"filter_chains": [{"filters": [{"name": "tcp", "typed_config": {"@type": TCP, **fields}}]}]}
 
@@ -164,6 +169,13 @@ cases("hcm", [
         "log_format": {"text_format_source": {"inline_string": "%NO_SUCH%\n"}}}}]}),
     ("an access log without a path", {"access_log": [{"name": "f", "typed_config": {
         "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog"}}]}),
+    ("a log filter of one of one", filtered({"and_filter": {"filters": [{"not_health_check_filter": {}}]}})),
+    ("a log filter by nothing", filtered({"status_code_filter": {}})),
+    ("a log filter by no flag", filtered({"response_flag_filter": {"flags": ["XX"]}})),
+    ("a log filter by no key", filtered({"runtime_filter": {"percent_sampled": {"numerator": 1}}})),
+    ("a log filter by no header", filtered({"header_filter": {}})),
+    ("a log filter by no gRPC status", filtered({"grpc_status_filter": {"statuses": [17]}})),
+    ("a log filter by metadata", filtered({"metadata_filter": {}}), "metadata_filter"),
     ("a JSON access log", {"access_log": [{"name": "f", "typed_config": {
         "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": "/dev/null",
         "log_format": {"json_format": {"code": "%RESPONSE_CODE%"}}}}]}),
