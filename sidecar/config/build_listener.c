@@ -8,6 +8,7 @@
 
 #include "proto/http_inspector.pb-c.h"
 #include "proto/original_dst.pb-c.h"
+#include "proto/proxy_protocol.pb-c.h"
 #include "proto/tls.pb-c.h"
 #include "proto/tls_inspector.pb-c.h"
 
@@ -55,6 +56,26 @@ static bool build_inspector(const Envoy__Config__Listener__V3__ListenerFilter *m
     return inspector_off(m->filter_disabled, to, err) || err_prefix(err, "filter_disabled");
 }
 
+#define PROXY_PROTOCOL(x) Envoy__Extensions__Filters__Listener__ProxyProtocol__V3__##x
+#define VERSION(x) ENVOY__CONFIG__CORE__V3__PROXY_PROTOCOL_CONFIG__VERSION__##x
+
+static bool build_proxy_protocol(const PROXY_PROTOCOL(ProxyProtocol) *m, struct listener_cfg *l, struct err *err)
+{
+    struct proxy_protocol_rules *to = &l->proxy_protocol;
+    if (to->on)
+        return err_set(err, "a second one would look for a second header, and is not supported");
+    if (l->tls_inspector.on || l->http_inspector.on)
+        return err_set(err, "it stands behind an inspector, which would see the header; put it first");
+    *to = (struct proxy_protocol_rules){.on = true, .is_optional = m->allow_requests_without_proxy_protocol};
+    for (size_t i = 0; i < m->n_disallowed_versions; i++) {
+        to->no_v1 |= m->disallowed_versions[i] == VERSION(V1);
+        to->no_v2 |= m->disallowed_versions[i] == VERSION(V2);
+    }
+    if (m->stat_prefix[0])
+        l->proxy_protocol_stats = arena_str(l->arena, str_of(m->stat_prefix));
+    return !to->no_v1 || !to->no_v2 || err_set(err, "disallowed_versions: all versions are disallowed");
+}
+
 static bool build_listener_filter(const Envoy__Config__Listener__V3__ListenerFilter *m, struct listener_cfg *l,
                                   struct arena *scratch, struct err *err)
 {
@@ -68,12 +89,16 @@ static bool build_listener_filter(const Envoy__Config__Listener__V3__ListenerFil
         return build_inspector(m, &l->http_inspector, l->arena, err);
     if (d == &envoy__extensions__filters__listener__tls_inspector__v3__tls_inspector__descriptor)
         return build_inspector(m, &l->tls_inspector, l->arena, err);
-    if (d != &envoy__extensions__filters__listener__original_dst__v3__original_dst__descriptor)
-        return err_set(err, "typed_config: %s is not supported; original_dst, tls_inspector and http_inspector are",
+    bool is_original_dst = d == &envoy__extensions__filters__listener__original_dst__v3__original_dst__descriptor;
+    if (!is_original_dst && d != &envoy__extensions__filters__listener__proxy_protocol__v3__proxy_protocol__descriptor)
+        return err_set(err, "typed_config: %s is not supported; original_dst, proxy_protocol, tls_inspector and http_inspector are",
                        m->typed_config->type_url);
     if (m->filter_disabled)
         return err_set(err, "filter_disabled: supported for tls_inspector and http_inspector");
+    if (!is_original_dst)
+        return build_proxy_protocol((const void *)config, l, err);
     l->original_dst = true;
+    l->original_dst_last = l->proxy_protocol.on;
     return true;
 }
 

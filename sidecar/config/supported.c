@@ -226,6 +226,8 @@ static const struct {
     {"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", "*"},
     {"envoy.extensions.access_loggers.stream.v3.StderrAccessLog", "*"},
     {"envoy.extensions.filters.listener.original_dst.v3.OriginalDst", "*"},
+    {"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+     "allow_requests_without_proxy_protocol disallowed_versions stat_prefix"},
     {"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", "initial_read_buffer_size"},
     {"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector", "*"},
     {"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",

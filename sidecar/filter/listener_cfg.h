@@ -8,6 +8,7 @@
 #include "sidecar/filter/log_filter.h"
 #include "sidecar/http/stream.h"
 #include "sidecar/net/addr.h"
+#include "sidecar/net/proxy_protocol.h"
 #include "sidecar/observe/access_log.h"
 #include "sidecar/observe/format.h"
 #include "sidecar/route/route_cfg.h"
@@ -157,6 +158,9 @@ struct listener_cfg {
     bool bind_to_port;      /* true by default */
     bool use_original_dst;  /* hand over to the listener of the original destination */
     bool original_dst;      /* listener filter original_dst */
+    bool original_dst_last; /* it stands behind proxy_protocol: its destination is the one that holds */
+    struct proxy_protocol_rules proxy_protocol; /* listener filter proxy_protocol, before the inspectors */
+    struct str proxy_protocol_stats;            /* its stat_prefix */
     struct inspector tls_inspector, http_inspector;
     uint64_t sniff_timeout_ms; /* listener_filters_timeout: 15000 by default; 0: none */
     bool continue_on_sniff_timeout;

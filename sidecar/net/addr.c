@@ -200,7 +200,7 @@ bool addr_is_loopback(const struct addr *a)
     if (a->len == 0)
         return false;
     if (a->sa.sa_family == AF_INET)
-        return ntohl(a->in.sin_addr.s_addr) >> 24 == 127;
+        return a->in.sin_addr.s_addr == htonl(INADDR_LOOPBACK);
     return a->sa.sa_family == AF_INET6 ? IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr) : true;
 }
 

@@ -34,7 +34,7 @@ uint16_t addr_port(const struct addr *a); /* 0 for unix */
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_eq(const struct addr *a, const struct addr *b); /* with port */
 bool addr_eq_ip(const struct addr *a, const struct addr *b);
-bool addr_is_loopback(const struct addr *a);
+bool addr_is_loopback(const struct addr *a); /* as Envoy: 127.0.0.1, no other of its net; ::1; a path */
 bool addr_is_any(const struct addr *a);
 /* This machine's own address, port 0: the first of an interface that is up and not loopback; else 127.0.0.1. */
 void addr_own(struct addr *addr_r);

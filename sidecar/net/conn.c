@@ -208,6 +208,7 @@ static void on_handle_closed(uv_handle_t *handle)
     buf_fini(&c->raw);
     free(c->failure);
     free(c->destination);
+    free(c->source);
     free(c);
 }
 
@@ -431,6 +432,18 @@ void conn_set_destination(struct conn *c, const struct addr *a)
     *c->destination = *a;
 }
 
+const struct addr *conn_source(const struct conn *c)
+{
+    return c->source ? c->source : &c->peer;
+}
+
+void conn_set_source(struct conn *c, const struct addr *a)
+{
+    if (!c->source)
+        c->source = NEW(struct addr);
+    *c->source = *a;
+}
+
 bool conn_is_eof(const struct conn *c)
 {
     return c->eof;
@@ -444,6 +457,12 @@ bool conn_close_timed_out(const struct conn *c)
 uint64_t conn_bytes_read(const struct conn *c)
 {
     return c->bytes_read;
+}
+
+void conn_discount(struct conn *c, size_t n)
+{
+    assert(n <= c->bytes_read);
+    c->bytes_read -= n;
 }
 
 uint64_t conn_bytes_written(const struct conn *c)

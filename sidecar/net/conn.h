@@ -96,8 +96,12 @@ const struct addr *conn_local_addr(const struct conn *c);
 /* The restored destination where one was (SO_ORIGINAL_DST), else conn_local_addr. */
 const struct addr *conn_destination(const struct conn *c);
 void conn_set_destination(struct conn *c, const struct addr *a);
+/* Where the connection began by what the peer told (the PROXY protocol), else conn_peer_addr. */
+const struct addr *conn_source(const struct conn *c);
+void conn_set_source(struct conn *c, const struct addr *a);
 bool conn_is_eof(const struct conn *c); /* the peer ended its side */
 uint64_t conn_bytes_read(const struct conn *c);
+void conn_discount(struct conn *c, size_t n); /* n bytes that were read are not the connection's own: counted no more */
 uint64_t conn_bytes_written(const struct conn *c); /* queued by the owner */
 
 /* What stands between the socket and the handler. NULL: the socket itself. A secure transport fills

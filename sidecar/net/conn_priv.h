@@ -70,6 +70,7 @@ struct conn {
 
     struct addr peer, local;
     struct addr *destination; /* NULL: local */
+    struct addr *source;      /* NULL: peer */
 };
 
 /* A connection in CONNECTING without a socket. */

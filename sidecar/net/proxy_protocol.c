@@ -190,11 +190,11 @@ static enum proxy_protocol_verdict read_v2(const uint8_t *data, size_t n, const 
 enum proxy_protocol_verdict proxy_protocol_read(const uint8_t *data, size_t n, const struct proxy_protocol_rules *rules,
                                                 struct proxy_protocol *r)
 {
-    bool may_be_v1 = begins_with(data, n, v1_signature, sizeof(v1_signature));
-    bool may_be_v2 = begins_with(data, n, v2_signature, sizeof(v2_signature));
     *r = (struct proxy_protocol){0};
     if (n == 0)
         return PROXY_PROTOCOL_MORE;
+    bool may_be_v1 = begins_with(data, n, v1_signature, sizeof(v1_signature));
+    bool may_be_v2 = begins_with(data, n, v2_signature, sizeof(v2_signature));
     if (rules->is_optional && !(may_be_v1 && !rules->no_v1) && !(may_be_v2 && !rules->no_v2))
         return PROXY_PROTOCOL_ABSENT;
     if (may_be_v2 && n >= V2_FIXED_BYTES)

@@ -160,6 +160,31 @@ const struct stat_family listener_http_family = {
     .count = LISTENER_HTTP_STAT_COUNT,
 };
 
+static const struct stat_def proxy_proto_defs[] = {PROXY_PROTO_STATS(AS_DEF)};
+const struct stat_family proxy_proto_family = {
+    .prefix = "proxy_proto",
+    .tag = "envoy_proxy_protocol_prefix",
+    .defs = proxy_proto_defs,
+    .count = PROXY_PROTO_STAT_COUNT,
+};
+
+static const struct stat_def proxy_proto_version_defs[] = {PROXY_PROTO_VERSION_STATS(AS_DEF)};
+const struct stat_family proxy_proto_version_family = {
+    .prefix = "proxy_proto",
+    .tag = "envoy_proxy_protocol_prefix",
+    .infix = "versions.v",
+    .tag2 = "envoy_proxy_protocol_version",
+    .defs = proxy_proto_version_defs,
+    .count = PROXY_PROTO_VERSION_STAT_COUNT,
+};
+
+static const struct stat_def proxy_proto_old_defs[] = {PROXY_PROTO_OLD_STATS(AS_DEF)};
+const struct stat_family proxy_proto_old_family = {
+    .prefix = "",
+    .defs = proxy_proto_old_defs,
+    .count = PROXY_PROTO_OLD_STAT_COUNT,
+};
+
 static const struct stat_def tls_defs[] = {TLS_STATS(AS_DEF)};
 const struct stat_family listener_ssl_family = {
     .prefix = "listener",

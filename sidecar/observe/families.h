@@ -410,6 +410,22 @@ extern const struct stat_family listener_worker_family;
 enum listener_http_stat { LISTENER_HTTP_STATS(STAT_PLACE) LISTENER_HTTP_STAT_COUNT };
 extern const struct stat_family listener_http_family;
 
+/* The listener filter proxy_protocol, under its stat_prefix: in all, by version, and the name of before 1.31. */
+#define PROXY_PROTO_STATS(X)                                       \
+    X(COUNTER, PROXY_PROTO_NOT_FOUND_ALLOWED, "not_found_allowed") \
+    X(COUNTER, PROXY_PROTO_NOT_FOUND_DISALLOWED, "not_found_disallowed")
+enum proxy_proto_stat { PROXY_PROTO_STATS(STAT_PLACE) PROXY_PROTO_STAT_COUNT };
+extern const struct stat_family proxy_proto_family;
+#define PROXY_PROTO_VERSION_STATS(X)                          \
+    X(COUNTER, PROXY_PROTO_VERSION_DISALLOWED, "disallowed") \
+    X(COUNTER, PROXY_PROTO_VERSION_ERROR, "error")           \
+    X(COUNTER, PROXY_PROTO_VERSION_FOUND, "found")
+enum proxy_proto_version_stat { PROXY_PROTO_VERSION_STATS(STAT_PLACE) PROXY_PROTO_VERSION_STAT_COUNT };
+extern const struct stat_family proxy_proto_version_family;
+#define PROXY_PROTO_OLD_STATS(X) X(COUNTER, PROXY_PROTO_OLD_ERROR, "downstream_cx_proxy_proto_error")
+enum proxy_proto_old_stat { PROXY_PROTO_OLD_STATS(STAT_PLACE) PROXY_PROTO_OLD_STAT_COUNT };
+extern const struct stat_family proxy_proto_old_family;
+
 /* TLS of a listener, and of a cluster. */
 #define TLS_STATS(X)                                                       \
     X(COUNTER, TLS_STAT_CONNECTION_ERROR, "ssl.connection_error")          \

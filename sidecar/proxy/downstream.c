@@ -1,5 +1,5 @@
-/* Owns an accepted connection up to the choice of its filter chain, and its end. On the worker's
- * loop. States:
+/* Owns an accepted connection: its birth, the choice of its filter chain, and its end. What is looked at before the choice
+ * is downstream_look.c's. On the worker's loop. States:
  *
  *   SNIFFING -> CODEC -> HTTP -> ENDED      (SNIFFING and CODEC only where bytes must be seen
  * first)
@@ -12,7 +12,6 @@
 
 #include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
-#include "sidecar/net/origdst.h"
 #include "sidecar/proxy/log_access.h"
 #include "sidecar/proxy/tcp.h"
 #include "sidecar/tls/tls_conn.h"
@@ -54,7 +53,7 @@ static void fill_info(struct downstream *d, struct stream_info *info)
         .bytes_received = d->conn ? conn_bytes_read(d->conn) : d->bytes_read,
         .bytes_sent = d->conn ? conn_bytes_written(d->conn) : d->bytes_written,
         .downstream_remote = d->remote,
-        .downstream_direct_remote = d->remote,
+        .downstream_direct_remote = d->direct_remote,
         .downstream_local = d->local,
         .requested_server_name = d->server_name,
         .downstream_tls = downstream_facts(d),
@@ -66,6 +65,7 @@ static void fill_info(struct downstream *d, struct stream_info *info)
 static void log_connection(struct downstream *d, bool has_chain)
 {
     struct stream_info info;
+    d->was_logged = true;
     if (d->cfg->access_log_count == 0)
         return;
     fill_info(d, &info);
@@ -93,6 +93,7 @@ static void free_downstream(void *arg)
     struct downstream *d = arg;
     buf_fini(&d->early);
     free(d->sniffed);
+    free(d->direct_text);
     arena_free(&d->facts_arena);
     free(d);
 }
@@ -104,6 +105,8 @@ void downstream_finish(struct downstream *d)
         stats_dec(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_PRE_CX_ACTIVE);
     if (d->is_counted) {
         count_end(d);
+        log_connection(d, true);
+    } else if (!d->was_logged) {
         log_connection(d, true);
     }
     downstream_set_state(d, DOWNSTREAM_ENDED);
@@ -129,11 +132,15 @@ static void on_refused_end(struct conn *c, void *ctx, enum conn_end end, int err
     downstream_finish(ctx);
 }
 
-static void refuse(struct downstream *d)
+/* Envoy leaves what it looked at in the socket, so that closing it resets the connection. */
+void downstream_refuse(struct downstream *d)
 {
     static const struct conn_handler refused = {.on_end = on_refused_end};
     conn_set_handler(d->conn, &refused, d);
-    conn_close(d->conn);
+    if (buf_len(&d->early) > 0)
+        conn_abort(d->conn);
+    else
+        conn_close(d->conn);
 }
 
 static void begin_tls(struct downstream *d)
@@ -178,7 +185,7 @@ static const struct filter_chain *find_chain(const struct downstream *d)
     struct str alpn[ARRAY_LEN(((struct sniff_result *)NULL)->alpn)];
     struct chain_facts facts = {
         .destination = conn_destination(d->conn),
-        .source = conn_peer_addr(d->conn),
+        .source = conn_source(d->conn),
         .server_name = d->server_name,
         .transport = CHAIN_TRANSPORT_RAW,
         .alpn = alpn,
@@ -196,7 +203,7 @@ static const struct filter_chain *find_chain(const struct downstream *d)
     return filter_chain_find(d->cfg, &facts);
 }
 
-static void choose_chain(struct downstream *d)
+void downstream_choose_chain(struct downstream *d)
 {
     const struct filter_chain *chain = find_chain(d);
     if (!chain) {
@@ -204,154 +211,31 @@ static void choose_chain(struct downstream *d)
         log_debug(LOG_CONNECTION, "%.*s: no filter chain matches a connection from %.*s to %.*s",
                   STR_FMT(d->cfg->name), STR_FMT(d->remote), STR_FMT(d->local));
         log_connection(d, false);
-        refuse(d);
+        downstream_refuse(d);
     } else if (chain->secure && !chain->tls) {
         log_debug(LOG_CONNECTION,
                   "%.*s: filter chain %.*s takes its certificates from a control plane, which is not built yet: "
                   "connection from %.*s closed",
                   STR_FMT(d->cfg->name), STR_FMT(chain->name), STR_FMT(d->remote));
-        refuse(d);
+        downstream_refuse(d);
     } else if (chain->kind == CHAIN_EMPTY) {
         log_debug(LOG_CONNECTION,
                   "%.*s: filter chain %.*s has no filters: connection from %.*s closed",
                   STR_FMT(d->cfg->name), STR_FMT(chain->name), STR_FMT(d->remote));
-        refuse(d);
+        downstream_refuse(d);
     } else {
         d->chain = chain;
         begin_chain(d);
     }
 }
 
-/* ---- The look at the first bytes. ---- */
-
-static void end_sniffing(struct downstream *d)
-{
-    timer_disarm(&d->idle_timer);
-    stats_dec(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_PRE_CX_ACTIVE);
-    if (d->sniffed->kind == SNIFF_TLS && d->sniffed->server_name[0]) {
-        strcpy(d->text + 2 * ADDR_TEXT_CAP, d->sniffed->server_name);
-        d->server_name = str_of(d->text + 2 * ADDR_TEXT_CAP);
-    }
-    struct sniff_result *was = d->sniffed;
-    choose_chain(d);
-    d->sniffed = NULL;
-    free(was);
-}
-
-static void abandon(struct downstream *d, enum listener_stat why)
-{
-    stats_inc(d->listener->stats, d->proxy->row, why);
-    refuse(d);
-}
-
-static bool looks(const struct downstream *d, const struct inspector *i)
-{
-    return inspector_looks(i, addr_port(conn_destination(d->conn)));
-}
-
-static void on_first_bytes(struct conn *c, void *ctx, uint8_t *data, size_t n)
-{
-    struct downstream *d = ctx;
-    (void)c;
-    buf_append(&d->early, data, n);
-    sniff(buf_head(&d->early), buf_len(&d->early), looks(d, &d->cfg->tls_inspector), looks(d, &d->cfg->http_inspector),
-          d->sniffed);
-    if (d->sniffed->kind == SNIFF_HELLO_TOO_LARGE)
-        abandon(d, LISTENER_DOWNSTREAM_LISTENER_FILTER_ERROR);
-    else if (d->sniffed->kind != SNIFF_MORE)
-        end_sniffing(d);
-}
-
-static void on_first_eof(struct conn *c, void *ctx)
-{
-    (void)c;
-    abandon(ctx, LISTENER_DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
-}
-
-static void on_sniffing_end(struct conn *c, void *ctx, enum conn_end end, int error)
-{
-    struct downstream *d = ctx;
-    (void)c;
-    (void)error;
-    if (end == CONN_END_RESET)
-        stats_inc(d->listener->stats, d->proxy->row,
-                  LISTENER_DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE);
-    downstream_finish(d);
-}
-
-static void on_sniff_timeout(struct timer *t)
-{
-    struct downstream *d = CONTAINER_OF(t, struct downstream, idle_timer);
-    stats_inc(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_PRE_CX_TIMEOUT);
-    if (d->cfg->continue_on_sniff_timeout)
-        end_sniffing(d);
-    else
-        refuse(d);
-}
-
-static void begin_sniffing(struct downstream *d)
-{
-    static const struct conn_handler handler = {
-        .on_data = on_first_bytes, .on_eof = on_first_eof, .on_end = on_sniffing_end};
-    d->sniffed = NEW(struct sniff_result);
-    stats_inc(d->listener->stats, d->proxy->row, LISTENER_DOWNSTREAM_PRE_CX_ACTIVE);
-    timer_init(&d->idle_timer, d->proxy->loop, on_sniff_timeout);
-    if (d->cfg->sniff_timeout_ms > 0)
-        timer_arm(&d->idle_timer, d->cfg->sniff_timeout_ms);
-    conn_set_handler(d->conn, &handler, d);
-}
-
 /* ---- Accepting. ---- */
 
-static void set_listener(struct downstream *d, struct holder *used)
+void downstream_set_listener(struct downstream *d, struct holder *used)
 {
     d->holder = used;
     d->listener = CONTAINER_OF(used->what, struct listener, shared);
     d->cfg = d->listener->cfg;
-}
-
-/* Envoy's use_original_dst: the listener of the restored destination takes over, and does not hand
- * over again. */
-static void hand_over(struct downstream *d)
-{
-    struct holder *other = proxy_find_listener_at(d->proxy, conn_destination(d->conn));
-    if (!other)
-        return;
-    holder_release(&d->holder);
-    permit_release(&d->permit);
-    set_listener(d, other);
-    if (d->cfg->max_connections > 0)
-        permit_force(&d->permit, &CONTAINER_OF(other->what, struct listener, shared)->limit,
-                     BREAKER_CX);
-}
-
-static void restore_destination(struct downstream *d)
-{
-    struct addr original;
-    if (!d->cfg->original_dst && !d->cfg->use_original_dst)
-        return;
-    if (!origdst_get(conn_fd(d->conn), &original))
-        return;
-    conn_set_destination(d->conn, &original);
-    d->is_restored = true;
-    if (d->cfg->use_original_dst)
-        hand_over(d);
-}
-
-static void write_addresses(struct downstream *d)
-{
-    char *remote = d->text, *local = d->text + ADDR_TEXT_CAP;
-    d->remote = str_of(addr_format(conn_peer_addr(d->conn), remote, ADDR_TEXT_CAP));
-    d->local = str_of(addr_format(conn_destination(d->conn), local, ADDR_TEXT_CAP));
-    d->remote_ip = d->remote;
-    if (d->remote.n == 0 || conn_peer_addr(d->conn)->sa.sa_family == AF_UNIX)
-        return;
-    size_t end = d->remote.n;
-    while (d->remote.p[--end] != ':')
-        ;
-    d->remote_ip = str_sub(d->remote, 0, end);
-    if (d->remote.p[0] == '[')
-        d->remote_ip = str_sub(d->remote, 1, end - 2);
 }
 
 static struct downstream *downstream_new(struct proxy *p, struct holder *listener, struct conn *c)
@@ -362,7 +246,7 @@ static struct downstream *downstream_new(struct proxy *p, struct holder *listene
     d->connection_id = conn_id(c);
     d->born_wall_us = clock_wall_us();
     d->born_ns = loop_now_ns(p->loop);
-    set_listener(d, holder_use(listener));
+    downstream_set_listener(d, holder_use(listener));
     list_init(&d->link);
     list_push_back(&p->downstreams, &d->link);
     p->downstream_count++;
@@ -386,12 +270,7 @@ void downstream_accept(struct proxy *p, struct holder *listener, int fd)
     }
     struct downstream *d = downstream_new(p, listener, c);
     d->permit = permit;
-    restore_destination(d);
-    write_addresses(d);
-    if (looks(d, &d->cfg->tls_inspector) || looks(d, &d->cfg->http_inspector))
-        begin_sniffing(d);
-    else
-        choose_chain(d);
+    downstream_look(d);
 }
 
 /* ---- From outside. ---- */

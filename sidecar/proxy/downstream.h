@@ -37,9 +37,9 @@ struct downstream {
     struct codec *codec;              /* HTTP */
     struct tcp *tcp;                  /* TCP */
 
-    /* As text, for logs and headers: "10.0.0.1:80". direct_remote is the peer's own address,
-     * remote_ip that without port. */
-    struct str remote, local, remote_ip;
+    /* As text, for logs and headers: "10.0.0.1:80". remote_ip is without port; direct_remote is the peer's own address, also
+     * where a header of the PROXY protocol told another. */
+    struct str remote, local, remote_ip, direct_remote;
     struct str server_name; /* SNI, or empty */
     bool is_restored; /* conn_destination was restored from a redirect: upstream_ctx.original_dst */
     uint64_t born_wall_us, born_ns;
@@ -62,6 +62,10 @@ struct downstream {
     const struct tls_facts *facts;
     struct sniff_result
         *sniffed; /* NULL once server_name was taken from it and the chain is chosen */
+    bool awaits_header; /* sniffing: the header of the PROXY protocol comes before what is looked at */
+    bool was_handed_over; /* from the listener that accepted it, or tried to be */
+    bool was_logged;
+    char *direct_text; /* malloc'd; NULL: direct_remote is remote */
     uint64_t bytes_read,
         bytes_written; /* HTTP: so far counted; TCP: of the conn, when it is gone */
     char text[2 * ADDR_TEXT_CAP + SNIFF_NAME_CAP];

@@ -1,4 +1,4 @@
-/* What downstream.c, downstream_http.c and tcp.c share of a connection's life. */
+/* What downstream*.c and tcp.c share of a connection's life. */
 #ifndef OUTRIGGER_PROXY_DOWNSTREAM_PRIV_H
 #define OUTRIGGER_PROXY_DOWNSTREAM_PRIV_H
 
@@ -14,6 +14,16 @@ static inline void downstream_count(struct downstream *d, enum http_stat stat)
 {
     stats_inc(d->stats->http, d->proxy->row, stat);
 }
+
+/* downstream.c: it belongs to that listener, which is used for it. */
+void downstream_set_listener(struct downstream *d, struct holder *used);
+/* Chooses a chain by what is known by now, and begins it. */
+void downstream_choose_chain(struct downstream *d);
+/* No chain will have it: closed, or reset when bytes of it were read. */
+void downstream_refuse(struct downstream *d);
+
+/* downstream_look.c: listener filters, then downstream_choose_chain, at once or when bytes have come. */
+void downstream_look(struct downstream *d);
 
 /* downstream_http.c: takes over the conn of a connection whose chain is chosen. */
 void downstream_http_begin(struct downstream *d);

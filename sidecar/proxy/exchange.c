@@ -575,7 +575,8 @@ void exchange_open(struct downstream *d, struct stream *s)
     x->info.start_wall_us = clock_wall_us();
     x->info.start_ns = loop_now_ns(x->loop);
     x->info.grpc_status = -1;
-    x->info.downstream_remote = x->info.downstream_direct_remote = d->remote;
+    x->info.downstream_remote = d->remote;
+    x->info.downstream_direct_remote = d->direct_remote;
     x->remote_ip = d->remote_ip;
     x->info.downstream_local = d->local;
     x->info.requested_server_name = d->server_name;

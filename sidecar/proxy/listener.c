@@ -25,6 +25,10 @@ static void free_at_home(void *arg)
         stats_scope_unref(&l->worker[i]);
     stats_scope_unref(&l->stats);
     stats_scope_unref(&l->tls);
+    stats_scope_unref(&l->header);
+    stats_scope_unref(&l->header_version[0]);
+    stats_scope_unref(&l->header_version[1]);
+    stats_scope_unref(&l->header_old);
     shared_unref(&l->cfg->shared);
     free(l->chains);
     free(l->worker);
@@ -83,6 +87,15 @@ static void add_chain(struct chain_stats *c, struct stats *stats, struct str nam
         c->cors = stats_scope_ref(stats, &http_cors_family, prefix);
 }
 
+static void add_proxy_protocol(struct listener *l, struct stats *stats)
+{
+    struct str prefix = l->cfg->proxy_protocol_stats;
+    l->header = stats_scope_ref(stats, &proxy_proto_family, prefix);
+    l->header_version[0] = stats_scope_ref2(stats, &proxy_proto_version_family, prefix, STR("1"));
+    l->header_version[1] = stats_scope_ref2(stats, &proxy_proto_version_family, prefix, STR("2"));
+    l->header_old = stats_scope_ref(stats, &proxy_proto_old_family, STR_NONE);
+}
+
 struct listener *listener_new(struct listener_cfg *cfg, struct stats *stats, unsigned workers,
                               struct mailbox *main_mailbox)
 {
@@ -98,6 +111,8 @@ struct listener *listener_new(struct listener_cfg *cfg, struct stats *stats, uns
     l->stats = stats_scope_ref(stats, &listener_family, name);
     if (has_tls(cfg))
         l->tls = stats_scope_ref(stats, &listener_ssl_family, name);
+    if (cfg->proxy_protocol.on)
+        add_proxy_protocol(l, stats);
     l->worker_count = workers;
     l->worker = xcalloc(workers, sizeof(*l->worker));
     for (unsigned i = 0; i < workers; i++) {

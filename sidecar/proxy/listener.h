@@ -31,6 +31,8 @@ struct listener {
     struct stats_scope *stats;   /* listener_family: "listener.ADDRESS" */
     struct stats_scope *tls;     /* listener_ssl_family; NULL: no chain has TLS */
     struct stats_scope **worker; /* listener_worker_family, by worker */
+    /* proxy_proto_family, proxy_proto_version_family by version, proxy_proto_old_family; NULL: no such filter */
+    struct stats_scope *header, *header_version[2], *header_old;
     struct chain_stats *chains;  /* as cfg->chains; the default chain's behind them */
     struct breaker limit;        /* BREAKER_CX: max_connections over all workers */
     unsigned worker_count;

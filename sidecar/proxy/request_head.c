@@ -133,7 +133,7 @@ static void set_remote(struct exchange *x, const struct addr *a)
 
 static void append_forwarded_for(struct exchange *x)
 {
-    struct str ip = addr_is_loopback(conn_peer_addr(x->d->conn)) ? str_of(x->proxy->own_ip) : x->d->remote_ip;
+    struct str ip = addr_is_loopback(conn_source(x->d->conn)) ? str_of(x->proxy->own_ip) : x->d->remote_ip;
     struct str before = headers_find_joined(&x->request->headers, STR("x-forwarded-for"));
     struct str after = before.n > 0 ? arena_printf(x->arena, "%.*s,%.*s", STR_FMT(before), STR_FMT(ip))
                                     : ip;
@@ -151,7 +151,7 @@ static void find_remote(struct exchange *x)
 {
     const struct hcm_cfg *h = x->hcm;
     struct headers *headers = &x->request->headers;
-    struct addr a = *conn_peer_addr(x->d->conn), from;
+    struct addr a = *conn_source(x->d->conn), from;
     bool single = false, has_forwarded = headers_has(headers, HDR_X_FORWARDED_FOR);
     struct str forwarded, proto = x->d->chain->secure ? STR("https") : STR("http");
     if (h->use_remote_address) {

@@ -423,7 +423,7 @@ static void fill_info(struct tcp *t)
         .start_ns = d->born_ns,
         .grpc_status = -1,
         .downstream_remote = d->remote,
-        .downstream_direct_remote = d->remote,
+        .downstream_direct_remote = d->direct_remote,
         .downstream_local = d->local,
         .requested_server_name = d->server_name,
         .connection_id = d->connection_id,

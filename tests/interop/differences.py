@@ -132,6 +132,10 @@ DIFFERENCES = {
         ("the client ends its half behind two", "*", "what was sent before the end is answered; Envoy takes it for the end of both halves"),
         *[(name, "*", "RFC 9110, 15.2: HTTP/1.0 knows no interim answers") for name in ("expect: HTTP/1.0", "interim: to HTTP/1.0")],
     ],
+    "proxy_protocol": [
+        ("bad: a port with a sign", "*", "a port is written in digits alone"),
+        ("bad: a scope", "*", "another machine's scopes mean nothing here"),
+    ],
     "tcp": [
         ("the server ends first and hears the client out", "counters.*",
          "what the client said last goes out as it came, and upstream closes when it has it; Envoy hands the rest to a flush, and closes"),

@@ -41,7 +41,7 @@ GRPC = ("content-type: application/grpc", "te: trailers")
 # Byte counts hang on the text of the configuration, histograms on time; the rest is Envoy's alone.
 UNLIKE = re.compile(r"bytes|_ms$|time$|rq_per_cx|http3|http1_soft|0rtt|passthrough|internal_redirect|assignment_|"
                     r"extension_config_missing|warming_state|default\.total_match|preconnect|queue_overloaded|http1\.|http2\.|"
-                    r"with_0_rtt|no_error|tracing|connections_accepted|update_|membership|lb_|version|max_host_weight|"
+                    r"with_0_rtt|no_error|tracing|connections_accepted|update_|membership|lb_|version$|max_host_weight|"
                     r"rq_direct_resp|rbac|downstream_cx_(destroy|drain|active|http._active|idle)|flow_control")
 
 
@@ -172,7 +172,8 @@ class Family:
         for case in self.cases:
             kind = "hcm" if case.tcp is None else "tcp"
             listeners.append(dict({"name": case.id, "address": address(ports[case.id]), "filter_chains": [
-                dict({"filters": [{"name": kind, "typed_config": case.manager(log)}]}, **case.chain)]}, **case.listener))
+                dict({"filters": [{"name": kind, "typed_config": case.manager(log)}]}, **case.chain)]},
+                **json.loads(json.dumps(case.listener).replace("THE-LOG", log))))
             clusters += case.clusters(functools.partial(side.port_of, case))
         return {"node": {"id": "n", "cluster": "c"}, "admin": {"address": address(ports["admin"])},
                 "static_resources": {"listeners": listeners, "clusters": clusters}}
@@ -226,7 +227,7 @@ class Side:
 
     def stats(self, case):
         """{name: value} of the case's cluster and connection manager; what is 0 is left out."""
-        text = self.admin(f"/stats?usedonly&filter=^(cluster|http|tcp|listener)\\.{case.id}[.-]")[1]
+        text = self.admin(f"/stats?usedonly&filter=^(cluster|http|tcp|listener|proxy_proto)\\.{case.id}[.-]")[1]
         found = {}
         for line in text.splitlines():
             name, _, value = line.partition(": ")

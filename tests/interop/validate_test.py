@@ -115,6 +115,12 @@ case("a route without a match")(lambda boot: boot.route.pop("match"))
 case("a route without an action")(lambda boot: boot.route.pop("route"))
 case("a wrong type of a number")(lambda boot: boot.b.update(admin={"address": address("eighty")}))
 
+def header(*fields, before=False):
+    inspector = {"name": "tls", "typed_config": {"@type": TYPE + "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}
+    return {"listener_filters": [inspector] * before + [{"name": "p", "typed_config": dict({
+        "@type": TYPE + "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"}, **f)} for f in fields]}
+
+
 cases("listener", [
     ("a listener's unknown field", {"bogus": 1}),
     ("a listener on a bad address", {"address": address(0, "300.1.1.1")}),
@@ -142,6 +148,14 @@ cases("listener", [
         {"name": "tls", "typed_config": {"@type": TYPE + "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}},
         {"name": "http", "typed_config": {"@type": TYPE + "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"}},
         {"name": "dst", "typed_config": {"@type": TYPE + "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"}}]}),
+    ("a PROXY protocol header", header({"stat_prefix": "x", "disallowed_versions": ["V1"], "allow_requests_without_proxy_protocol": True})),
+    ("a PROXY protocol header of no version", header({"disallowed_versions": ["V1", "V2"]})),
+    ("a PROXY protocol header of an unknown version", header({"disallowed_versions": ["V3"]})),
+    ("extensions of a PROXY protocol header that become metadata",
+     header({"rules": [{"tlv_type": 1, "on_tlv_present": {"key": "k"}}]}), "rules: this field"),
+    ("extensions of a PROXY protocol header that are passed on", header({"pass_through_tlvs": {}}), "pass_through_tlvs: this field"),
+    ("a PROXY protocol header behind an inspector", header({}, before=True), "stands behind an inspector"),
+    ("two PROXY protocol headers", header({}, {}), "a second header"),
     ("a listener filter of an unknown type", {"listener_filters": [
         {"name": "x", "typed_config": {"@type": TYPE + "no.such.Filter"}}]}),
     ("two chains with the same match", {"filter_chains": [
