@@ -3,19 +3,24 @@
  * On the thread of the loop. All connections of a loop read into its one buffer, since each read is
  * handled before the next; reading is switched in libuv only when the wish changes. What follows a
  * finished close is read and dropped, so that the kernel does not answer it with a reset that
- * overtakes our last bytes. */
+ * overtakes our last bytes.
+ *
+ * libuv tells when there is something to read; the reading is done here, by recv. libuv would call
+ * read, which goes through the kernel's file layer, at some 3 % of what a proxied request costs, and
+ * it takes a reset that comes right behind data for an end of stream. */
 #include "sidecar/base/die.h"
 #include "sidecar/net/conn_priv.h"
 
+#include <errno.h>
+
+#define READS_MAX 32 /* an event: then others have their turn */
+
+/* Without a buffer libuv reads nothing and calls on_readable. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
-    struct conn *c = CONTAINER_OF(handle, struct conn, uv.handle);
+    (void)handle;
     (void)suggested;
-    if (conn_splice_is_due(c)) {
-        *buf = uv_buf_init(NULL, 0); /* libuv then reads nothing and says UV_ENOBUFS */
-        return;
-    }
-    *buf = uv_buf_init((char *)c->loop->read_buf, LOOP_READ_BYTES);
+    *buf = uv_buf_init(NULL, 0);
 }
 
 void conn_deliver(struct conn *c, uint8_t *data, size_t n)
@@ -81,34 +86,39 @@ static void receive_error(struct conn *c, int error)
         conn_finish(c, CONN_END_RESET, error);
 }
 
-/* libuv reports a reset that comes right behind data as an end of stream; the kernel still knows
- * better, and a body that ends with the connection must not pass for a whole one. */
-static int hidden_error(const struct conn *c)
+/* Whether there may be more to read at once. */
+static bool read_once(struct conn *c)
 {
-    int error = 0;
-    socklen_t len = sizeof(error);
-    return getsockopt(conn_fd(c), SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : 0;
+    ssize_t n;
+    do {
+        n = recv(conn_fd(c), c->loop->read_buf, LOOP_READ_BYTES, 0);
+    } while (n < 0 && errno == EINTR);
+    c->is_bulk = n == LOOP_READ_BYTES;
+    if (n > 0)
+        receive(c, c->loop->read_buf, (size_t)n);
+    else if (n == 0)
+        conn_receive_eof(c);
+    else if (errno != EAGAIN)
+        receive_error(c, errno);
+    return n == LOOP_READ_BYTES;
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+/* Whatever libuv says of it, the socket tells. */
+static void on_readable(uv_stream_t *stream, ssize_t status, const uv_buf_t *buf)
 {
     struct conn *c = CONTAINER_OF(stream, struct conn, uv.stream);
     struct loop *loop = c->loop;
-    if (c->state == CONN_CLOSED || n == 0)
-        return;
-    if (n == UV_ENOBUFS) {
-        conn_splice_run(c);
-    } else if (n > 0) {
-        c->is_bulk = n == LOOP_READ_BYTES;
-        receive(c, (uint8_t *)buf->base, (size_t)n);
-    } else {
-        int error = n == UV_EOF ? hidden_error(c) : (int)-n;
-        if (error == 0)
-            conn_receive_eof(c);
+    bool more = true;
+    (void)status;
+    (void)buf;
+    for (unsigned i = 0; more && i < READS_MAX && c->is_reading; i++) {
+        more = false;
+        if (conn_splice_is_due(c))
+            conn_splice_run(c);
         else
-            receive_error(c, error);
+            more = read_once(c);
+        loop_event_end(loop);
     }
-    loop_event_end(loop);
 }
 
 static bool wants_reading(const struct conn *c)
@@ -137,7 +147,7 @@ void conn_update_reading(struct conn *c)
         uv_read_stop(&c->uv.stream);
         return;
     }
-    int rc = uv_read_start(&c->uv.stream, on_alloc, on_read);
+    int rc = uv_read_start(&c->uv.stream, on_alloc, on_readable);
     if (rc != 0)
         conn_finish(c, CONN_END_RESET, -rc);
 }
