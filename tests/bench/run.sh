@@ -4,12 +4,13 @@
 #                      tests/bench/run.sh size [routes] [workers] [chain] [memory] [--rounds N] ...   (size.py)
 #
 # Compares CPU microseconds a message of the floor (a relay that parses nothing), HAProxy, Envoy and outrigger-sidecar,
-# one worker each, on loopback; see bench.py for how. Takes the two cores 0 and 1 for itself: run nothing beside it.
+# one worker each, on loopback; see bench.py for how. Ours is built for release in build-release, as the others were
+# (OUTRIGGER_BUILD names another build). Takes the two cores 0 and 1 for itself: run nothing beside it.
 set -eu
 cd "$(dirname "$0")/../.."
 deploy/setup.sh test >/dev/null
-build=${OUTRIGGER_BUILD:-build}
-[ -f "$build/build.ninja" ] || meson setup "$build" >/dev/null
+build=${OUTRIGGER_BUILD:-build-release}
+[ -f "$build/build.ninja" ] || CC=gcc meson setup "$build" --buildtype=release -Db_lto=true >/dev/null
 ninja -C "$build" sidecar/outrigger-sidecar tests/bench/bench-floor tests/bench/bench-pingpong tests/bench/bench-bulk >/dev/null
 script=bench
 if [ "${1:-}" = size ]; then script=size; shift; fi
