@@ -208,6 +208,7 @@ static struct hcm_cfg *build_hcm(const HCM_MESSAGE *m, struct listener_cfg *l, s
               build_addressing(m, h, a, err) && build_scheme(m->scheme_header_transformation, h, err) && build_paths(m, h, err) &&
               build_filters(m->http_filters, m->n_http_filters, h, a, scratch, err) &&
               build_access_logs(m->access_log, m->n_access_log, a, &pool, &h->access_logs, &h->access_log_count, err) &&
+              (!m->local_reply_config || build_local_reply(m->local_reply_config, a, &pool, &h->local_reply, err)) &&
               build_routes(m, h, a, err);
     build_durations(m, h);
     if (ok)

@@ -14,7 +14,7 @@ static const char default_log_format[] =
     "%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" "
     "\"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
 
-static bool json_format(const Google__Protobuf__Struct *m, struct arena *a, struct access_log_cfg *log, struct err *err)
+static bool json_format(const Google__Protobuf__Struct *m, struct arena *a, struct text_format *to, struct err *err)
 {
     struct format_json *j = format_json_new(a);
     for (size_t i = 0; i < m->n_fields; i++) {
@@ -24,49 +24,55 @@ static bool json_format(const Google__Protobuf__Struct *m, struct arena *a, stru
         if (!format_json_add(j, str_of(m->fields[i]->key), str_of(v->string_value), err))
             return err_prefix(err, "json_format.%s", m->fields[i]->key);
     }
-    log->json = j;
+    to->json = j;
     return true;
 }
 
-static bool text_format(const char *text, struct arena *a, struct access_log_cfg *log, struct err *err)
+static bool text_format(const char *text, struct arena *a, struct text_format *to, struct err *err)
 {
-    log->text = format_compile(a, str_of(text), err);
-    return log->text || err_prefix(err, "log_format");
+    to->text = format_compile(a, str_of(text), err);
+    return to->text != NULL;
 }
 
-static bool log_format(const Envoy__Config__Core__V3__SubstitutionFormatString *f, struct arena *a,
-                       struct access_log_cfg *log, struct err *err)
+bool build_format(const Envoy__Config__Core__V3__SubstitutionFormatString *f, struct arena *a, struct text_format *to,
+                  struct err *err)
 {
-    if (!f)
-        return text_format(default_log_format, a, log, err);
     switch (f->format_case) {
     case ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_TEXT_FORMAT:
-        return text_format(f->text_format, a, log, err);
+        return text_format(f->text_format, a, to, err) || err_prefix(err, "text_format");
     case ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_JSON_FORMAT:
-        return json_format(f->json_format, a, log, err);
+        return json_format(f->json_format, a, to, err);
     case ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_TEXT_FORMAT_SOURCE:
         if (f->text_format_source->specifier_case == ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_STRING)
-            return text_format(f->text_format_source->inline_string, a, log, err);
-        return err_set(err, "log_format.text_format_source: only inline_string is supported");
+            return text_format(f->text_format_source->inline_string, a, to, err) || err_prefix(err, "text_format_source");
+        return err_set(err, "text_format_source: only inline_string is supported");
     default:
-        return err_set(err, "log_format: text_format, json_format or text_format_source is required");
+        return err_set(err, "text_format, json_format or text_format_source is required");
     }
 }
 
+static bool log_format(const Envoy__Config__Core__V3__SubstitutionFormatString *f, struct arena *a, struct text_format *to,
+                       struct err *err)
+{
+    if (!f)
+        return text_format(default_log_format, a, to, err);
+    return build_format(f, a, to, err) || err_prefix(err, "log_format");
+}
+
 static bool file_format(const Envoy__Extensions__AccessLoggers__File__V3__FileAccessLog *f, struct arena *a,
-                        struct access_log_cfg *log, struct err *err)
+                        struct text_format *to, struct err *err)
 {
     switch (f->access_log_format_case) {
     case ENVOY__EXTENSIONS__ACCESS_LOGGERS__FILE__V3__FILE_ACCESS_LOG__ACCESS_LOG_FORMAT_FORMAT:
-        return text_format(f->format, a, log, err);
+        return text_format(f->format, a, to, err) || err_prefix(err, "format");
     case ENVOY__EXTENSIONS__ACCESS_LOGGERS__FILE__V3__FILE_ACCESS_LOG__ACCESS_LOG_FORMAT_JSON_FORMAT:
-        return json_format(f->json_format, a, log, err);
+        return json_format(f->json_format, a, to, err);
     case ENVOY__EXTENSIONS__ACCESS_LOGGERS__FILE__V3__FILE_ACCESS_LOG__ACCESS_LOG_FORMAT_TYPED_JSON_FORMAT:
-        return json_format(f->typed_json_format, a, log, err);
+        return json_format(f->typed_json_format, a, to, err);
     case ENVOY__EXTENSIONS__ACCESS_LOGGERS__FILE__V3__FILE_ACCESS_LOG__ACCESS_LOG_FORMAT_LOG_FORMAT:
-        return log_format(f->log_format, a, log, err);
+        return log_format(f->log_format, a, to, err);
     default:
-        return log_format(NULL, a, log, err);
+        return log_format(NULL, a, to, err);
     }
 }
 
@@ -82,17 +88,17 @@ static bool access_log(const Envoy__Config__Accesslog__V3__AccessLog *m, struct 
     if (config->descriptor == &envoy__extensions__access_loggers__file__v3__file_access_log__descriptor) {
         const Envoy__Extensions__AccessLoggers__File__V3__FileAccessLog *f = (const void *)config;
         path = f->path;
-        if (!file_format(f, a, log, err))
+        if (!file_format(f, a, &log->format, err))
             return false;
     } else if (config->descriptor == &envoy__extensions__access_loggers__stream__v3__stdout_access_log__descriptor) {
         path = "/dev/stdout";
         if (!log_format(((const Envoy__Extensions__AccessLoggers__Stream__V3__StdoutAccessLog *)config)->log_format, a,
-                        log, err))
+                        &log->format, err))
             return false;
     } else if (config->descriptor == &envoy__extensions__access_loggers__stream__v3__stderr_access_log__descriptor) {
         path = "/dev/stderr";
         if (!log_format(((const Envoy__Extensions__AccessLoggers__Stream__V3__StderrAccessLog *)config)->log_format, a,
-                        log, err))
+                        &log->format, err))
             return false;
     } else {
         return err_set(err, "typed_config: %s is not an access log that is supported; file and stdout logs are",

@@ -373,19 +373,8 @@ static bool build_direct(struct route_builder *b, const Envoy__Config__Route__V3
     if (m->status < 200 || m->status > 599)
         return err_set(err, "status: 200 to 599, got %u", m->status);
     to->status = (uint16_t)m->status;
-    if (!m->body)
-        return true;
-    switch (m->body->specifier_case) {
-    case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_STRING:
-        to->body = arena_str(b->table->arena, str_of(m->body->inline_string));
-        break;
-    case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_BYTES:
-        to->body = arena_str(b->table->arena,
-                             str_n((const char *)m->body->inline_bytes.data, m->body->inline_bytes.len));
-        break;
-    default:
-        return err_set(err, "body: inline_string and inline_bytes are supported");
-    }
+    if (m->body && !build_inline_data(m->body, b->table->arena, &to->body, err))
+        return err_prefix(err, "body");
     if (to->body.n > b->max_direct_body)
         return err_set(err, "body: %zu bytes, but max_direct_response_body_size_bytes is %u", to->body.n,
                        b->max_direct_body);

@@ -195,6 +195,22 @@ struct subset_criteria *build_criteria(const Envoy__Config__Core__V3__Metadata *
     return NULL;
 }
 
+/* ---- Data. ---- */
+
+bool build_inline_data(const Envoy__Config__Core__V3__DataSource *m, struct arena *a, struct str *data_r, struct err *err)
+{
+    switch (m->specifier_case) {
+    case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_STRING:
+        *data_r = arena_str(a, str_of(m->inline_string));
+        return true;
+    case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_BYTES:
+        *data_r = arena_str(a, str_n((const char *)m->inline_bytes.data, m->inline_bytes.len));
+        return true;
+    default:
+        return err_set(err, "inline_string and inline_bytes are supported");
+    }
+}
+
 /* ---- Any. ---- */
 
 struct str build_type_of(const Google__Protobuf__Any *any)

@@ -118,7 +118,7 @@ static const struct {
     {"envoy.config.core.v3.RuntimeDouble", "default_value"},
     {"envoy.config.core.v3.RuntimeUInt32", "*"},
     {"envoy.config.core.v3.DataSource", "*"},
-    {"envoy.config.core.v3.SubstitutionFormatString", "text_format json_format text_format_source"},
+    {"envoy.config.core.v3.SubstitutionFormatString", "text_format json_format text_format_source content_type"},
 
     {"envoy.type.v3.Percent", "*"},
     {"envoy.type.v3.FractionalPercent", "*"},
@@ -244,7 +244,9 @@ static const struct {
      "preserve_external_request_id append_x_forwarded_port scheme_header_transformation "
      "merge_slashes server_header_transformation common_http_protocol_options always_set_request_id_in_response "
      "strip_matching_host_port stream_error_on_invalid_http_message strip_any_host_port "
-     "path_with_escaped_slashes_action strip_trailing_host_dot"},
+     "path_with_escaped_slashes_action strip_trailing_host_dot local_reply_config"},
+    {"envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig", "*"},
+    {"envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper", "*"},
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails",
      "subject dns uri"},
     {"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig",

@@ -39,11 +39,38 @@ struct chain_match {
 
 /* ---- Access log. ---- */
 
+/* Text or JSON: one of the two. */
+struct text_format {
+    const struct format *text;
+    const struct format_json *json;
+};
+
 struct access_log_cfg {
     struct access_log *log; /* counted */
-    const struct format *text;      /* one of the two */
-    const struct format_json *json;
+    struct text_format format;
     const struct log_filter *filter; /* NULL: all */
+};
+
+/* ---- Local replies (LocalReplyConfig). ---- */
+
+struct body_format {
+    struct text_format format;
+    struct str content_type;
+};
+
+struct local_reply_mapper {
+    const struct log_filter *filter;
+    uint16_t status; /* 0: as it is */
+    bool has_body;
+    struct str body;
+    struct header_edits edits;
+    const struct body_format *format; /* NULL: that of all */
+};
+
+struct local_reply_cfg {
+    struct local_reply_mapper *mappers; /* the first that matches acts */
+    unsigned mapper_count;
+    const struct body_format *format; /* NULL: the body as it is */
 };
 
 /* ---- HTTP connection manager. ---- */
@@ -65,6 +92,7 @@ struct hcm_cfg {
     struct access_log_cfg *access_logs;
     unsigned access_log_count;
 
+    const struct local_reply_cfg *local_reply; /* NULL: our own answers go as they are */
     struct str server_name; /* "envoy" by default */
     enum server_header server_header;
     bool use_remote_address;

@@ -112,6 +112,13 @@ static bool op_c_string(const struct piece *p, const struct format_input *in, st
     return append_if_any(out, str_of(*(const char *const *)member(in, p->op->a)));
 }
 
+/* Empty where there is none, and never absent. */
+static bool op_text(const struct piece *p, const struct format_input *in, struct buf *out)
+{
+    buf_append_str(out, str_member(in, p->op->a));
+    return true;
+}
+
 static bool op_u64(const struct piece *p, const struct format_input *in, struct buf *out)
 {
     buf_append_u64(out, u64_member(in, p->op->a));
@@ -292,6 +299,7 @@ static const struct operator operators[] = {
      .params = PARAMS_SPACES,
      .a = AT(response_code_details)},
     {.name = "RESPONSE_FLAGS", .fn = op_flags},
+    {.name = "LOCAL_REPLY_BODY", .fn = op_text, .a = AT(local_reply_body)},
     {.name = "RESPONSE_FLAGS_LONG", .fn = op_flags, .which = 'l'},
     TEXT_OP("CONNECTION_TERMINATION_DETAILS", connection_termination_details),
     {.name = "UPSTREAM_TRANSPORT_FAILURE_REASON", .fn = op_reason, .a = AT(upstream_failure)},

@@ -67,6 +67,7 @@ struct stream_info {
     uint32_t attempts;
     struct str response_code_details; /* "via_upstream" */
     struct str connection_termination_details;
+    struct str local_reply_body;      /* while such an answer is rewritten */
     struct str upstream_failure;      /* UPSTREAM_TRANSPORT_FAILURE_REASON */
     uint64_t bytes_received, bytes_sent; /* bodies, as Envoy counts them */
     uint64_t upstream_wire_bytes_sent, upstream_wire_bytes_received;

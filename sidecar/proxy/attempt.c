@@ -89,7 +89,7 @@ static void end_failed_handshake(struct exchange *x, const struct http_response 
     *r = *response;
     r->content_length = 0;
     attempt_cancel(x, RESET_LOCAL);
-    report_reply_send(x, r, STR_NONE, "websocket_handshake_unsuccessful");
+    report_reply_without_body(x, r, "websocket_handshake_unsuccessful");
 }
 
 /* All of the answer came. */

@@ -41,7 +41,7 @@ static void on_max_duration(struct timer *t)
         return;
     }
     attempt_cancel(x, RESET_LOCAL);
-    report_reply_send(x, report_reply_new(x, status, GRPC_DEADLINE_EXCEEDED, body), body, "max_duration_timeout");
+    report_reply_send(x, report_reply_new(x, status), GRPC_DEADLINE_EXCEEDED, body, "max_duration_timeout");
 }
 
 static void on_request_timeout(struct timer *t)

@@ -79,27 +79,27 @@ static void add_location(struct exchange *x, struct http_response *r)
 
 static void redirect(struct exchange *x)
 {
-    struct http_response *r = report_reply_new(x, x->choice.route->redirect.code, -1, STR_NONE);
+    struct http_response *r = report_reply_new(x, x->choice.route->redirect.code);
     add_location(x, r);
-    report_reply_send(x, r, STR_NONE, "direct_response");
+    report_reply_send(x, r, -1, STR_NONE, "direct_response");
 }
 
 static void send_to_https(struct exchange *x)
 {
-    struct http_response *r = report_reply_new(x, 301, -1, STR_NONE);
+    struct http_response *r = report_reply_new(x, 301);
     headers_add_id(&r->headers, HDR_LOCATION, arena_printf(x->arena, "https://%.*s%.*s", STR_FMT(x->request->authority),
                                                            STR_FMT(x->request->path)));
     stats_inc(x->d->stats->http, x->row, HTTP_RQ_DIRECT_RESPONSE);
-    report_reply_send(x, r, STR_NONE, "direct_response");
+    report_reply_send(x, r, -1, STR_NONE, "direct_response");
 }
 
 static void answer_directly(struct exchange *x, const struct route_direct *d)
 {
-    struct http_response *r = report_reply_new(x, d->status, -1, d->body);
+    struct http_response *r = report_reply_new(x, d->status);
     /* RFC 9110, 10.2.2: what was created, or where to look instead. */
     if (d->status == 201 || d->status / 100 == 3)
         add_location(x, r);
-    report_reply_send(x, r, d->body, "direct_response");
+    report_reply_send(x, r, -1, d->body, "direct_response");
 }
 
 /* A route that gives the answer itself is answered here; so is none at all. False: answered. */

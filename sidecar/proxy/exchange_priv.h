@@ -134,11 +134,17 @@ void deadlines_on_request_end(struct exchange *x);
 void deadlines_on_activity(struct exchange *x);
 void deadlines_stop(struct exchange *x);
 
+/* ---- local_reply.c ---- */
+/* Where local_reply_config is given. body and content_type are replaced. */
+void local_reply_rewrite(struct exchange *x, struct http_response *r, struct str *body, struct str *content_type);
+
 /* ---- report.c ---- */
 /* Answers for ourselves. body and details must be literals or live in the arena. A reply is made, perhaps added to, and sent;
  * grpc_status -1: to gRPC requests, by the status. */
-struct http_response *report_reply_new(struct exchange *x, unsigned status, int32_t grpc_status, struct str body);
-void report_reply_send(struct exchange *x, struct http_response *r, struct str body, const char *details);
+struct http_response *report_reply_new(struct exchange *x, unsigned status);
+void report_reply_send(struct exchange *x, struct http_response *r, int32_t grpc_status, struct str body, const char *details);
+/* An upstream's answer whose body is not passed on. */
+void report_reply_without_body(struct exchange *x, struct http_response *r, const char *details);
 /* Both at once; nothing where an answer was begun. */
 void report_local_reply(struct exchange *x, unsigned status, struct str body, const char *details);
 void report_filter_reply(struct exchange *x, const struct filter_reply *reply);

@@ -10,10 +10,10 @@ void log_access(const struct access_log_cfg *logs, unsigned count, const struct 
     for (unsigned i = 0; i < count; i++) {
         if (logs[i].filter && !log_filter_lets_pass(logs[i].filter, in))
             continue;
-        if (logs[i].json)
-            format_json_run(logs[i].json, info, headers, ctx, line);
+        if (logs[i].format.json)
+            format_json_run(logs[i].format.json, info, headers, ctx, line);
         else
-            format_run(logs[i].text, info, headers, ctx, line);
+            format_run(logs[i].format.text, info, headers, ctx, line);
         access_log_line(logs[i].log, row, buf_str(line));
         if (buf_len(line) > KEPT_MAX)
             buf_fini(line);

@@ -8,50 +8,86 @@
 
 /* ---- Local replies. ---- */
 
-static void add_grpc_status(struct exchange *x, struct http_response *r, int32_t grpc, struct str body)
+static void add_grpc_status(struct exchange *x, struct http_response *r, int32_t grpc, struct str body, bool is_json)
 {
-    headers_add_id(&r->headers, HDR_CONTENT_TYPE, STR("application/grpc"));
-    headers_add_id(&r->headers, HDR_GRPC_STATUS, arena_printf(x->arena, "%d", grpc));
+    if (grpc < 0)
+        grpc = (int32_t)grpc_status_of_http(r->status);
+    if (is_json && str_has_suffix(body, STR("\n")))
+        body.n--;
+    r->status = 200;
+    headers_set_id(&r->headers, HDR_CONTENT_TYPE, STR("application/grpc"));
+    struct str given = headers_get(&r->headers, HDR_GRPC_STATUS);
+    uint64_t number;
+    if (!given.p)
+        headers_add_id(&r->headers, HDR_GRPC_STATUS, arena_printf(x->arena, "%d", grpc));
+    else if (str_to_u64(given, &number) && number <= INT16_MAX)
+        grpc = (int32_t)number;
     if (body.n > 0)
         headers_add_id(&r->headers, HDR_GRPC_MESSAGE, grpc_message_encode(x->arena, body));
     x->info.grpc_status = (int16_t)grpc;
 }
 
-struct http_response *report_reply_new(struct exchange *x, unsigned status, int32_t grpc_status, struct str body)
+struct http_response *report_reply_new(struct exchange *x, unsigned status)
 {
     struct http_response *r = ARENA_NEW(x->arena, struct http_response);
-    bool grpc = x->request->is_grpc;
     http_response_init(r, x->arena);
-    r->status = grpc ? 200 : (uint16_t)status;
+    r->status = (uint16_t)status;
     /* As Envoy: after a request that made no sense the connection cannot be trusted. */
     r->close = status == 400 && x->request->version != HTTP_2 && !x->hcm->stream_error_on_invalid_http;
-    if (grpc) {
-        add_grpc_status(x, r, grpc_status >= 0 ? grpc_status : (int32_t)grpc_status_of_http(status), body);
-        return r;
-    }
-    if (body.n > 0) {
-        r->content_length = (int64_t)body.n;
-        headers_add_id(&r->headers, HDR_CONTENT_TYPE, STR("text/plain"));
-    }
     return r;
 }
 
-void report_reply_send(struct exchange *x, struct http_response *r, struct str body, const char *details)
+static void begin_own_answer(struct exchange *x, struct http_response *r, const char *details)
 {
-    bool has_body = body.n > 0 && !x->request->is_grpc && !x->request->is_head;
     x->info.response_code_details = str_of(details);
     x->is_own_answer = true;
     if (x->choice.route && x->choice.route->kind != ROUTE_NON_FORWARDING)
         route_apply_response(x->table, &x->choice, x->request, r, x->arena, &x->info);
+}
+
+/* The body as it goes out; the head is told of it. */
+static struct str settle_body(struct exchange *x, struct http_response *r, int32_t grpc_status, struct str body)
+{
+    struct headers *h = &r->headers;
+    struct str text = body, type = STR("text/plain"), type_before = headers_get(h, HDR_CONTENT_TYPE);
+    if (x->hcm->local_reply)
+        local_reply_rewrite(x, r, &text, &type);
+    if (x->request->is_grpc) {
+        add_grpc_status(x, r, grpc_status, text, str_eq(type, STR("application/json")));
+        return STR_NONE;
+    }
+    if (text.n == 0) {
+        headers_remove_id(h, HDR_CONTENT_TYPE);
+        return STR_NONE;
+    }
+    /* A type that was configured stays, but for a body that was rewritten after it was told. */
+    bool is_type_new = !str_eq(type_before, headers_get(h, HDR_CONTENT_TYPE));
+    if (!headers_has(h, HDR_CONTENT_TYPE) || (!str_eq(text, body) && !is_type_new))
+        headers_set_id(h, HDR_CONTENT_TYPE, type);
+    r->content_length = (int64_t)text.n;
+    return text;
+}
+
+void report_reply_send(struct exchange *x, struct http_response *r, int32_t grpc_status, struct str body, const char *details)
+{
+    begin_own_answer(x, r, details);
+    body = settle_body(x, r, grpc_status, body);
+    bool has_body = body.n > 0 && !x->request->is_head;
     exchange_respond(x, r, !has_body);
     if (has_body)
         exchange_send_data(x, body.p, body.n, true);
 }
 
+void report_reply_without_body(struct exchange *x, struct http_response *r, const char *details)
+{
+    begin_own_answer(x, r, details);
+    exchange_respond(x, r, true);
+}
+
 void report_local_reply(struct exchange *x, unsigned status, struct str body, const char *details)
 {
     if (!x->is_answering)
-        report_reply_send(x, report_reply_new(x, status, -1, body), body, details);
+        report_reply_send(x, report_reply_new(x, status), -1, body, details);
 }
 
 void report_filter_reply(struct exchange *x, const struct filter_reply *reply)
@@ -59,8 +95,7 @@ void report_filter_reply(struct exchange *x, const struct filter_reply *reply)
     if (x->is_answering)
         return;
     if (!reply->response) {
-        report_reply_send(x, report_reply_new(x, reply->status, reply->grpc_status, reply->body), reply->body,
-                          reply->details.p);
+        report_reply_send(x, report_reply_new(x, reply->status), reply->grpc_status, reply->body, reply->details.p);
         return;
     }
     x->info.response_code_details = reply->details;
@@ -116,24 +151,24 @@ void report_failure(struct exchange *x, enum stream_reset reason, const char *tr
     struct str body =
         arena_printf(x->arena, "upstream connect error or disconnect/reset before headers. %sreset reason: %s",
                      x->info.attempts > 1 ? "retried and the latest " : "", stream_reset_text(reason));
-    struct http_response *r = report_reply_new(x, status, -1, body);
+    struct http_response *r = report_reply_new(x, status);
     if (reason == RESET_OVERFLOW && !x->hcm->suppress_envoy_headers)
         headers_add_id(&r->headers, HDR_X_ENVOY_OVERLOADED, STR("true"));
     report_upstream_code(x, status, false);
-    report_reply_send(x, r, body, details.p);
+    report_reply_send(x, r, -1, body, details.p);
 }
 
 void report_drop_overload(struct exchange *x, bool is_unconditional)
 {
     struct str body = is_unconditional ? STR("unconditional drop overload") : STR("drop overload");
     stream_info_flag(&x->info, is_unconditional ? FLAG_UDO : FLAG_DO);
-    struct http_response *r = report_reply_new(x, 503, -1, body);
+    struct http_response *r = report_reply_new(x, 503);
     if (!x->hcm->suppress_envoy_headers)
         headers_add(&r->headers,
                     is_unconditional ? STR("x-envoy-unconditional-drop-overload") : STR("x-envoy-drop-overload"),
                     STR("true"));
     report_upstream_code(x, 503, false);
-    report_reply_send(x, r, body, is_unconditional ? "unconditional_drop_overload" : "drop_overload");
+    report_reply_send(x, r, -1, body, is_unconditional ? "unconditional_drop_overload" : "drop_overload");
 }
 
 void report_upstream_code(struct exchange *x, unsigned status, bool replaced)

@@ -38,6 +38,9 @@ void route_set_host(struct http_request *request, struct str host, bool append_x
                     struct arena *arena);
 void route_apply_response(const struct route_table *t, const struct route_choice *choice, const struct http_request *request,
                           struct http_response *response, struct arena *arena, const struct stream_info *info);
+/* The edits of an answer that no route makes. */
+void route_edit_response(const struct header_edits *edits, const struct http_request *request, struct http_response *response,
+                         struct arena *arena, const struct stream_info *info);
 /* Location of a redirect, or of a direct response, where a 201 and a 3xx carry the request's own. In arena. Where the redirect
  * rewrites the path, the request has the new one from here on, as in Envoy, and logs show it. */
 struct str route_redirect_location(const struct route *route, struct http_request *request, bool keep_originals,

@@ -206,6 +206,13 @@ void route_apply_response(const struct route_table *t, const struct route_choice
     apply_levels(t, choice, &response->headers, &ctx, info, arena);
 }
 
+void route_edit_response(const struct header_edits *edits, const struct http_request *request, struct http_response *response,
+                         struct arena *arena, const struct stream_info *info)
+{
+    struct edit_ctx ctx = {request, response};
+    apply_edits(edits, &response->headers, &ctx, info, arena);
+}
+
 /* ---- Redirects. ---- */
 
 /* The request's host without a port that the new location makes wrong. */

@@ -59,6 +59,7 @@ DIFFERENCES = {
         ("an upgrade is retried before it is one", "counters.http.downstream_rq_*", TUNNEL),
     ],
     "match": [],
+    "local_reply": [],
     "log_filter": [],
     "redirect_direct": [
         ("codes that have no body", "*.content-length", "RFC 9110, 8.6: no Content-Length in a 204"),

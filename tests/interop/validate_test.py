@@ -193,7 +193,14 @@ cases("hcm", [
     ("a JSON access log", {"access_log": [{"name": "f", "typed_config": {
         "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": "/dev/null",
         "log_format": {"json_format": {"code": "%RESPONSE_CODE%"}}}}]}),
-    ("a local reply config", {"local_reply_config": {}}, "local_reply_config"),
+    ("a local reply config", {"local_reply_config": {}}),
+    ("a local reply's format that is none", {"local_reply_config": {"body_format": {}}}),
+    ("a local reply's format with an unknown operator", {"local_reply_config": {"body_format": {"text_format": "%NO_SUCH%"}}}),
+    ("a local reply without a filter", {"local_reply_config": {"mappers": [{"status_code": 500}]}}),
+    ("a local reply with a status that is none", {"local_reply_config": {"mappers": [
+        {"filter": {"not_health_check_filter": {}}, "status_code": 600}]}}),
+    ("a local reply with a pseudo header", {"local_reply_config": {"mappers": [
+        {"filter": {"not_health_check_filter": {}}, "headers_to_add": [{"header": {"key": ":status", "value": "200"}}]}]}}),
     ("names of fields with underscores", {"common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"}}),
     ("an unknown action for underscores", {"common_http_protocol_options": {"headers_with_underscores_action": 7}},
      "HeadersWithUnderscoresAction has no va"),
