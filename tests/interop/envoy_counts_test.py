@@ -108,7 +108,7 @@ class CountingPair(Pair):
             "counts": {name: n for name, n in counts.items() if n}}))
 
     def both_raw(self, raw, leave_after=None):
-        return [self.one_raw(p, raw, leave_after) for p in self.proxies]
+        return self.at_once(lambda p: self.one_raw(p, raw, leave_after))
 
 
 @pytest.fixture(scope="module")

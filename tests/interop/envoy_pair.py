@@ -4,6 +4,7 @@
 in which equal behaviour is equal data: ports, dates, ids and durations are replaced by words.
 """
 import collections
+import concurrent.futures
 import json
 import pathlib
 import re
@@ -475,8 +476,12 @@ class Pair:
     def both(self, listener, request, timeout=4.0, close=0, logs=1, then=b""):
         """What each of the two did with the request: [envoy's, outrigger's]."""
         self.count += 1
-        return [self.one(p, listener, request, f"c{self.count}{p.name[0]}x", timeout, close, logs, then)
-                for p in self.proxies]
+        return self.at_once(lambda p: self.one(p, listener, request, f"c{self.count}{p.name[0]}x", timeout, close, logs, then))
+
+    def at_once(self, function):
+        """What it gives for each of the two, which both are busy meanwhile: [envoy's, outrigger's]."""
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            return list(pool.map(function, self.proxies))
 
 
 def neutral(proxy, case, result):
