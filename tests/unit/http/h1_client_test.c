@@ -8,25 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int setup(void **state)
-{
-    *state = loop_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct loop *loop = *state;
-    loop_free(&loop);
-    return 0;
-}
-
-static void check_text(const char *name, size_t cut, const char *what, const char *got, const char *want)
-{
-    if (strcmp(got, want) != 0)
-        fail_msg("%s, cut at %zu, %s:\n%s\ninstead of:\n%s", name, cut, what, got, want);
-}
-
 /* ---- Requests. ---- */
 
 static const struct request_case {
@@ -60,7 +41,7 @@ static void each_request_is_framed(void **state)
         if (!r->end)
             stream_send_data(s, "abc", 3, true);
         wire_run(&w);
-        check_text(r->name, 0, "request", wire_got(&w), r->out);
+        wire_check(r->name, 0, "request", wire_got(&w), r->out);
         assert_int_equal(stream_wire_bytes_sent(s), strlen(r->out));
         wire_puts(&w, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         assert_null(w.stream);
@@ -215,7 +196,7 @@ static void an_answer_is_the_same_however_it_is_cut(void **state)
                 assert_false(w.closed);
                 wire_fin(&w);
             }
-            check_text(r->name, cut, "events", wire_events(&w), r->events);
+            wire_check(r->name, cut, "events", wire_events(&w), r->events);
             if (w.closed != (r->after != STAYS))
                 fail_msg("%s, cut at %zu: the connection %s", r->name, cut,
                          w.closed ? "is closed" : "stays");
@@ -335,7 +316,7 @@ static void a_connection_that_ends_is_told(void **state)
         wire_request(&w, "GET", "/", -1, true);
         wire_puts(&w, cases[i].in);
         wire_fin(&w);
-        check_text(cases[i].in, 0, "events", wire_events(&w), cases[i].events);
+        wire_check(cases[i].in, 0, "events", wire_events(&w), cases[i].events);
         assert_true(w.closed);
         wire_close(&w);
     }
@@ -660,35 +641,34 @@ static void every_callback_may_end_stream_or_codec(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(each_request_is_framed),
-        T(fields_of_a_request_are_written),
-        T(a_request_that_cannot_be_written_is_not_sent),
-        T(an_answer_is_the_same_however_it_is_cut),
-        T(too_many_interim_answers_end_it),
-        T(a_head_past_the_limit_ends_it),
-        T(a_connection_serves_one_exchange_after_another),
-        T(bytes_on_an_idle_connection_close_it),
-        T(an_answer_before_the_request_is_none),
-        T(a_poisoned_connection_is_not_used_again),
-        T(a_connection_that_ends_is_told),
-        T(an_idle_connection_that_ends_is_closed),
-        T(a_reset_closes),
-        T(draining_lets_the_open_exchange_end),
-        T(connection_close_is_a_drain),
-        T(an_answer_before_the_whole_request_lets_it_end_and_closes),
-        T(bytes_behind_an_early_answer_are_dropped),
-        T(a_connection_that_is_refused_is_told),
-        T(connect_asks_for_an_authority),
-        T(what_a_tunnel_holds_counts),
-        T(a_raw_connection_is_the_tunnel_itself),
-        T(a_raw_server_may_speak_first_and_leave_at_once),
-        T(a_raw_connection_that_breaks_before_its_answer_has_none),
-        T(an_upgrade_holds_what_is_said_before_it_is_open),
-        T(a_side_that_ended_before_the_upgrade_is_shut_behind_it),
-        T(a_refused_upgrade_is_an_ordinary_answer_and_closes),
-        T(every_callback_may_end_stream_or_codec),
+        WIRE_TEST(each_request_is_framed),
+        WIRE_TEST(fields_of_a_request_are_written),
+        WIRE_TEST(a_request_that_cannot_be_written_is_not_sent),
+        WIRE_TEST(an_answer_is_the_same_however_it_is_cut),
+        WIRE_TEST(too_many_interim_answers_end_it),
+        WIRE_TEST(a_head_past_the_limit_ends_it),
+        WIRE_TEST(a_connection_serves_one_exchange_after_another),
+        WIRE_TEST(bytes_on_an_idle_connection_close_it),
+        WIRE_TEST(an_answer_before_the_request_is_none),
+        WIRE_TEST(a_poisoned_connection_is_not_used_again),
+        WIRE_TEST(a_connection_that_ends_is_told),
+        WIRE_TEST(an_idle_connection_that_ends_is_closed),
+        WIRE_TEST(a_reset_closes),
+        WIRE_TEST(draining_lets_the_open_exchange_end),
+        WIRE_TEST(connection_close_is_a_drain),
+        WIRE_TEST(an_answer_before_the_whole_request_lets_it_end_and_closes),
+        WIRE_TEST(bytes_behind_an_early_answer_are_dropped),
+        WIRE_TEST(a_connection_that_is_refused_is_told),
+        WIRE_TEST(connect_asks_for_an_authority),
+        WIRE_TEST(what_a_tunnel_holds_counts),
+        WIRE_TEST(a_raw_connection_is_the_tunnel_itself),
+        WIRE_TEST(a_raw_server_may_speak_first_and_leave_at_once),
+        WIRE_TEST(a_raw_connection_that_breaks_before_its_answer_has_none),
+        WIRE_TEST(an_upgrade_holds_what_is_said_before_it_is_open),
+        WIRE_TEST(a_side_that_ended_before_the_upgrade_is_shut_behind_it),
+        WIRE_TEST(a_refused_upgrade_is_an_ordinary_answer_and_closes),
+        WIRE_TEST(every_callback_may_end_stream_or_codec),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -340,4 +340,51 @@ static inline struct stream *wire_request(struct wire *w, const char *method, co
     return s;
 }
 
+/* What wire_answer_hello makes of it. */
+#define WIRE_HELLO "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+#define WIRE_HELLO_CLOSE "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"
+
+static inline void wire_answer_later(struct wire *w, struct stream *s)
+{
+    (void)w;
+    (void)s;
+}
+
+static inline void wire_send_head(struct wire *w, struct stream *s, unsigned status, int64_t length, bool end)
+{
+    struct http_response r;
+    http_response_init(&r, w->arena);
+    r.status = (uint16_t)status;
+    r.content_length = length;
+    headers_add(&r.headers, STR("x-a"), STR("1"));
+    stream_send_response(s, &r, end);
+}
+
+static inline void wire_send_early_head(struct wire *w, struct stream *s)
+{
+    wire_send_head(w, s, 200, -1, false);
+}
+
+/* The fixture of a test: a loop. */
+static inline int wire_setup(void **state)
+{
+    *state = loop_new();
+    return 0;
+}
+
+static inline int wire_teardown(void **state)
+{
+    struct loop *loop = *state;
+    loop_free(&loop);
+    return 0;
+}
+
+#define WIRE_TEST(f) cmocka_unit_test_setup_teardown(f, wire_setup, wire_teardown)
+
+static inline void wire_check(const char *name, size_t cut, const char *what, const char *got, const char *want)
+{
+    if (strcmp(got, want) != 0)
+        fail_msg("%s, cut at %zu, %s:\n%s\ninstead of:\n%s", name, cut, what, got, want);
+}
+
 #endif
