@@ -16,7 +16,7 @@ def budget(percent, least):
 RETRY = {"retry_policy": {"retry_on": "5xx", "num_retries": 1, "retry_back_off": {"base_interval": "0.4s"}}}
 BUSY = rq("/busy/400")
 AT_ONCE = {"retry_policy": dict(RETRY["retry_policy"], retry_back_off={"base_interval": "0.001s", "max_interval": "0.001s"})}
-HOLD = rq("/after/500")
+HOLD = rq("/after/900")
 OK = rq("/ok")
 GAUGES = look("circuit_breakers")
 MAX1 = http_options(explicit_http_config={"http_protocol_options": {}},
@@ -76,7 +76,7 @@ case("retries: one, three fail at once", *[start(BUSY)] * 3, GAUGES, cluster=lim
 case("retries: two, over and over", *[start(BUSY)] * 3, 0.5, *[start(BUSY)] * 3, GAUGES, cluster=limits(max_retries=2),
      route=AT_ONCE)
 case("retries: the budget's least", *[start(BUSY)] * 3, GAUGES, cluster=limits(**budget(10, 2)), route=AT_ONCE)
-case("retries: the budget's share of what is active", *[start(rq("/after/900"))] * 6, *[start(BUSY)] * 6, look("retry"),
+case("retries: the budget's share of what is active", *[start(rq("/after/2000"))] * 6, *[start(rq("/busy/1500"))] * 6, look("retry"),
      cluster=limits(**budget(30, 0)), route=AT_ONCE)
 case("retries: a budget of nothing", rq("/status/503"), GAUGES, cluster=limits(**budget(0, 0)), route=RETRY)
 case("retries: the budget's gauges", rq("/status/503"), GAUGES, cluster=limits(track_remaining=True, **budget(20, 3)),
@@ -118,4 +118,4 @@ case("TCP: nothing may wait, three attempts", OK, cluster=limits(max_pending_req
 case("TCP: requests are counted only", start(HOLD), start(OK), GAUGES, cluster=limits(max_requests=1), logs=2, **TCP)
 case("TCP: a host that refuses", OK, to="dead", **TCP)
 
-sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family)
+sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=3)

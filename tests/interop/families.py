@@ -7,13 +7,14 @@ A case is a list of steps, carried out alike against both at the same time:
     burst(n, rq)     n at once on connections opened before; the answers in sorted order
     each(rq, ...)    all at once, each on a connection of its own; also start(rq, OPTIONS)
     0.3              waits
-    look("regex")    notes the statistics of that name as they are now
+    look("regex")    notes the statistics of that name as they are now, once both sides say the same (or soon, if they do not)
     "open"           lets the case's gate answer (see Gate)
     do(function)     calls function(side) and notes what it returns
     talk(...)        a conversation on one connection, act by act (see conversation.py)
 What the two may differ in stands in differences.py alone.
 """
 import concurrent.futures
+import contextlib
 import copy
 import functools
 import http.client
@@ -50,6 +51,14 @@ def rq(path, *headers, method="GET", body=b"", version="1.1", host="h.test"):
     if body and not any(h.startswith(("transfer-encoding", "content-length")) for h in headers):
         lines.append(f"content-length: {len(body)}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def until(condition, seconds):
+    """Whether it came true in time."""
+    end = time.monotonic() + seconds
+    while not (is_true := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return is_true
 
 
 class start:
@@ -188,14 +197,11 @@ class Side:
     def __init__(self, family, name, command, ports, where, up, up2, other, dead):
         self.family, self.up, self.up2, self.other, self.dead = family, up, up2, other, dead
         self.gates, self.limited = {}, []
-        self.raw = {}
+        self.raw, self.looks = {}, {}
         self.count = 0
         self.lock = threading.Lock()
         self.proxy = Proxy(name, command, functools.partial(family.configuration, self), ports, where, [ports["admin"]])
-        deadline = time.time() + 10
-        while not self.is_ready():
-            assert time.time() < deadline, "never ready"
-            time.sleep(0.02)
+        assert until(self.is_ready, 10), "never ready"
 
     def is_ready(self):
         try:
@@ -235,6 +241,16 @@ class Side:
                     not (case.unlike and case.unlike.search(name)):
                 found[name.replace(case.id, "", 1).replace("..", ".")] = int(value)
         return found
+
+    def look(self, case, i, step):
+        """What the step finds. The other side has a moment to find the same: what it tells comes from another thread."""
+        regex = re.compile(step.regex)
+
+        def is_agreed():
+            self.looks[i, case.id] = {k: v for k, v in self.stats(case).items() if regex.search(k)}
+            return self.looks[i, case.id] == self.other_side.looks.get((i, case.id))
+        until(is_agreed, 0.25)
+        return self.looks[i, case.id]
 
     def send(self, case, request, timeout=5.0, close=0, then=b"", logs=None):
         with self.lock:
@@ -337,8 +353,7 @@ class Side:
                     futures = [pool.submit(self.send, case, r.request, **r.options) for r in step.requests]
                     results[i] = [f.result() for f in futures]
                 elif isinstance(step, look):
-                    regex = re.compile(step.regex)
-                    results[i] = {k: v for k, v in self.stats(case).items() if regex.search(k)}
+                    results[i] = self.look(case, i, step)
                 elif isinstance(step, do):
                     results[i] = step.function(self)
                 elif step == "open":
@@ -366,6 +381,9 @@ class Sides:
             Side(family, "outrigger", [str(sidecar), "-l", "warning"], ports[1], where, self.up, self.up2, other, dead),
         ]
 
+        for one, other in (self.both, self.both[::-1]):
+            one.other_side = other
+
     def stop(self):
         for side in self.both:
             side.proxy.stop()
@@ -374,33 +392,40 @@ class Sides:
         """{path: (Envoy's, ours)} of what differs."""
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             envoy, ours = pool.map(lambda side: side.run(case), self.both)
-        # What ends connections is counted a moment later.
-        deadline = time.time() + 2
-        while True:
-            counters = [side.stats(case) for side in self.both]
-            if counters[0] == counters[1] or time.time() > deadline:
-                break
-            time.sleep(0.05)
+        counters = []
+
+        def is_agreed():
+            counters[:] = [side.stats(case) for side in self.both]
+            return counters[0] == counters[1]
+        until(is_agreed, 2)  # what ends connections is counted a moment later
         return differences({"step": envoy, "counters": counters[0]}, {"step": ours, "counters": counters[1]})
 
 
+@contextlib.contextmanager
+def played_ahead(request, parameter, play, at_once):
+    """Plays the cases that the module's tests have as that parameter, in their order, so many at once; a function that gives what
+    play(case) gave. For cases that wait rather than work, and share nothing."""
+    cases = [item.callspec.params[parameter] for item in request.session.items
+             if item.module is request.module and parameter in getattr(getattr(item, "callspec", None), "params", ())]
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        played = [(case, pool.submit(play, case)) for case in cases]
+        yield lambda wanted: next(future for case, future in played if case == wanted).result()
+
+
 def suite(family, at_once=1):
-    """The fixture and the tests of a family, to be bound to names in its module. at_once: so many of the cases are played ahead."""
+    """The fixture and the tests of a family, to be bound to names in its module. at_once: so many of the cases are played at once."""
     table = listed.Listed(family.suite, family.names())
 
     @pytest.fixture(scope="module")
     def sides(envoy, build, tmp_path_factory, request):
         both = Sides(family, envoy, build / "sidecar" / "outrigger-sidecar", tmp_path_factory.mktemp(family.suite))
-        mine = [item.callspec.params["case"] for item in request.session.items
-                if item.module is request.module and "case" in getattr(getattr(item, "callspec", None), "params", ())]
-        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-            both.ahead = {case.name: pool.submit(both.compare, case) for case in mine} if at_once > 1 else {}
+        with played_ahead(request, "case", both.compare, at_once) as both.found:
             yield both
         both.stop()
 
     @pytest.mark.parametrize("case", family.cases, ids=family.names())
     def test_same_as_envoy(sides, case):
-        table.check(case.name, sides.ahead[case.name].result() if sides.ahead else sides.compare(case))
+        table.check(case.name, sides.found(case))
 
     def test_every_listed_difference_is_one():
         table.check_used()

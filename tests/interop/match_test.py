@@ -122,4 +122,4 @@ domains("ports ignored", [["a.test"], ["*.b.test"]], *hosts("a.test", "a.test:80
         ignore_port_in_host_matching=True)
 domains("addresses as hosts", [["127.0.0.1"], ["[::1]"], ["10.*"]], *hosts("127.0.0.1", "[::1]", "10.1.2.3", "[::1]:80"))
 
-sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family)
+sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=6)

@@ -4,6 +4,7 @@ A case has clusters, hosts and steps of its own. The steps are run against Envoy
 into words (statuses, flags, counters, event lines without their times), must be equal, and must be what the case is about.
 """
 import http.client
+import itertools
 import json
 import re
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, free_port,
                         http_options)
+from families import played_ahead, until
 
 TCP_PROXY = TYPE + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 NOW = {"update_merge_window": "0s"}
@@ -187,7 +189,7 @@ def proxies(envoy, build, world):
 
 class Run:
     """The steps of one case at one proxy."""
-    count = 0
+    requests = itertools.count(1)
 
     def __init__(self, world, proxy, name):
         self.world, self.proxy, self.name = world, proxy, name
@@ -209,8 +211,7 @@ class Run:
 
     def get(self, path="ok", settle=True, flags=True, **headers):
         """(status, flags) of one request."""
-        Run.count += 1
-        case = f"{self.name}{Run.count}"
+        self.case = case = f"{self.name}-{next(Run.requests)}"
         c = http.client.HTTPConnection("127.0.0.1", self.proxy.ports["http"], timeout=5)
         try:
             c.request("GET", f"/{self.name}/{path}", headers={"x-case": case, **headers})
@@ -270,12 +271,13 @@ class Run:
         lines = file.read_text().splitlines() if file.exists() else []
         return [x for x in lines if f'"cluster_name":"{self.name}"' in x]
 
+    def await_events(self, wanted):
+        until(lambda: len(self.event_lines()) - self.events_before >= wanted, 5)
+
     def events(self, wanted):
         """The new lines of the log, as they are but for their times and ports."""
-        deadline = time.time() + 5
-        while len(self.event_lines()) - self.events_before < wanted and time.time() < deadline:
-            time.sleep(0.02)
-        time.sleep(0.05)
+        self.await_events(wanted)
+        time.sleep(0.05)  # for one too many
         lines = []
         for line in self.event_lines()[self.events_before:]:
             line, n = re.subn(r'"timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z"', '"timestamp":<now>', line)
@@ -448,7 +450,7 @@ def grows(r):
     """Each ejection is longer than the last, up to the longest, and health makes them shorter again."""
     for n in range(1, 5):
         r.get("status/500", settle=False, flags=False), r.get("status/500", flags=False)
-        r.events(2 * n)
+        r.await_events(2 * n)
     time.sleep(0.9)  # more intervals than there were ejections
     r.get("status/500", settle=False, flags=False), r.get("status/500", flags=False)
     events = r.events(10)
@@ -717,7 +719,7 @@ def ring(r):
         got = []
         for i in range(24):
             r.get(settle=False, **{"x-key": f"key{i}"})
-            got.append(r.world.ports(r.name).index(int(r.proxy.logged(f"{r.name}{Run.count}")[0]["host"].split(":")[1])))
+            got.append(r.world.ports(r.name).index(int(r.proxy.logged(r.case)[0]["host"].split(":")[1])))
         return got
     before = of_keys()
     victim = before[0]
@@ -783,15 +785,21 @@ def check_tcpfine(got, stats, events):
     assert stats == {"membership_healthy": 1}
 
 
+@pytest.fixture(scope="module")
+def results(world, proxies, request):
+    def play(name):
+        """What came of a case's steps at each proxy, one after the other, as they share the hosts."""
+        done = [json.dumps(globals()[name](Run(world, proxy, name)), default=sorted) for proxy in proxies]
+        return [json.loads(text.replace(f'\\"{name}\\"', '\\"NAME\\"')) for text in done]
+    with played_ahead(request, "name", play, at_once=3) as found:
+        yield found
+
+
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_like_envoy(world, proxies, name):
-    steps, check = globals()[name], globals()["check_" + name]
-    results = []
-    for proxy in proxies:
-        result = json.loads(json.dumps(steps(Run(world, proxy, name)), default=sorted).replace(f'\\"{name}\\"', '\\"NAME\\"'))
-        results.append(result)
-    assert results[1] == results[0], "ours is not Envoy's"
-    check(*(worded(part) for part in results[0]))
+def test_like_envoy(results, name):
+    envoy, ours = results(name)
+    assert ours == envoy, "ours is not Envoy's"
+    globals()["check_" + name](*(worded(part) for part in envoy))
 
 
 def worded(part):

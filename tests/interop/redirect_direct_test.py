@@ -62,4 +62,4 @@ direct("a request body that has not come", {"status": 200, "body": {"inline_stri
 direct("two on a connection", {"status": 200, "body": {"inline_string": "hello"}}, rq("/") + rq("/b"), )
 family.case("a route that does not forward", rq("/"), routes=[{"match": {"prefix": "/"}, "non_forwarding_action": {}}])
 
-sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family)
+sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=6)

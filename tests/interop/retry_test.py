@@ -233,4 +233,4 @@ case("hedge: of the virtual host", rq("/flaky/1/hang"), route=dict(retry("5xx", 
 case("hedge: no policy of retries", rq("/after/500", "x-envoy-upstream-rq-per-try-timeout-ms: 100"), hcm=INTERNAL,
      route=dict(timeout="1.5s", **HEDGE), vhost=COUNTS)
 
-sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family)
+sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=3)
