@@ -94,6 +94,8 @@ static void free_downstream(void *arg)
     buf_fini(&d->early);
     free(d->sniffed);
     free(d->direct_text);
+    free(d->addresses);
+    free(d->sni);
     arena_free(&d->facts_arena);
     free(d);
 }

@@ -68,7 +68,7 @@ struct downstream {
     char *direct_text; /* malloc'd; NULL: direct_remote is remote */
     uint64_t bytes_read,
         bytes_written; /* HTTP: so far counted; TCP: of the conn, when it is gone */
-    char text[2 * ADDR_TEXT_CAP + SNIFF_NAME_CAP];
+    char *addresses, *sni; /* the bytes of remote and local, and of server_name; malloc'd */
 };
 
 /* A new connection of an installed listener: fd is its own from here. */

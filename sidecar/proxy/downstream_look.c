@@ -47,9 +47,12 @@ static void restore_destination(struct downstream *d)
 
 static void write_addresses(struct downstream *d)
 {
-    char *remote = d->text, *local = d->text + ADDR_TEXT_CAP;
-    d->remote = str_of(addr_format(conn_source(d->conn), remote, ADDR_TEXT_CAP));
-    d->local = str_of(addr_format(conn_destination(d->conn), local, ADDR_TEXT_CAP));
+    char remote[ADDR_TEXT_CAP], local[ADDR_TEXT_CAP];
+    size_t remote_bytes = strlen(addr_format(conn_source(d->conn), remote, sizeof(remote))) + 1;
+    size_t local_bytes = strlen(addr_format(conn_destination(d->conn), local, sizeof(local))) + 1;
+    d->addresses = xrealloc(d->addresses, remote_bytes + local_bytes);
+    d->remote = str_of(memcpy(d->addresses, remote, remote_bytes));
+    d->local = str_of(memcpy(d->addresses + remote_bytes, local, local_bytes));
     d->direct_remote = d->direct_text ? str_of(d->direct_text) : d->remote;
     d->remote_ip = d->remote;
     if (d->remote.n == 0 || conn_source(d->conn)->sa.sa_family == AF_UNIX)
@@ -81,8 +84,8 @@ static void end_looking(struct downstream *d)
 {
     stop_waiting(d);
     if (d->sniffed->kind == SNIFF_TLS && d->sniffed->server_name[0]) {
-        strcpy(d->text + 2 * ADDR_TEXT_CAP, d->sniffed->server_name);
-        d->server_name = str_of(d->text + 2 * ADDR_TEXT_CAP);
+        d->sni = xstrdup(d->sniffed->server_name);
+        d->server_name = str_of(d->sni);
     }
     struct sniff_result *was = d->sniffed;
     downstream_choose_chain(d);

@@ -3,8 +3,9 @@
  *
  * On the worker's loop. States: handshake, ready, failed; the conn tells when it is over and frees it. OpenSSL reads the bytes
  * of one on_raw through a BIO that ends where they end, and keeps what is left of a record itself, so nothing is left over
- * between two calls. What one flush writes shares records of up to 16 KiB. Bytes of a peer that are no handshake are an error
- * before anything else sees them. */
+ * between two calls. That BIO is one for all connections of a slot, as it keeps nothing: OpenSSL is never inside two of them at
+ * once, and `inside` says which. What one flush writes shares records of up to 16 KiB. Bytes of a peer that are no handshake are
+ * an error before anything else sees them. */
 #include "sidecar/tls/tls_conn.h"
 
 #include "sidecar/base/die.h"
@@ -36,6 +37,7 @@ struct tls_tx {
 };
 
 /* Each thread's: used within one call. */
+static __thread struct tls_tx *inside;
 static __thread uint8_t plain_bytes[PLAIN_BYTES];
 static __thread bool plain_is_taken;
 static __thread uint8_t record_bytes[RECORD_BYTES];
@@ -50,7 +52,7 @@ static void count(const struct tls_tx *tx, enum tls_stat stat)
 
 static int bio_read(BIO *bio, char *to, int n)
 {
-    struct tls_tx *tx = BIO_get_data(bio);
+    struct tls_tx *tx = inside;
     size_t part = (size_t)n < tx->in_n ? (size_t)n : tx->in_n;
     BIO_clear_retry_flags(bio);
     if (part == 0) {
@@ -65,10 +67,9 @@ static int bio_read(BIO *bio, char *to, int n)
 
 static int bio_write(BIO *bio, const char *from, int n)
 {
-    struct tls_tx *tx = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    tx->unasked_bytes += (uint32_t)n;
-    conn_transport_send(tx->conn, from, (size_t)n);
+    inside->unasked_bytes += (uint32_t)n;
+    conn_transport_send(inside->conn, from, (size_t)n);
     return n;
 }
 
@@ -90,26 +91,27 @@ static void make_bio_method(void)
         die("OpenSSL cannot be set up");
 }
 
-static BIO *bio_new(struct tls_tx *tx)
+BIO *tls_tx_bio_new(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_bio_method);
     BIO *bio = BIO_new(bio_method);
     if (!bio)
         die("out of memory");
-    BIO_set_data(bio, tx);
     BIO_set_init(bio, 1);
     return bio;
 }
 
-/* ---- Failure. ---- */
-
-/* Before OpenSSL is asked: SSL_get_error goes by what is in the queue. Emptying it costs more than looking. */
-static void forget_errors(void)
+/* Before each call of OpenSSL's on a connection. SSL_get_error goes by what is in the queue of errors; emptying it costs more
+ * than looking. */
+static void enter(struct tls_tx *tx)
 {
+    inside = tx;
     if (ERR_peek_error() != 0)
         ERR_clear_error();
 }
+
+/* ---- Failure. ---- */
 
 /* Envoy's form, which operators search for: BoringSSL's numbers, where they are known, and names. Those of alerts are the same. */
 static unsigned long envoy_number(unsigned long code)
@@ -176,15 +178,9 @@ static void fail_unasked(struct tls_tx *tx)
 
 /* ---- The peer's certificate, and sessions. ---- */
 
-struct tls_tx *tls_tx_of(const SSL *ssl)
-{
-    return SSL_get_app_data(ssl);
-}
-
 int tls_tx_on_verify(X509_STORE_CTX *x, void *unused)
 {
-    SSL *ssl = X509_STORE_CTX_get_ex_data(x, SSL_get_ex_data_X509_STORE_CTX_idx());
-    struct tls_tx *tx = tls_tx_of(ssl);
+    struct tls_tx *tx = inside;
     struct tls_verdict verdict;
     (void)unused;
     if (tls_verify(x, tx->material, tx->expected_dns, &verdict))
@@ -197,7 +193,8 @@ int tls_tx_on_verify(X509_STORE_CTX *x, void *unused)
 
 int tls_tx_on_session(SSL *ssl, SSL_SESSION *session)
 {
-    struct tls_tx *tx = tls_tx_of(ssl);
+    struct tls_tx *tx = inside;
+    assert(tx->ssl == ssl);
     struct tls_slot *slot = tls_ctx_slot(tx->ctx, tx->counts.row);
     if (slot->material != tx->material)
         return 0; /* its rules are no more in force */
@@ -221,7 +218,7 @@ static void on_handshake_done(struct tls_tx *tx)
 
 static void shake_hands(struct tls_tx *tx)
 {
-    forget_errors();
+    enter(tx);
     int rc = SSL_do_handshake(tx->ssl);
     if (rc == 1)
         on_handshake_done(tx);
@@ -247,6 +244,7 @@ static int fill_plain(struct tls_tx *tx, size_t *filled_r)
 {
     size_t filled = 0;
     int error = SSL_ERROR_NONE;
+    enter(tx);
     while (PLAIN_BYTES - filled >= RECORD_BYTES) {
         if (tx->in_n == 0 && !SSL_has_pending(tx->ssl)) {
             error = SSL_ERROR_WANT_READ; /* asking would cost it a buffer */
@@ -268,7 +266,6 @@ static void read_plain(struct conn *c, struct tls_tx *tx)
     int error = SSL_ERROR_NONE;
     assert(!plain_is_taken);
     plain_is_taken = true;
-    forget_errors();
     while (error == SSL_ERROR_NONE && !tx->is_failed) {
         size_t n;
         error = fill_plain(tx, &n);
@@ -306,7 +303,7 @@ static void on_raw(struct conn *c, void *arg, uint8_t *data, size_t n)
 static void encrypt(struct tls_tx *tx, const uint8_t *p, size_t n)
 {
     while (n > 0 && !tx->is_failed) {
-        forget_errors();
+        enter(tx);
         int done = SSL_write(tx->ssl, p, n > RECORD_BYTES ? RECORD_BYTES : (int)n);
         if (done <= 0) {
             fail(tx);
@@ -317,31 +314,34 @@ static void encrypt(struct tls_tx *tx, const uint8_t *p, size_t n)
     }
 }
 
-/* Pieces that are no whole record are put together; what fills records by itself is not copied. */
+/* Pieces share records; what fills one by itself is not copied. */
+static void add_piece(struct tls_tx *tx, const uint8_t *p, size_t n, size_t *filled)
+{
+    while (n > 0) {
+        size_t part = n < RECORD_BYTES - *filled ? n : RECORD_BYTES - *filled;
+        if (part == RECORD_BYTES) {
+            encrypt(tx, p, part);
+        } else {
+            memcpy(record_bytes + *filled, p, part);
+            *filled += part;
+        }
+        if (*filled == RECORD_BYTES) {
+            encrypt(tx, record_bytes, RECORD_BYTES);
+            *filled = 0;
+        }
+        p += part;
+        n -= part;
+    }
+}
+
 static void on_write(struct conn *c, void *arg, const struct iovec *iov, unsigned count_of_parts)
 {
     struct tls_tx *tx = arg;
     size_t filled = 0;
     (void)c;
-    for (unsigned i = 0; i < count_of_parts; i++) {
-        const uint8_t *p = iov[i].iov_base;
-        size_t n = iov[i].iov_len;
-        bool is_last = i + 1 == count_of_parts;
-        while (n > 0 && (filled > 0 || (!is_last && n < RECORD_BYTES))) {
-            size_t part = n < RECORD_BYTES - filled ? n : RECORD_BYTES - filled;
-            memcpy(record_bytes + filled, p, part);
-            filled += part;
-            p += part;
-            n -= part;
-            if (filled < RECORD_BYTES && !(is_last && n == 0))
-                break;
-            encrypt(tx, record_bytes, filled);
-            filled = 0;
-        }
-        encrypt(tx, p, n);
-    }
-    if (filled > 0)
-        encrypt(tx, record_bytes, filled);
+    for (unsigned i = 0; i < count_of_parts; i++)
+        add_piece(tx, iov[i].iov_base, iov[i].iov_len, &filled);
+    encrypt(tx, record_bytes, filled);
     tx->unasked_bytes = 0;
 }
 
@@ -349,9 +349,10 @@ static void on_shutdown(struct conn *c, void *arg)
 {
     struct tls_tx *tx = arg;
     (void)c;
-    if (tx->is_ready && !tx->is_failed)
-        SSL_shutdown(tx->ssl);
-    forget_errors();
+    if (!tx->is_ready || tx->is_failed)
+        return;
+    enter(tx);
+    SSL_shutdown(tx->ssl);
 }
 
 /* ---- Life. ---- */
@@ -392,9 +393,8 @@ static struct tls_tx *tx_new(struct conn *c, struct tls_ctx *ctx, struct tls_cou
     tx->ssl = SSL_new(slot->ssl_ctx);
     if (!tx->ssl)
         die("out of memory");
-    BIO *bio = bio_new(tx);
-    SSL_set_bio(tx->ssl, bio, bio);
-    SSL_set_app_data(tx->ssl, tx);
+    BIO_up_ref(slot->bio);
+    SSL_set_bio(tx->ssl, slot->bio, slot->bio);
     return tx;
 }
 

@@ -381,6 +381,7 @@ static void slot_clear(struct tls_slot *s)
     for (uint32_t i = 0; i < s->session_count; i++)
         forget(&s->sessions[i]);
     free(s->sessions);
+    BIO_free(s->bio);
     SSL_CTX_free(s->ssl_ctx);
     tls_material_unref(&s->material);
     *s = (struct tls_slot){0};
@@ -401,6 +402,7 @@ struct tls_slot *tls_ctx_slot(struct tls_ctx *t, unsigned row)
     s->ssl_ctx = ssl_ctx_new(s->material, &err);
     if (!s->ssl_ctx)
         die("TLS context that was fine on main is refused: %s", err.text);
+    s->bio = tls_tx_bio_new();
     return s;
 }
 

@@ -102,6 +102,10 @@ static bool read_identity(const struct tls_pair *from, struct identity *to, stru
     if (!to->chain)
         return false;
     to->leaf = sk_X509_shift(to->chain);
+    if (sk_X509_num(to->chain) == 0) {
+        sk_X509_free(to->chain); /* each connection would copy it */
+        to->chain = NULL;
+    }
     BIO *bio = reader(from->key);
     to->key = PEM_read_bio_PrivateKey(bio, NULL, give_password, &password);
     BIO_free(bio);

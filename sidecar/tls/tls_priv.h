@@ -12,7 +12,7 @@
 
 struct identity {
     X509 *leaf;
-    STACK_OF(X509) *chain; /* without the leaf */
+    STACK_OF(X509) *chain; /* without the leaf; NULL: there is no more */
     EVP_PKEY *key;
     struct str *names; /* DNS, of the leaf: for the choice by server name */
     unsigned name_count;
@@ -58,6 +58,7 @@ struct tls_slot {
     uint64_t version; /* of the material that this was made from; 0: never */
     struct tls_material *material; /* NULL: none has come yet */
     SSL_CTX *ssl_ctx;
+    BIO *bio; /* of all its connections */
     struct saved_session *sessions; /* upstream: a ring of spec.max_sessions */
     uint32_t session_count, session_next;
 };
@@ -65,9 +66,8 @@ struct tls_slot *tls_ctx_slot(struct tls_ctx *t, unsigned row);
 /* The session to offer to this server name, taken out where it may be used once only; NULL: none. */
 SSL_SESSION *tls_slot_take_session(struct tls_slot *s, struct str sni);
 void tls_slot_add_session(struct tls_slot *s, struct str sni, SSL_SESSION *session);
-/* tls_conn.c, called by OpenSSL through tls_ctx.c's callbacks. */
-struct tls_tx;
-struct tls_tx *tls_tx_of(const SSL *ssl);
+/* tls_conn.c: what its connections read from and write to; and what OpenSSL calls through tls_ctx.c's callbacks. */
+BIO *tls_tx_bio_new(void);
 int tls_tx_on_verify(X509_STORE_CTX *x, void *unused);
 int tls_tx_on_session(SSL *ssl, SSL_SESSION *session);
 
