@@ -9,6 +9,7 @@
 #include "proto/http_protocol_options.pb-c.h"
 #include "proto/raw_buffer.pb-c.h"
 #include "proto/tls.pb-c.h"
+#include "proto/upstream_proxy_protocol.pb-c.h"
 
 
 #define DISCOVERY(x) ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_##x
@@ -267,21 +268,44 @@ static bool build_protocol_options(const Envoy__Config__Cluster__V3__Cluster *m,
 
 /* TLS that needs a control plane's secrets is refused where it would be the cluster's only way; among matches it may stand: the
  * endpoints that it is for cannot be connected to. */
-static bool build_transport(const Envoy__Config__Core__V3__TransportSocket *ts, struct secrets *secrets, bool may_be_later,
-                            struct upstream_transport *to, struct err *err)
+static bool build_plain_or_tls(const Envoy__Config__Core__V3__TransportSocket *ts, struct secrets *secrets, bool may_be_later,
+                               struct upstream_transport *to, struct err *err)
 {
     struct str type = ts->typed_config ? build_type_of(ts->typed_config) : STR_NONE;
     bool later;
     if (str_eq(type, STR("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")))
         return true;
     if (!str_eq_c(type, envoy__extensions__transport_sockets__tls__v3__upstream_tls_context__descriptor.name))
-        return err_set(err, "transport_socket: \"%s\" (%.*s) is not supported; raw_buffer and tls are", ts->name, STR_FMT(type));
+        return err_set(err, "transport_socket: \"%s\" (%.*s) is not supported; raw_buffer and tls are, and upstream_proxy_protocol "
+                            "around them", ts->name, STR_FMT(type));
     if (build_upstream_tls(ts->typed_config, secrets, to, &later, err))
         return true;
     if (!later || !may_be_later)
         return err_prefix(err, "transport_socket");
     *err = (struct err){0};
     return true;
+}
+
+#define PROXY_DESCRIPTOR \
+    envoy__extensions__transport_sockets__proxy_protocol__v3__proxy_protocol_upstream_transport__descriptor
+#define PROXY_VERSION(x) ENVOY__CONFIG__CORE__V3__PROXY_PROTOCOL_CONFIG__VERSION__##x
+
+static bool build_transport(const Envoy__Config__Core__V3__TransportSocket *ts, struct secrets *secrets, bool may_be_later,
+                            struct upstream_transport *to, struct err *err)
+{
+    if (!ts->typed_config || !str_eq_c(build_type_of(ts->typed_config), PROXY_DESCRIPTOR.name))
+        return build_plain_or_tls(ts, secrets, may_be_later, to, err);
+    struct arena *scratch = arena_new(1024);
+    const Envoy__Extensions__TransportSockets__ProxyProtocol__V3__ProxyProtocolUpstreamTransport *m =
+        (const void *)build_any(ts->typed_config, &PROXY_DESCRIPTOR, scratch, err);
+    bool ok = m && (m->transport_socket ? build_plain_or_tls(m->transport_socket, secrets, may_be_later, to, err)
+                                        : err_set(err, "transport_socket: is required; raw_buffer for none"));
+    if (ok)
+        to->proxy_protocol = m->config && m->config->version == PROXY_VERSION(V2) ? 2 : 1;
+    else
+        err_prefix(err, "transport_socket");
+    arena_free(&scratch);
+    return ok;
 }
 
 static bool build_transport_matches(const Envoy__Config__Cluster__V3__Cluster *m, struct secrets *secrets,
@@ -299,8 +323,10 @@ static bool build_transport_matches(const Envoy__Config__Cluster__V3__Cluster *m
             return err_set(err, "transport_socket_matches[%u].transport_socket: is required", i);
         if (!build_transport(from->transport_socket, secrets, true, &to->transport, err))
             return err_prefix(err, "transport_socket_matches[%u]", i);
+        c->tells_origin |= to->transport.proxy_protocol > 0;
         build_struct_pairs(from->match, STR("envoy.transport_socket_match"), c->arena, &to->pairs, &to->pair_count);
     }
+    c->tells_origin |= c->transport.proxy_protocol > 0;
     return c->protocol != UPSTREAM_AUTO || c->transport.secure ||
            err_set(err, "auto_config: ALPN chooses the protocol, and the transport socket has none; give a tls transport_socket");
 }

@@ -197,6 +197,8 @@ static const struct {
      "prefix_ranges source_prefix_ranges source_ports destination_port transport_protocol application_protocols "
      "server_names source_type"},
     {"envoy.config.listener.v3.Filter", "name typed_config"},
+    {"envoy.config.core.v3.ProxyProtocolConfig", "version"},
+    {"envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport", "config transport_socket"},
     {"envoy.extensions.transport_sockets.tls.v3.TlsParameters", "*"},
     {"envoy.extensions.transport_sockets.tls.v3.TlsCertificate", "*"},
     {"envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", "*"},

@@ -173,7 +173,7 @@ static void become_ready(struct conn *c)
     timer_disarm(&c->timer);
     c->is_ready = true;
     conn_set_state(c, CONN_OPEN);
-    if (c->shut || buf_len(&c->out) > 0)
+    if (c->shut || buf_len(&c->out) > 0 || buf_len(&c->raw) > 0)
         conn_mark_dirty(c);
     if (c->handler && c->handler->on_ready)
         c->handler->on_ready(c, c->ctx);

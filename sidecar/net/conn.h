@@ -124,6 +124,7 @@ void conn_transport_ready(struct conn *c); /* the handshake is done: on_ready */
 void conn_transport_deliver(struct conn *c, uint8_t *data, size_t n);
 void conn_transport_eof(
     struct conn *c); /* the peer ended its side by the transport's own means (close_notify) */
+/* Bytes that go out as they are: a transport's records, or what comes before all else on a connection that is being dialled. */
 void conn_transport_send(struct conn *c, const void *p, size_t n);
 void conn_transport_fail(struct conn *c, const char *why); /* why: kept for conn_failure */
 struct str conn_alpn(const struct conn *c);

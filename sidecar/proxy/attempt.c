@@ -409,6 +409,7 @@ void attempt_start(struct exchange *x)
         .downstream_version = x->request->version,
         .high_priority = x->choice.route->forward.high_priority,
         .authority = x->request->authority,
+        .origin = downstream_origin(x->d, x->cluster),
         .is_raw = x->request->is_connect && x->choice.route->forward.connect_ends_here,
         .arena = x->arena,
         .stream_handler = &up_handler,

@@ -96,6 +96,7 @@ static void free_downstream(void *arg)
     free(d->direct_text);
     free(d->addresses);
     free(d->sni);
+    free(d->origin);
     arena_free(&d->facts_arena);
     free(d);
 }
@@ -118,6 +119,8 @@ void downstream_finish(struct downstream *d)
     list_remove(&d->link);
     d->proxy->downstream_count--;
     proxy_note_log(d->proxy);
+    if (d->origin)
+        upstream_origin_end(d->origin);
     d->conn = NULL;
     d->codec = NULL;
     holder_release(&d->holder);
@@ -315,6 +318,15 @@ const struct tls_facts *downstream_facts(struct downstream *d)
     else
         arena_free(&a);
     return d->facts;
+}
+
+struct upstream_origin *downstream_origin(struct downstream *d, const struct cluster *c)
+{
+    if (!d->origin && d->conn && cluster_config(c)->tells_origin) {
+        d->origin = NEW(struct upstream_origin);
+        upstream_origin_init(d->origin, conn_source(d->conn), conn_destination(d->conn));
+    }
+    return d->origin;
 }
 
 void downstream_note_end(struct downstream *d, enum conn_end end)

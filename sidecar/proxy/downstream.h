@@ -55,6 +55,7 @@ struct downstream {
     bool is_ending;  /* HTTP: the peer was told to go; closed after the drain timeout when nothing is open */
 
     struct permit permit;        /* the listener's max_connections */
+    struct upstream_origin *origin; /* NULL: no cluster wanted it yet */
     struct timer idle_timer;     /* sniffing: listener_filters_timeout; ending: drain_timeout */
     struct timer duration_timer; /* max_connection_duration; retired: the drain time */
     struct buf early;            /* bytes read before the codec or tcp was there */
@@ -84,7 +85,10 @@ void downstream_close(struct downstream *d);
  * its handshake is not done. Good as long as d. */
 const struct tls_facts *downstream_facts(struct downstream *d);
 
-/* ---- For the exchange. ---- */
+/* ---- For the exchange and TCP. ---- */
+
+/* What a cluster tells of this connection to its hosts; NULL: it tells nothing. Good until downstream_finish. */
+struct upstream_origin *downstream_origin(struct downstream *d, const struct cluster *c);
 
 /* The route table in force for the next request; see proxy_find_routes. */
 const struct route_table *downstream_routes(struct downstream *d, struct holder **holder_r);

@@ -307,6 +307,7 @@ static void connect_upstream(struct tcp *t)
         .has_hash = t->cfg->hash_source_ip,
         .hash = t->cfg->hash_source_ip ? hash_xx64(d->remote_ip.p, d->remote_ip.n, 0) : 0,
         .original_dst = d->is_restored ? conn_destination(d->conn) : NULL,
+        .origin = downstream_origin(d, t->cluster),
     };
     t->attempt = upstream_tcp_open(t->cluster, &ctx, &handler, t, &f);
     if (!t->attempt && f != UPSTREAM_OVERFLOW_PENDING) {

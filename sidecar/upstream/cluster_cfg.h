@@ -106,6 +106,7 @@ struct upstream_transport {
     struct tls_ctx *tls;  /* counted; NULL on a secure one: it needs what is not built, so that connecting fails */
     bool sni_of_host;     /* auto_host_sni: the server name is the endpoint's hostname */
     bool verify_sni;      /* the certificate must be of the server name that was sent */
+    unsigned proxy_protocol; /* connections begin with a header of this version; 0: they do not */
 };
 
 /* transport_socket_matches: the first entry whose pairs an endpoint's metadata
@@ -183,6 +184,7 @@ struct cluster_cfg {
     bool verify_sni_of_request;          /* auto_san_validation */
     struct transport_match *transport_matches;
     unsigned transport_match_count;
+    bool tells_origin; /* some transport has proxy_protocol */
     struct metadata_pair
         *metadata; /* of the cluster, flattened; "istio" carries the config's name */
     unsigned metadata_count;

@@ -18,17 +18,29 @@ static struct str key_bytes(const struct pool_key *key)
     return str_n((const char *)key, sizeof(*key));
 }
 
-static struct pool *pool_new(struct cluster *c, const struct pool_key *key, struct str sni, struct permit permit)
+/* What requests ask to be told to the host, besides themselves. */
+struct told {
+    struct str sni, header;
+};
+
+static struct str keep(struct str s)
+{
+    return s.n > 0 ? (struct str){xmemdup0(s.p, s.n), s.n} : STR_NONE;
+}
+
+static struct pool *pool_new(struct cluster *c, const struct pool_key *key, const struct told *told, struct permit permit)
 {
     struct pool *p = NEW(struct pool);
     list_init(&p->link);
     list_init(&p->ready);
     list_init(&p->others);
     list_init(&p->waiting);
+    list_init(&p->origin_link);
     p->cluster = c;
     cluster_use(c);
     p->key = *key;
-    p->sni = sni.n > 0 ? (struct str){xmemdup0(sni.p, sni.n), sni.n} : STR_NONE;
+    p->sni = keep(told->sni);
+    p->header = keep(told->header);
     host_ref(p->key.host);
     p->permit = permit;
     list_push_back(&c->pools, &p->link);
@@ -59,8 +71,10 @@ static void free_if_empty(void *arg)
         return;
     stop_taking(p);
     list_remove(&p->link);
+    list_remove(&p->origin_link);
     permit_release(&p->permit);
     free((void *)(uintptr_t)p->sni.p);
+    free((void *)(uintptr_t)p->header.p);
     host_unref(p->key.host);
     cluster_unuse(p->cluster);
     free(p);
@@ -151,21 +165,31 @@ static struct str sni_of(const struct cluster *c, const struct host *host, struc
     return is_name ? name : STR_NONE;
 }
 
+static uint64_t told_hash(const struct told *told)
+{
+    uint64_t of_sni = told->sni.n > 0 ? hash_local(told->sni) | 1 : 0;
+    return told->header.n > 0 ? of_sni ^ (hash_local(told->header) << 1 | 1) : of_sni;
+}
+
 static struct pool *pool_get(struct cluster *c, struct host *host, const struct pool_options *o)
 {
-    struct str sni = sni_of(c, host, o->authority);
+    uint8_t header[PROXY_PROTOCOL_WRITE_CAP];
+    const struct told told = {sni_of(c, host, o->authority), cluster_header(c, host, o->origin, header)};
     struct pool_key key = {
         .host = host,
         .version = o->is_raw ? HTTP_1_1 : version_for(c, o->downstream_version),
         .high_priority = o->high_priority,
         .is_raw = o->is_raw,
-        .sni_hash = sni.n > 0 ? hash_local(sni) | 1 : 0,
+        .told_hash = told_hash(&told),
     };
     struct pool *p = table_get(&c->pools_by_key, key_bytes(&key));
     struct permit permit = {0};
     if (p || !admit_pool(c, &key, &permit))
         return p;
-    return pool_new(c, &key, sni, permit);
+    p = pool_new(c, &key, &told, permit);
+    if (told.header.n > 0 && o->origin)
+        list_push_back(&o->origin->pools, &p->origin_link);
+    return p;
 }
 
 /* ---- Requests. ---- */
@@ -375,6 +399,19 @@ void pool_drain(struct pool *p)
     LIST_FOREACH (&p->others, link)
         pool_conn_drain(conn_of(link));
     pool_settle(p);
+}
+
+void upstream_origin_init(struct upstream_origin *o, const struct addr *source, const struct addr *destination)
+{
+    o->source = *source;
+    o->destination = *destination;
+    list_init(&o->pools);
+}
+
+void upstream_origin_end(struct upstream_origin *o)
+{
+    for (struct list *link; (link = list_pop_front(&o->pools));)
+        pool_drain(CONTAINER_OF(link, struct pool, origin_link));
 }
 
 void pool_close(struct pool *p)

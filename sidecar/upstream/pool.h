@@ -27,6 +27,7 @@ struct pool_options {
     enum http_version downstream_version; /* for clusters that use the downstream's protocol */
     bool high_priority;
     bool is_raw; /* for a CONNECT that ends here: the stream is the connection's bytes */
+    struct upstream_origin *origin; /* whom a PROXY protocol header names; outlives the call; NULL: nobody known */
     struct str authority; /* of the request: the server name of TLS, where the cluster takes it from there */
     /* Of the stream that comes: codec_open_stream's. The arena outlives the stream. */
     struct arena *arena;

@@ -315,6 +315,7 @@ void pool_conn_open(struct pool *p, struct permit permit)
     timer_init(&pc->idle, c->up->loop, on_idle);
     timer_init(&pc->age, c->up->loop, on_age);
     count_birth(pc);
-    pc->conn = cluster_dial(c, p->key.host, p->sni, offered(p));
+    const struct dial_for what = {.sni = p->sni, .alpn_wire = offered(p), .header = p->header};
+    pc->conn = cluster_dial(c, p->key.host, &what);
     conn_set_handler(pc->conn, &handler, pc);
 }

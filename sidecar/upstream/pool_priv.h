@@ -10,7 +10,7 @@ struct pool_key {
     uint32_t version; /* enum http_version */
     uint16_t high_priority;
     uint16_t is_raw;
-    uint64_t sni_hash; /* local; 0: the server name is not the request's */
+    uint64_t told_hash; /* local, of server name and PROXY protocol header; 0: neither is the request's */
 };
 
 struct pool {
@@ -18,6 +18,8 @@ struct pool {
     struct cluster *cluster; /* used */
     struct pool_key key;     /* the host is counted */
     struct str sni;          /* of the request, malloc'd; empty: the transport's own */
+    struct str header;       /* of the PROXY protocol, malloc'd; empty: none */
+    struct list origin_link; /* upstream_origin.pools, where the header names one */
     struct list ready;       /* connections with room, the one last used first */
     struct list others;      /* connecting, busy, draining */
     unsigned conn_count;

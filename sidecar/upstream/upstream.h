@@ -9,6 +9,7 @@
 
 #include "sidecar/balance/avoid.h"
 #include "sidecar/balance/host.h"
+#include "sidecar/base/list.h"
 #include "sidecar/base/rng.h"
 #include "sidecar/http/stream.h"
 #include "sidecar/observe/stats.h"
@@ -46,6 +47,18 @@ unsigned cluster_row(const struct cluster *c);
 struct upstream *cluster_upstream(const struct cluster *c);
 struct breaker *cluster_breaker(struct cluster *c, bool high_priority);
 
+/* ---- For whom connections are opened. ---- */
+
+/* A downstream connection, as a cluster tells it that begins its connections with a PROXY protocol header: they serve no other.
+ * Belongs to whoever has that connection, and ends before it is freed. */
+struct upstream_origin {
+    struct addr source, destination;
+    struct list pools;
+};
+void upstream_origin_init(struct upstream_origin *o, const struct addr *source, const struct addr *destination);
+/* What was opened for it takes nothing new, and closes when it is idle. */
+void upstream_origin_end(struct upstream_origin *o);
+
 /* ---- The choice of a host. ---- */
 
 struct upstream_ctx {
@@ -56,6 +69,7 @@ struct upstream_ctx {
     const struct addr *original_dst;
     struct str
         original_dst_header; /* x-envoy-original-dst-host, obeyed where the cluster says so */
+    const struct upstream_origin *origin; /* TCP: whom a PROXY protocol header names; NULL: nobody known */
     const struct avoid *avoid; /* of a retry: what it would rather not have; NULL: of none */
     /* Hosts that earlier attempts used, and how many picks may be made in all (0 is 1). */
     struct host *const *tried;

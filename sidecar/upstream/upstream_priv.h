@@ -6,6 +6,7 @@
 #include "sidecar/base/list.h"
 #include "sidecar/base/table.h"
 #include "sidecar/net/dial.h"
+#include "sidecar/net/proxy_protocol.h"
 #include "sidecar/net/timer.h"
 #include "sidecar/observe/families.h"
 #include "sidecar/upstream/life.h"
@@ -65,9 +66,15 @@ void cluster_set_hosts(struct cluster *c, struct hostset *set);
 /* An ejected host's connections finish what they have; idle ones close. TCP goes on, or is cut where the cluster says so. */
 void cluster_host_failed(struct cluster *c, const struct host *h);
 void cluster_close(struct cluster *c); /* all connections, now */
-/* Dials the host, with the transport that it has. sni: of the request, "" for none. alpn_wire: what is offered where the transport's
- * configuration offers nothing. */
-struct conn *cluster_dial(struct cluster *c, const struct host *h, struct str sni, struct str alpn_wire);
+/* Dials the host, with the transport that it has. */
+struct dial_for {
+    struct str sni;       /* of the request, "" for none */
+    struct str alpn_wire; /* what is offered where the transport's configuration offers nothing */
+    struct str header;    /* the first bytes, before the transport's own; "" for none */
+};
+struct conn *cluster_dial(struct cluster *c, const struct host *h, const struct dial_for *what);
+/* The PROXY protocol header of connections to that host into bytes[PROXY_PROTOCOL_WRITE_CAP]; empty: they have none. */
+struct str cluster_header(const struct cluster *c, const struct host *h, const struct upstream_origin *origin, uint8_t *bytes);
 void cluster_inc(struct cluster *c, enum cluster_stat stat);
 void cluster_dec(struct cluster *c, enum cluster_stat stat);
 /* A connection's end, in numbers: length, destroyed by whom, with a request under way or not. */

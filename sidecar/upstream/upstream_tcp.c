@@ -82,7 +82,7 @@ static void on_connected(struct conn *conn, void *ctx)
     t->handler->on_ready(t, t->ctx, conn);
 }
 
-static void start(struct upstream_tcp *t)
+static void start(struct upstream_tcp *t, const struct upstream_origin *origin)
 {
     static const struct conn_handler handler = {.on_ready = on_connected,
                                                 .on_end = on_connecting_end};
@@ -93,7 +93,9 @@ static void start(struct upstream_tcp *t)
     cluster_inc(c, CLUSTER_UPSTREAM_CX_ACTIVE);
     host_add(t->host, HOST_CX_TOTAL, 1);
     host_add(t->host, HOST_CX_ACTIVE, 1);
-    t->conn = cluster_dial(c, t->host, STR_NONE, STR_NONE);
+    uint8_t header[PROXY_PROTOCOL_WRITE_CAP];
+    const struct dial_for what = {.header = cluster_header(c, t->host, origin, header)};
+    t->conn = cluster_dial(c, t->host, &what);
     conn_set_handler(t->conn, &handler, t);
 }
 
@@ -139,7 +141,7 @@ struct upstream_tcp *upstream_tcp_open(struct cluster *c, const struct upstream_
     t->handler = handler;
     t->ctx = handler_ctx;
     t->born_ms = loop_now_ms(c->up->loop);
-    start(t);
+    start(t, ctx->origin);
     return t;
 }
 

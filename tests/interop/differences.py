@@ -136,6 +136,8 @@ DIFFERENCES = {
     "proxy_protocol": [
         ("bad: a port with a sign", "*", "a port is written in digits alone"),
         ("bad: a scope", "*", "another machine's scopes mean nothing here"),
+        *[(name, "counters.cluster.upstream_cx_" + what, "upstream connections that name one client end with it; Envoy's idle on")
+          for name in ("V*", "connections *", "a match of sockets") for what in ("active", "destroy*")],
     ],
     "tcp": [
         ("the server ends first and hears the client out", "counters.*",

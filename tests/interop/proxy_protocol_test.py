@@ -1,10 +1,14 @@
-"""The PROXY protocol: which headers a listener takes, whom it then believes a connection to be from, what it counts and logs."""
+"""The PROXY protocol: which headers a listener takes, whom it then believes a connection to be from, what it counts and logs; what
+is told to upstreams, and which connections to them are shared."""
+import functools
 import socket
 import ssl
 
 from conversation import FIN, talk, until
-from envoy_pair import FILE_LOG, TYPE
+from envoy_pair import FILE_LOG, H2, TYPE
 from families import INTERNAL, Family, do, look, rq, suite
+from support.certificates import Certificates
+from told_upstream import ToldUpstream
 
 family = Family("proxy_protocol")
 FILTERS = TYPE + "envoy.extensions.filters.listener."
@@ -192,9 +196,78 @@ told("the cluster of the original destination", to_port(lambda side: side.up.por
      cluster={"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "load_assignment": None}, unlike="max_host|upstream_cx_(total|http1)")
 refused("no original destination", binary(b"", command=0x20) + GET,
         cluster={"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "load_assignment": None}, own=True)
-FIRST = family.cases[0].id
 told("handed over to the listener of the destination", to_port(lambda side: side.proxy.ports["k%d" % (len(family.cases) - 1)]),
      logs=0, listener={"use_original_dst": True})
 family.case("the listener that is handed over to", logs=0, hcm=EDGE, log_fields=WHO)
+
+# ---- Towards upstream. ----
+
+SOCKETS = TYPE + "envoy.extensions.transport_sockets."
+
+
+@functools.lru_cache(None)
+def upstream():
+    certificates = Certificates()
+    certificates.make("a", "subjectAltName=DNS:a.example")
+    return ToldUpstream(certificates)
+
+
+family.port_of = lambda word: upstream().listen(word)
+
+
+def telling(version, inner="raw_buffer.v3.RawBuffer", **fields):
+    return dict(fields, transport_socket={"name": "p", "typed_config": {
+        "@type": SOCKETS + "proxy_protocol.v3.ProxyProtocolUpstreamTransport", "config": {"version": version},
+        "transport_socket": {"name": "i", "typed_config": {"@type": SOCKETS + inner}}}})
+
+
+def each_from(*headers, requests=1):
+    """Connections that stay open while the next ask: which connections to upstream they got."""
+    at = f"k{len(family.cases)}"
+
+    def send(side):
+        opened, answers = [], []
+        for header in headers:
+            opened.append(socket.create_connection(("127.0.0.1", side.proxy.ports[at]), timeout=5))
+            opened[-1].sendall(header + GET)
+            answers.append(opened[-1].recv(65536).split(b"\r\n\r\n")[1].decode())
+        for c in opened * (requests - 1):
+            c.sendall(GET)
+            answers.append(c.recv(65536).split(b"\r\n\r\n")[1].decode())
+        for c in opened:
+            c.close()
+        return answers
+    return do(send)
+
+
+LINE6 = b"PROXY TCP6 2001:db8::1 2001:db8::2 111 222\r\n"
+
+
+def tells(name, *steps, **options):
+    told(name, *steps, log_fields={"host": "-"}, unlike=r"ssl\.(versions|sigalgs|curves|ciphers)|total_match", **options)
+
+
+for version in "V1", "V2":
+    family.case(f"{version}: of the connection's own addresses", GET, to="told", log_fields={"host": "-"}, cluster=telling(version))
+    tells(f"{version}: of a header's addresses", LINE + GET, to="told", cluster=telling(version))
+    tells(f"{version}: of IPv6", LINE6 + GET, to="told", cluster=telling(version))
+    tells(f"{version}: of an unknown one", b"PROXY UNKNOWN\r\n" + GET, to="told", cluster=telling(version), own=True)
+    tells(f"{version}: of a local one", binary(b"", command=0x20) + GET, to="told", cluster=telling(version), own=True)
+    tells(f"{version}: of one that was forwarded before", LINE + rq("/x", "x-forwarded-for: 9.8.7.6"), to="told", cluster=telling(version))
+    tells(f"{version}: TLS behind it", LINE + GET, to="told-tls", cluster=telling(version, "tls.v3.UpstreamTlsContext"))
+    tells(f"{version}: HTTP/2 behind it", LINE + GET, to="told-h2", seen=False,
+         cluster=telling(version, typed_extension_protocol_options=H2))
+    tells(f"{version}: TCP", talk(b"", LINE + b"abc", until(b"abc"), FIN), to="told-raw", cluster=telling(version), tcp={})
+    tells(f"{version}: TCP, the server speaks first", talk(b"", LINE, until(b"222"), FIN), to="told-raw", cluster=telling(version), tcp={})
+    tells(f"{version}: TCP and TLS", talk(b"", LINE6 + b"abc", until(b"abc"), FIN), to="told-raw-tls", tcp={},
+         cluster=telling(version, "tls.v3.UpstreamTlsContext"))
+tells("connections are not shared", each_from(LINE, LINE6, LINE.replace(b"111", b"112"), requests=2), to="told", logs=0,
+     cluster=telling("V2"), own=True)
+tells("connections of one that came twice are", each_from(LINE, LINE, requests=2), to="told", logs=0, cluster=telling("V1"), own=True)
+tells("a mirrored request", LINE + GET, others={"m": ("told", telling("V1"))},
+     route={"request_mirror_policies": [{"cluster": "MINEm"}]})
+tells("nobody there", LINE + GET, to="dead", cluster=telling("V1"))
+tells("a match of sockets", LINE + GET, to="told", cluster={"transport_socket_matches": [
+    dict(telling("V1"), name="all", match={})]})
 
 sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=8)

@@ -290,7 +290,23 @@ cases("action", [
      "internal_redirect_policy"),
 ])
 
+RAW = {"name": "i", "typed_config": {"@type": TYPE + "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}}
+
+
+def telling(inner=RAW, **fields):
+    return {"name": "p", "typed_config": dict({
+        "@type": TYPE + "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
+        "config": {"version": "V2"}, "transport_socket": inner}, **fields)}
+
+
 cases("cluster", [
+    ("PROXY protocol to upstream", {"transport_socket": telling()}),
+    ("PROXY protocol to upstream of the default version", {"transport_socket": telling(config=None)}),
+    ("PROXY protocol to upstream of an unknown version", {"transport_socket": telling(config={"version": "V3"})}),
+    ("PROXY protocol to upstream around nothing", {"transport_socket": telling(inner=None)}),
+    ("PROXY protocol to upstream twice", {"transport_socket": telling(inner=telling())}, "upstream_proxy_protocol around them"),
+    ("PROXY protocol to upstream with extensions", {"transport_socket": telling(config={"added_tlvs": [{"type": 1, "value": "eA=="}]})},
+     "added_tlvs: this field"),
     ("EDS without ADS", {"type": "EDS", "load_assignment": None, "eds_cluster_config": {}}),
     ("ORIGINAL_DST", {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "load_assignment": None}),
     ("ORIGINAL_DST with another policy", {"type": "ORIGINAL_DST", "load_assignment": None}),
