@@ -3,6 +3,7 @@
 A case has clusters, hosts and steps of its own. The steps are run against Envoy, then against us; what came out, put
 into words (statuses, flags, counters, event lines without their times), must be equal, and must be what the case is about.
 """
+import contextlib
 import http.client
 import itertools
 import json
@@ -14,6 +15,7 @@ from datetime import datetime
 
 import pytest
 
+from differences import looked_at
 from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, free_port,
                         http_options)
 from families import played_ahead, until
@@ -167,23 +169,24 @@ class World:
         return self.where / f"{proxy}.events.log"
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("outlier"))
-
-
-@pytest.fixture(scope="module")
-def proxies(envoy, build, world):
+@contextlib.contextmanager
+def running(envoy, build, where):
+    """Plays a case's steps at each proxy, one after the other, as they share the hosts: a function that gives what came of them."""
+    world = World(where)
     commands = {"envoy": [str(envoy), "--file-flush-interval-msec", "20", "-l", "error", "--base-id", str(free_port())],
                 "outrigger": [str(build / "sidecar" / "outrigger-sidecar"), "-l", "warning"]}
-    running = []
+    proxies = []
+
+    def play(name):
+        done = [json.dumps(globals()[name](Run(world, proxy, name)), default=sorted) for proxy in proxies]
+        return [json.loads(text.replace(f'\\"{name}\\"', '\\"NAME\\"')) for text in done]
     try:
         for name, command in commands.items():
             ports = {p: free_port() for p in ["http", "admin", *TCP]}
-            running.append(Proxy(name, command, world.config(name), ports, world.where))
-        yield running
+            proxies.append(Proxy(name, command, world.config(name), ports, world.where))
+        yield play
     finally:
-        for p in running:
+        for p in proxies:
             p.stop()
 
 
@@ -786,20 +789,22 @@ def check_tcpfine(got, stats, events):
 
 
 @pytest.fixture(scope="module")
-def results(world, proxies, request):
-    def play(name):
-        """What came of a case's steps at each proxy, one after the other, as they share the hosts."""
-        done = [json.dumps(globals()[name](Run(world, proxy, name)), default=sorted) for proxy in proxies]
-        return [json.loads(text.replace(f'\\"{name}\\"', '\\"NAME\\"')) for text in done]
-    with played_ahead(request, "name", play, at_once=3) as found:
+def results(envoy, build, tmp_path_factory, request):
+    with running(envoy, build, tmp_path_factory.mktemp("outlier")) as play, played_ahead(request, "name", play, at_once=3) as found:
         yield found
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_like_envoy(results, name):
-    envoy, ours = results(name)
-    assert ours == envoy, "ours is not Envoy's"
-    globals()["check_" + name](*(worded(part) for part in envoy))
+def test_like_envoy(results, name, envoy, build, tmp_path_factory):
+    def judge(both):
+        envoys, ours = both
+        assert ours == envoys, "ours is not Envoy's"
+        globals()["check_" + name](*(worded(part) for part in envoys))
+
+    def again():
+        with running(envoy, build, tmp_path_factory.mktemp("again")) as play:
+            return play(name)
+    looked_at(name, [lambda: results(name), again, again], judge)
 
 
 def worded(part):
