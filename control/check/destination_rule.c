@@ -244,8 +244,6 @@ void check_traffic_policy(struct check *c, const char *leaf, const ISTIO(Traffic
     check_tls(c, policy->tls);
     if (policy->tunnel)
         check_not_built(c, ".tunnel", "tunnelling by CONNECT");
-    if (policy->proxy_protocol)
-        check_not_built(c, ".proxyProtocol", "the PROXY protocol towards upstreams");
     if (policy->retry_budget) {
         if (policy->retry_budget->percent)
             check_percent(c, ".retryBudget.percent", policy->retry_budget->percent->value);

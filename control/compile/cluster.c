@@ -465,6 +465,7 @@ static void add_service_cluster(struct view *v, const struct service *s, unsigne
     cluster_speak(&b, port->protocol, &policy, false);
     cluster_apply_pool(&b, &policy);
     cluster_apply_tls(&b, s, &policy);
+    cluster_apply_proxy_protocol(&b, &policy);
     apply_outlier(&b, policy.outlier);
     apply_balancer(&b, &policy);
     cluster_describe(&b, s, rule, subset_name);

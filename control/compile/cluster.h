@@ -22,6 +22,8 @@ void cluster_speak(struct build *b, enum port_protocol protocol, const struct po
 void cluster_apply_pool(struct build *b, const struct policy *policy);
 /* After cluster_speak: what is agreed on by ALPN depends on it. */
 void cluster_apply_tls(struct build *b, const struct service *s, const struct policy *policy);
+/* After cluster_apply_tls, around which it goes. */
+void cluster_apply_proxy_protocol(struct build *b, const struct policy *policy);
 void cluster_describe(struct build *b, const struct service *s, const struct object *rule, const char *subset);
 void cluster_bind_source(struct build *b, struct str source_ip); /* "": not bound */
 void cluster_add_passthrough(struct view *v, struct str name, struct str source_ip, struct compiled *out);

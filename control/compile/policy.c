@@ -17,6 +17,8 @@ static void apply_level(struct policy *p, const ISTIO(TrafficPolicy) *level, uin
         p->retry_budget = level->retry_budget;
     if (level->tls)
         p->tls = level->tls;
+    if (level->proxy_protocol)
+        p->proxy_protocol = level->proxy_protocol;
     for (size_t i = 0; i < level->n_port_level_settings; i++) {
         const ISTIO(TrafficPolicy__PortTrafficPolicy) *own = level->port_level_settings[i];
         if (!own->port || own->port->number != port)

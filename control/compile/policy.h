@@ -11,6 +11,7 @@ struct policy {
     const ISTIO(OutlierDetection) *outlier;
     const ISTIO(TrafficPolicy__RetryBudget) *retry_budget;
     const ISTIO(ClientTLSSettings) *tls;
+    const ISTIO(TrafficPolicy__ProxyProtocol) *proxy_protocol;
 };
 
 /* subset NULL or "": the host itself. A port's own settings replace all others of their level, without inheritance; a subset's

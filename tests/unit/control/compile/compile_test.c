@@ -373,6 +373,29 @@ static void policies(void **state)
 #define CONTEXT "transportSocket.typedConfig.commonTlsContext."
 #define TLS_POLICY(spec) POLICY("{tls: {" spec "}}")
 
+#define IN_HEADER "transportSocket.typedConfig."
+
+static void the_proxy_protocol_towards_upstreams(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        CDS("its socket", POLICY("{proxyProtocol: {version: V2}}"), "transportSocket.name",
+            "\"envoy.transport_sockets.upstream_proxy_protocol\""),
+        CDS("of the later version", POLICY("{proxyProtocol: {version: V2}}"), IN_HEADER "config", "{\"version\":\"V2\"}"),
+        CDS("of the earlier version", POLICY("{proxyProtocol: {version: V1}}"), IN_HEADER "config", "{}"),
+        CDS("of no version", POLICY("{proxyProtocol: {}}"), IN_HEADER "config", "{}"),
+        CDS("around plain text", POLICY("{proxyProtocol: {}}"), IN_HEADER "transportSocket.name", "\"envoy.transport_sockets.raw_buffer\""),
+        CDS("around TLS", POLICY("{proxyProtocol: {}, tls: {mode: SIMPLE, sni: x}}"), IN_HEADER "transportSocket.typedConfig.sni", "\"x\""),
+        CDS("ports have none of their own",
+            POLICY("{proxyProtocol: {version: V2}, portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]}"),
+            IN_HEADER "config", "{\"version\":\"V2\"}"),
+        {"a subset's replaces the host's",
+         REVIEWS DR("r", "  host: reviews\n  trafficPolicy: {proxyProtocol: {}}\n  subsets: [{name: v1, trafficPolicy: {proxyProtocol: {version: V2}}}]\n"),
+         RESOURCE_CLUSTER, "outbound|80|v1|" HOST, IN_HEADER "config", "{\"version\":\"V2\"}"},
+    };
+    run(rows, ARRAY_LEN(rows));
+}
+
 static void tls_towards_upstreams(void **state)
 {
     (void)state;
@@ -770,6 +793,7 @@ int main(void)
         cmocka_unit_test(actions),
         cmocka_unit_test(delegates),
         cmocka_unit_test(policies),
+        cmocka_unit_test(the_proxy_protocol_towards_upstreams),
         cmocka_unit_test(tls_towards_upstreams),
         cmocka_unit_test(endpoints),
         cmocka_unit_test(localities),
