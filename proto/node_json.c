@@ -53,16 +53,14 @@ static bool take(struct json_reader *j, char c)
 
 static bool read_hex4(struct json_reader *j, uint32_t *code_r)
 {
-    static const char digits[] = "0123456789abcdef";
     uint32_t code = 0;
     if (j->end - j->at < 4)
         return wrong(j, "\\u wants four hexadecimal digits");
     for (int i = 0; i < 4; i++) {
-        char c = (char)ascii_lower((uint8_t)*j->at++);
-        const char *digit = c != '\0' ? strchr(digits, c) : NULL;
-        if (!digit)
+        int digit = ascii_hex(*j->at++);
+        if (digit < 0)
             return wrong(j, "\\u wants four hexadecimal digits");
-        code = code << 4 | (uint32_t)(digit - digits);
+        code = code << 4 | (uint32_t)digit;
     }
     *code_r = code;
     return true;

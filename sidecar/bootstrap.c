@@ -2,38 +2,27 @@
 #include "sidecar/bootstrap.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/base/file.h"
 #include "sidecar/config/supported.h"
 #include "sidecar/environment.h"
 
 #include "proto/codec.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define BOOTSTRAP_MAX_BYTES (64u << 20)
 
 static bool read_file(const char *path, struct buf *text, struct buf *out)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : 1;
-    while (n > 0 && buf_len(text) <= BOOTSTRAP_MAX_BYTES) {
-        n = read(fd, buf_reserve(text, 65536), 65536);
-        if (n > 0)
-            buf_commit(text, (size_t)n);
-    }
-    int error = errno;
-    if (fd >= 0)
-        close(fd);
-    if (n < 0)
-        buf_printf(out, "%s: error OG0115: cannot be read: %s\n", path, strerror(error));
-    else if (n > 0)
+    int rc = file_read(path, BOOTSTRAP_MAX_BYTES, text);
+    if (rc == -EFBIG)
         buf_printf(out, "%s: error OG0103: larger than %u bytes\n", path, BOOTSTRAP_MAX_BYTES);
-    return n == 0;
+    else if (rc != 0)
+        buf_printf(out, "%s: error OG0115: cannot be read: %s\n", path, strerror(-rc));
+    return rc == 0;
 }
 
 /* The text's tree weighs ten times the text, and is gone at the end. */

@@ -6,6 +6,7 @@
 #include "control/sources/edit.h"
 #include "control/sources/files.h"
 #include "sidecar/base/die.h"
+#include "sidecar/base/file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -141,19 +142,6 @@ static int send_change(const struct cli *cli, const struct change *c)
     return code;
 }
 
-static bool read_file(const char *path, struct buf *out)
-{
-    FILE *f = fopen(path, "re");
-    size_t n = 1;
-    while (f && n > 0) {
-        n = fread(buf_reserve(out, 65536), 1, 65536, f);
-        buf_commit(out, n);
-    }
-    if (f)
-        fclose(f);
-    return f != NULL;
-}
-
 static int change_object(const struct cli *cli, const char *method, const struct object *o)
 {
     struct buf text = {0};
@@ -162,8 +150,11 @@ static int change_object(const struct cli *cli, const char *method, const struct
         return cli_fail("%.*s: is not in namespace %s; set metadata.namespace, or leave -n out", STR_FMT(o->id), cli->ns);
     if (o->is_item)
         return cli_fail("%.*s: is an item of a List; write it as a document of its own", STR_FMT(o->id));
-    if (!read_file(o->file.p, &text))
-        return cli_fail("%.*s: %s", STR_FMT(o->file), strerror(errno));
+    int rc = file_read(o->file.p, SIZE_MAX, &text);
+    if (rc != 0) {
+        buf_fini(&text);
+        return cli_fail("%.*s: %s", STR_FMT(o->file), strerror(-rc));
+    }
     struct str body = edit_document(buf_str(&text), node_line(o->document));
     code = send_change(cli, &(struct change){method, o->kind, o->ns, o->name, body, o});
     buf_fini(&text);

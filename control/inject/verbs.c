@@ -3,12 +3,14 @@
 #include "control/inject/inject.h"
 #include "proto/codes.h"
 #include "sidecar/base/die.h"
+#include "sidecar/base/file.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct verb {
     bool is_uninject, is_json, is_quiet, is_help;
@@ -81,19 +83,11 @@ static bool parse(struct verb *v, int argc, char **argv)
 
 static bool read_all(const char *file, struct buf *text)
 {
-    FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
-    size_t n = 1;
-    bool ok = in != NULL;
-    while (ok && n > 0) {
-        n = fread(buf_reserve(text, 65536), 1, 65536, in);
-        buf_commit(text, n);
-    }
-    ok = ok && !ferror(in);
-    if (!ok)
-        fprintf(stderr, "%s: %s\n", file, strerror(errno));
-    if (in && in != stdin)
-        fclose(in);
-    return ok;
+    bool is_stdin = strcmp(file, "-") == 0;
+    int rc = is_stdin ? file_read_fd(STDIN_FILENO, SIZE_MAX, text) : file_read(file, SIZE_MAX, text);
+    if (rc != 0)
+        fprintf(stderr, "%s: %s\n", file, strerror(-rc));
+    return rc == 0;
 }
 
 static void print_findings(const struct findings *findings, bool is_quiet)

@@ -3,6 +3,7 @@
 #include "control/sources/edit.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,16 +74,9 @@ static bool read_file(const char *path, struct buf *out, mode_t *mode_r, struct 
         return false;
     }
     *mode_r = st.st_mode & 07777;
-    for (ssize_t n = 1; n > 0;) {
-        n = read(fd, buf_reserve(out, 65536), 65536);
-        if (n < 0) {
-            close(fd);
-            return err_set(err, "%s: cannot be read: %s", path, strerror(errno));
-        }
-        buf_commit(out, (size_t)n);
-    }
+    int rc = file_read_fd(fd, SIZE_MAX, out);
     close(fd);
-    return true;
+    return rc == 0 || err_set(err, "%s: cannot be read: %s", path, strerror(-rc));
 }
 
 static bool write_all(int fd, struct str text)

@@ -9,6 +9,7 @@
 #include "proto/codes.h"
 #include "sidecar/base/clock.h"
 #include "sidecar/base/die.h"
+#include "sidecar/base/file.h"
 #include "sidecar/base/hash.h"
 #include "sidecar/base/log.h"
 #include "sidecar/base/table.h"
@@ -114,28 +115,6 @@ static void refuse_file(struct version *v, const char *path, unsigned code, cons
                                                  .message = str_of(why)});
 }
 
-/* The whole text, or NULL with errno. */
-static char *read_all(int fd, size_t size, size_t *n_r)
-{
-    char *text = xmalloc(size + 1);
-    size_t n = 0;
-    while (n < size) {
-        ssize_t got = read(fd, text + n, size - n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0) {
-            free(text);
-            return NULL;
-        }
-        if (got == 0)
-            break;
-        n += (size_t)got;
-    }
-    text[n] = '\0';
-    *n_r = n;
-    return text;
-}
-
 static void find_twice(struct version *v)
 {
     struct table seen = {0};
@@ -149,23 +128,22 @@ static void find_twice(struct version *v)
 static struct version *read_version(const char *path, int fd, const struct stat *st)
 {
     struct version *v = version_new();
-    size_t n;
-    if ((uint64_t)st->st_size > FILES_BYTES_MAX) {
+    struct buf bytes = {0};
+    int rc = (uint64_t)st->st_size > FILES_BYTES_MAX ? -EFBIG : file_read_fd(fd, FILES_BYTES_MAX, &bytes);
+    if (rc == -EFBIG) {
         refuse_file(v, path, OG_TOO_LARGE, "is larger than 16 MiB");
         v->text_hash = (uint64_t)st->st_size;
-        return v;
+    } else if (rc != 0) {
+        refuse_file(v, path, OG_FILE, strerror(-rc));
+    } else {
+        struct str text = buf_str(&bytes);
+        v->text_hash = hash_xx64(text.p, text.n, 0);
+        struct check_objects read = check_text(text, path, v->arena, &v->findings);
+        v->objects = read.v;
+        v->count = read.count;
+        find_twice(v);
     }
-    char *text = read_all(fd, (size_t)st->st_size, &n);
-    if (!text) {
-        refuse_file(v, path, OG_FILE, strerror(errno));
-        return v;
-    }
-    v->text_hash = hash_xx64(text, n, 0);
-    struct check_objects read = check_text(str_n(text, n), path, v->arena, &v->findings);
-    v->objects = read.v;
-    v->count = read.count;
-    find_twice(v);
-    free(text);
+    buf_fini(&bytes);
     return v;
 }
 

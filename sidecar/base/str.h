@@ -65,5 +65,13 @@ static inline uint8_t ascii_lower(uint8_t c)
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
 }
 void ascii_lower_n(char *p, size_t n); /* in place */
+/* The value of a hexadecimal digit, or -1. */
+static inline int ascii_hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    char lower = (char)ascii_lower((uint8_t)c);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
 
 #endif

@@ -6,6 +6,7 @@
  * that does not exist is refused. */
 #include "sidecar/config/build_tls.h"
 
+#include "sidecar/base/file.h"
 #include "sidecar/base/log.h"
 #include "sidecar/config/build_value.h"
 #include "sidecar/config/supported.h"
@@ -14,7 +15,6 @@
 #include "proto/discovery.pb-c.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,22 +47,13 @@ struct reader {
 static bool read_file(struct reader *r, const char *path, struct str *out, struct err *err)
 {
     struct buf text = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : 1;
-    while (n > 0 && buf_len(&text) <= FILE_MAX_BYTES) {
-        n = read(fd, buf_reserve(&text, 16384), 16384);
-        if (n > 0)
-            buf_commit(&text, (size_t)n);
-    }
-    int error = errno;
-    if (fd >= 0)
-        close(fd);
-    if (n == 0)
+    int rc = file_read(path, FILE_MAX_BYTES, &text);
+    if (rc == 0)
         *out = arena_str(r->arena, buf_str(&text));
     buf_fini(&text);
-    if (n < 0)
-        return err_set(err, "%s: cannot be read: %s", path, strerror(error));
-    return n == 0 || err_set(err, "%s: larger than %u bytes", path, FILE_MAX_BYTES);
+    if (rc == -EFBIG)
+        return err_set(err, "%s: larger than %u bytes", path, FILE_MAX_BYTES);
+    return rc == 0 || err_set(err, "%s: cannot be read: %s", path, strerror(-rc));
 }
 
 static void note_path(struct reader *r, const char *path)
@@ -266,18 +257,15 @@ static bool read_sans(struct reader *r, const TLS(CertificateValidationContext) 
 /* 64 hex digits, or with a colon between each two. */
 static bool read_hex(const char *text, struct tls_digest *to)
 {
-    char digits[2 * TLS_DIGEST_BYTES + 1];
     size_t n = 0;
     for (const char *p = text; *p; p++) {
         if (*p == ':' && (p - text) % 3 == 2)
             continue;
-        if (n == 2 * TLS_DIGEST_BYTES || !strchr("0123456789abcdefABCDEF", *p))
+        int digit = ascii_hex(*p);
+        if (n == 2 * TLS_DIGEST_BYTES || digit < 0)
             return false;
-        digits[n++] = *p;
-    }
-    for (size_t i = 0; i < TLS_DIGEST_BYTES && n == 2 * TLS_DIGEST_BYTES; i++) {
-        char two[3] = {digits[2 * i], digits[2 * i + 1], '\0'};
-        to->bytes[i] = (uint8_t)strtoul(two, NULL, 16);
+        to->bytes[n / 2] = (uint8_t)(to->bytes[n / 2] << 4 | digit);
+        n++;
     }
     return n == 2 * TLS_DIGEST_BYTES;
 }

@@ -28,21 +28,13 @@ static uint64_t duration_ms(const struct log_filter_input *in)
     return end_ns > in->info->start_ns ? (end_ns - in->info->start_ns) / NS_PER_MS : 0;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* By the id of the request where it begins as a UUID does, so that all who see the request draw the same. */
 static uint64_t draw(const struct log_filter *f, const struct log_filter_input *in)
 {
     struct str id = in->info->request_id;
     uint64_t value = 0;
     for (unsigned i = 0; i < 8; i++) {
-        int digit = !f->is_independent && i < id.n ? hex_digit(id.p[i]) : -1;
+        int digit = !f->is_independent && i < id.n ? ascii_hex(id.p[i]) : -1;
         if (digit < 0)
             return rng_u64(in->rng);
         value = value << 4 | (uint64_t)digit;

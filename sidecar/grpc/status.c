@@ -166,17 +166,6 @@ struct str grpc_message_encode(struct arena *arena, struct str text)
     return str_n(out, n);
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
 struct str grpc_message_decode(struct arena *arena, struct str value)
 {
     if (str_index(value, '%', 0) < 0)
@@ -186,8 +175,8 @@ struct str grpc_message_decode(struct arena *arena, struct str value)
     for (size_t i = 0; i < value.n; i++) {
         int high = -1, low = -1;
         if (value.p[i] == '%' && value.n - i > 2) {
-            high = hex_value(value.p[i + 1]);
-            low = hex_value(value.p[i + 2]);
+            high = ascii_hex(value.p[i + 1]);
+            low = ascii_hex(value.p[i + 2]);
         }
         if (high < 0 || low < 0) {
             /* The specification: a bad escape is shown as it is, never an error. */

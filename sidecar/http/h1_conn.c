@@ -13,10 +13,10 @@
 #include "sidecar/http/h1_priv.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/base/thread.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <threads.h>
 
 #define FROM(s) (1u << (s))
 #define FROM_ANY ((1u << H1_STATE_COUNT) - 1)
@@ -56,8 +56,6 @@ struct pool {
 };
 
 static _Thread_local struct pool *thread_pool;
-static tss_t pool_key;
-static once_flag pool_once = ONCE_FLAG_INIT;
 
 static void pool_free(void *arg)
 {
@@ -70,18 +68,11 @@ static void pool_free(void *arg)
     thread_pool = NULL;
 }
 
-static void pool_init(void)
-{
-    if (tss_create(&pool_key, pool_free) != thrd_success)
-        die("cannot make a thread-specific key; too many are in use");
-}
-
 static struct pool *pool_of_thread(void)
 {
     if (!thread_pool) {
-        call_once(&pool_once, pool_init);
         thread_pool = NEW(struct pool);
-        tss_set(pool_key, thread_pool);
+        thread_at_exit(pool_free, thread_pool);
     }
     return thread_pool;
 }

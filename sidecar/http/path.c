@@ -26,20 +26,12 @@ static uint8_t class_of(uint8_t c)
     return strchr("\"<>^`{|}", c) ? UNSAFE : PLAIN;
 }
 
-static int hex_value(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The value of the escape at s[i], or -1 where none stands. */
 static int escape_at(struct str s, size_t i)
 {
     if (i + 2 >= s.n || s.p[i] != '%')
         return -1;
-    int high = hex_value((uint8_t)s.p[i + 1]), low = hex_value((uint8_t)s.p[i + 2]);
+    int high = ascii_hex(s.p[i + 1]), low = ascii_hex(s.p[i + 2]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
@@ -110,7 +102,7 @@ static void put_lone_percent(struct writer *w, struct str s, size_t i)
 {
     size_t next = i + 1;
     for (int k = 0; k < 2; k++)
-        if (next >= s.n || hex_value(char_at(s, next, &next)) < 0) {
+        if (next >= s.n || ascii_hex((char)char_at(s, next, &next)) < 0) {
             put(w, '%');
             return;
         }

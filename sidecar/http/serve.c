@@ -397,21 +397,13 @@ struct conn *serve_conn(const struct serve_request *rq)
     return rq->connection->conn;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)ascii_lower((uint8_t)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static struct str percent_decode(struct str text, struct arena *a)
 {
     char *out = arena_alloc(a, text.n + 1);
     size_t n = 0;
     for (size_t i = 0; i < text.n; i++) {
-        bool escaped = text.p[i] == '%' && i + 2 < text.n && hex(text.p[i + 1]) >= 0 && hex(text.p[i + 2]) >= 0;
-        out[n++] = escaped ? (char)(hex(text.p[i + 1]) << 4 | hex(text.p[i + 2])) : text.p[i] == '+' ? ' ' : text.p[i];
+        bool escaped = text.p[i] == '%' && i + 2 < text.n && ascii_hex(text.p[i + 1]) >= 0 && ascii_hex(text.p[i + 2]) >= 0;
+        out[n++] = escaped ? (char)(ascii_hex(text.p[i + 1]) << 4 | ascii_hex(text.p[i + 2])) : text.p[i] == '+' ? ' ' : text.p[i];
         i += escaped ? 2 : 0;
     }
     out[n] = '\0';

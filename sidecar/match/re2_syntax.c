@@ -68,14 +68,6 @@ static bool is_alnum(int c)
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-static int hex_digit(int c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int peek(const struct scan *s, size_t ahead)
 {
     return s->at + ahead < s->in.n ? (uint8_t)s->in.p[s->at + ahead] : -1;
@@ -140,7 +132,7 @@ static bool scan_hex(struct scan *s, size_t from, uint32_t *c_r)
     *c_r = 0;
     if (peek(s, 0) != '{') {
         for (unsigned i = 0; i < 2; i++, s->at++) {
-            int digit = hex_digit(peek(s, 0));
+            int digit = ascii_hex((char)peek(s, 0));
             if (digit < 0)
                 return refuse(s, "invalid escape sequence", from, s->at);
             *c_r = *c_r << 4 | (uint32_t)digit;
@@ -150,7 +142,7 @@ static bool scan_hex(struct scan *s, size_t from, uint32_t *c_r)
     s->at++;
     size_t digits = s->at;
     for (; peek(s, 0) != '}'; s->at++) {
-        int digit = hex_digit(peek(s, 0));
+        int digit = ascii_hex((char)peek(s, 0));
         if (digit < 0)
             return refuse(s, "invalid escape sequence", from, s->at + 1);
         *c_r = *c_r << 4 | (uint32_t)digit;

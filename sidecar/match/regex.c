@@ -8,12 +8,12 @@
 
 #include "sidecar/base/buf.h"
 #include "sidecar/base/die.h"
+#include "sidecar/base/thread.h"
 #include "sidecar/match/re2_syntax.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +46,6 @@ struct room {
     pcre2_jit_stack *stack;
 };
 
-static pthread_key_t room_key;
-static pthread_once_t room_once = PTHREAD_ONCE_INIT;
 static _Thread_local struct room *my_room;
 
 static void *pcre_alloc(size_t n, void *ctx)
@@ -72,17 +70,10 @@ static void room_free(void *arg)
     free(r);
 }
 
-static void make_key(void)
-{
-    if (pthread_key_create(&room_key, room_free) != 0)
-        die("no thread key for regular expressions");
-}
-
 static struct room *room_get(void)
 {
     if (my_room)
         return my_room;
-    pthread_once(&room_once, make_key);
     struct room *r = NEW(struct room);
     r->memory = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
     r->limits = pcre2_match_context_create(r->memory);
@@ -92,7 +83,7 @@ static struct room *room_get(void)
     pcre2_set_depth_limit(r->limits, DEPTH_LIMIT);
     pcre2_set_heap_limit(r->limits, HEAP_LIMIT_KIB);
     pcre2_jit_stack_assign(r->limits, NULL, r->stack);
-    pthread_setspecific(room_key, r);
+    thread_at_exit(room_free, r);
     my_room = r;
     return r;
 }

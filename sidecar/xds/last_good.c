@@ -9,6 +9,7 @@
 #include "sidecar/xds/xds_priv.h"
 
 #include "sidecar/base/die.h"
+#include "sidecar/base/file.h"
 #include "sidecar/base/hash.h"
 #include "sidecar/base/log.h"
 
@@ -270,17 +271,10 @@ static int read_file(const char *path, struct buf *out)
     if (fd < 0)
         return -errno;
     int error = fstat(fd, &st) ? -errno : 0;
-    if (!error && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > FILE_BYTES_MAX))
+    if (!error && !S_ISREG(st.st_mode))
         error = -EFBIG;
-    while (!error && buf_len(out) <= FILE_BYTES_MAX) {
-        ssize_t n = read(fd, buf_reserve(out, 65536), 65536);
-        if (n == 0)
-            break;
-        if (n > 0)
-            buf_commit(out, (size_t)n);
-        else if (errno != EINTR)
-            error = -errno;
-    }
+    if (!error)
+        error = file_read_fd(fd, FILE_BYTES_MAX, out);
     close(fd);
     return error;
 }
