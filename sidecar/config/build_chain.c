@@ -36,7 +36,7 @@ static bool build_routes(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena *
     return true;
 }
 
-static bool build_codec(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena *a, struct err *err)
+static bool build_codec(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena *a, struct arena *scratch, struct err *err)
 {
     struct codec_options *o = &h->codec_options;
     switch (m->codec_type) {
@@ -68,9 +68,8 @@ static bool build_codec(const HCM_MESSAGE *m, struct hcm_cfg *h, struct arena *a
         o->enable_trailers = h1->enable_trailers;
         o->http10_default_host =
             h1->default_host_for_http_10[0] ? arena_strdup(a, h1->default_host_for_http_10) : NULL;
-        o->proper_case = h1->header_key_format &&
-                         h1->header_key_format->header_format_case ==
-                             ENVOY__CONFIG__CORE__V3__HTTP1_PROTOCOL_OPTIONS__HEADER_KEY_FORMAT__HEADER_FORMAT_PROPER_CASE_WORDS;
+        if (!build_names(h1, scratch, &o->names, err))
+            return false;
     }
     const Envoy__Config__Core__V3__Http2ProtocolOptions *h2 = m->http2_protocol_options;
     if (h2) {
@@ -204,7 +203,7 @@ static struct hcm_cfg *build_hcm(const HCM_MESSAGE *m, struct listener_cfg *l, s
     struct arena *a = l->arena;
     struct regex_pool pool = {&l->regexes, &l->regex_count};
     struct hcm_cfg *h = ARENA_NEW(a, struct hcm_cfg);
-    bool ok = build_identity(m, h, a, err) && build_codec(m, h, a, err) && build_upgrades(m, h, err) &&
+    bool ok = build_identity(m, h, a, err) && build_codec(m, h, a, scratch, err) && build_upgrades(m, h, err) &&
               build_addressing(m, h, a, err) && build_scheme(m->scheme_header_transformation, h, err) && build_paths(m, h, err) &&
               build_filters(m->http_filters, m->n_http_filters, h, a, scratch, err) &&
               build_access_logs(m->access_log, m->n_access_log, a, &pool, &h->access_logs, &h->access_log_count, err) &&

@@ -178,9 +178,11 @@ static bool build_outlier(const Envoy__Config__Cluster__V3__Cluster *m, struct c
                    "enforcing_failure_percentage_local_origin", err);
 }
 
-static void build_h1(const Envoy__Config__Core__V3__Http1ProtocolOptions *h1, struct cluster_cfg *c)
+static bool build_h1(const Envoy__Config__Core__V3__Http1ProtocolOptions *h1, struct cluster_cfg *c, struct arena *scratch,
+                     struct err *err)
 {
     c->h1_enable_trailers = h1 && h1->enable_trailers;
+    return build_names(h1, scratch, &c->h1_names, err);
 }
 
 static void build_h2(const Envoy__Config__Core__V3__Http2ProtocolOptions *h2, struct cluster_cfg *c)
@@ -201,7 +203,7 @@ static void build_h2(const Envoy__Config__Core__V3__Http2ProtocolOptions *h2, st
     ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_##x
 
 static bool build_protocol(const Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions *o, struct cluster_cfg *c,
-                           struct err *err)
+                           struct arena *scratch, struct err *err)
 {
     const Envoy__Config__Core__V3__HttpProtocolOptions *common = o->common_http_protocol_options;
     if (common) {
@@ -218,8 +220,8 @@ static bool build_protocol(const Envoy__Extensions__Upstreams__Http__V3__HttpPro
         switch (o->explicit_http_config->protocol_config_case) {
         case EXPLICIT(HTTP_PROTOCOL_OPTIONS):
             c->protocol = UPSTREAM_HTTP1;
-            build_h1(o->explicit_http_config->http_protocol_options, c);
-            return true;
+            return build_h1(o->explicit_http_config->http_protocol_options, c, scratch, err) ||
+                   err_prefix(err, "explicit_http_config");
         case EXPLICIT(HTTP2_PROTOCOL_OPTIONS):
             c->protocol = UPSTREAM_HTTP2;
             build_h2(o->explicit_http_config->http2_protocol_options, c);
@@ -229,14 +231,13 @@ static bool build_protocol(const Envoy__Extensions__Upstreams__Http__V3__HttpPro
         }
     case HTTP_OPTIONS(USE_DOWNSTREAM_PROTOCOL_CONFIG):
         c->protocol = UPSTREAM_USE_DOWNSTREAM;
-        build_h1(o->use_downstream_protocol_config->http_protocol_options, c);
         build_h2(o->use_downstream_protocol_config->http2_protocol_options, c);
-        return true;
+        return build_h1(o->use_downstream_protocol_config->http_protocol_options, c, scratch, err) ||
+               err_prefix(err, "use_downstream_protocol_config");
     case HTTP_OPTIONS(AUTO_CONFIG):
         c->protocol = UPSTREAM_AUTO;
-        build_h1(o->auto_config->http_protocol_options, c);
         build_h2(o->auto_config->http2_protocol_options, c);
-        return true;
+        return build_h1(o->auto_config->http_protocol_options, c, scratch, err) || err_prefix(err, "auto_config");
     default:
         return err_set(err, "one of explicit_http_config and use_downstream_protocol_config is required");
     }
@@ -260,7 +261,7 @@ static bool build_protocol_options(const Envoy__Config__Cluster__V3__Cluster *m,
                                 "envoy.extensions.upstreams.http.v3.HttpProtocolOptions is supported, got \"%s\"", e->key);
         ProtobufCMessage *o = build_any(e->value, &envoy__extensions__upstreams__http__v3__http_protocol_options__descriptor,
                                         scratch, err);
-        if (!o || !build_protocol((const void *)o, c, err) || !build_matched_errors((const void *)o, c, err))
+        if (!o || !build_protocol((const void *)o, c, scratch, err) || !build_matched_errors((const void *)o, c, err))
             return err_prefix(err, "typed_extension_protocol_options.HttpProtocolOptions");
     }
     return true;

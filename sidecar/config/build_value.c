@@ -5,6 +5,8 @@
 #include "sidecar/base/die.h"
 #include "sidecar/config/supported.h"
 
+#include "proto/preserve_case.pb-c.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -193,6 +195,43 @@ struct subset_criteria *build_criteria(const Envoy__Config__Core__V3__Metadata *
         return c;
     }
     return NULL;
+}
+
+/* ---- Names of fields. ---- */
+
+#define NAME_FORMAT(x) ENVOY__CONFIG__CORE__V3__HTTP1_PROTOCOL_OPTIONS__HEADER_KEY_FORMAT__HEADER_FORMAT_##x
+#define PRESERVE_CASE(x) Envoy__Extensions__Http__HeaderFormatters__PreserveCase__V3__##x
+#define ON_OTHERS(x)                                                                                                      \
+    ENVOY__EXTENSIONS__HTTP__HEADER_FORMATTERS__PRESERVE_CASE__V3__PRESERVE_CASE_FORMATTER_CONFIG__FORMATTER_TYPE_ON_ENVOY_HEADERS__##x
+
+static bool keep_names(const Google__Protobuf__Any *any, struct arena *scratch, struct name_options *to, struct err *err)
+{
+    const PRESERVE_CASE(PreserveCaseFormatterConfig) *m = (const void *)build_any(
+        any, &envoy__extensions__http__header_formatters__preserve_case__v3__preserve_case_formatter_config__descriptor, scratch, err);
+    if (!m)
+        return false;
+    if (m->formatter_type_on_envoy_headers != ON_OTHERS(DEFAULT) && m->formatter_type_on_envoy_headers != ON_OTHERS(PROPER_CASE))
+        return err_set(err, "formatter_type_on_envoy_headers: unknown, got %d", (int)m->formatter_type_on_envoy_headers);
+    *to = (struct name_options){NAMES_KEPT, m->formatter_type_on_envoy_headers == ON_OTHERS(PROPER_CASE),
+                                m->forward_reason_phrase};
+    return true;
+}
+
+bool build_names(const Envoy__Config__Core__V3__Http1ProtocolOptions *m, struct arena *scratch, struct name_options *to,
+                 struct err *err)
+{
+    if (!m || !m->header_key_format)
+        return true;
+    switch (m->header_key_format->header_format_case) {
+    case NAME_FORMAT(PROPER_CASE_WORDS):
+        to->form = NAMES_PROPER;
+        return true;
+    case NAME_FORMAT(STATEFUL_FORMATTER):
+        return keep_names(m->header_key_format->stateful_formatter->typed_config, scratch, to, err) ||
+               err_prefix(err, "http_protocol_options.header_key_format.stateful_formatter");
+    default:
+        return err_set(err, "http_protocol_options.header_key_format: proper_case_words or stateful_formatter is required");
+    }
 }
 
 /* ---- Data. ---- */

@@ -38,6 +38,9 @@ bool build_header_edits(Envoy__Config__Core__V3__HeaderValueOption **add, size_t
                         size_t remove_count, struct arena *a, struct header_edits *edits_r, const char *path,
                         struct err *err);
 bool build_inline_data(const Envoy__Config__Core__V3__DataSource *m, struct arena *a, struct str *data_r, struct err *err);
+/* How names of fields are written; m may be NULL. */
+bool build_names(const Envoy__Config__Core__V3__Http1ProtocolOptions *m, struct arena *scratch, struct name_options *to,
+                 struct err *err);
 /* Only scalars of the filter metadata are kept. */
 void build_struct_pairs(const Google__Protobuf__Struct *m, struct str filter, struct arena *a,
                         struct metadata_pair **v_r, unsigned *count_r);

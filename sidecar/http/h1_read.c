@@ -15,7 +15,8 @@
 struct h1_head {
     char *copy;
     struct headers *fields;
-    struct str target, name, value;
+    struct str target, name, value, reason;
+    struct spelling *spelling; /* NULL: not kept */
     bool complete;
 };
 
@@ -62,6 +63,25 @@ static int on_value_complete(llhttp_t *parser)
     return 0;
 }
 
+/* Where names are kept as they are. */
+static int on_kept_value_complete(llhttp_t *parser)
+{
+    struct h1 *c = parser->data;
+    struct h1_head *h = c->head;
+    if (!h)
+        return 0;
+    struct str name = h->name, as_written = arena_str(h->fields->arena, name);
+    on_value_complete(parser);
+    spelling_note(h->spelling, name, as_written);
+    return 0;
+}
+
+static int on_status(llhttp_t *parser, const char *at, size_t n)
+{
+    struct h1 *c = parser->data;
+    return c->head ? extend(&c->head->reason, at, n) : 0;
+}
+
 static int on_headers_complete(llhttp_t *parser)
 {
     struct h1 *c = parser->data;
@@ -77,6 +97,15 @@ static const llhttp_settings_t head_settings = {
     .on_header_field = on_field,
     .on_header_value = on_value,
     .on_header_value_complete = on_value_complete,
+    .on_headers_complete = on_headers_complete,
+};
+
+static const llhttp_settings_t kept_head_settings = {
+    .on_url = on_url,
+    .on_status = on_status,
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_header_value_complete = on_kept_value_complete,
     .on_headers_complete = on_headers_complete,
 };
 
@@ -138,7 +167,8 @@ static const llhttp_settings_t chunk_settings = {
 
 static void begin_parser(struct h1 *c)
 {
-    llhttp_init(&c->parser, c->base.is_server ? HTTP_REQUEST : HTTP_RESPONSE, &head_settings);
+    llhttp_init(&c->parser, c->base.is_server ? HTTP_REQUEST : HTTP_RESPONSE,
+                c->base.options.names.form == NAMES_KEPT ? &kept_head_settings : &head_settings);
     /* Versions and framing are the guard's, which has a verdict for each fault. */
     llhttp_set_lenient_version(&c->parser, 1);
     llhttp_set_lenient_chunked_length(&c->parser, 1);
@@ -172,6 +202,8 @@ static bool parse_head(struct h1 *c, struct h1_head *h, const uint8_t *p, size_t
 {
     h->copy = arena_memdup(fields->arena, p, n);
     h->fields = fields;
+    if (c->base.options.names.form == NAMES_KEPT)
+        h->spelling = spelling_new(fields->arena, &c->base.options.names);
     c->head = h;
     begin_parser(c);
     llhttp_execute(&c->parser, h->copy, n);
@@ -226,6 +258,7 @@ static void read_request(struct h1 *c, const uint8_t *p, size_t n)
         v = verdict_of(&c->parser);
     } else {
         r.method = str_of(llhttp_method_name((llhttp_method_t)c->parser.method));
+        r.spelling = h.spelling;
         struct str target = target_of(&h, r.method.n);
         v = !target.p ? GUARD_SYNTAX : check_underscores(c, &r.headers);
         if (v == GUARD_OK)
@@ -287,6 +320,9 @@ static void read_response(struct h1 *c, const uint8_t *p, size_t n)
         v = verdict_of(&c->parser);
     } else {
         r.status = c->parser.status_code;
+        r.spelling = h.spelling;
+        if (h.spelling && guard_is_field_value(h.reason))
+            spelling_note_reason(h.spelling, h.reason);
         v = guard_h1_response(&r, c->parser.http_major, c->parser.http_minor, &s->asked,
                               &c->base.options, &f);
     }

@@ -13,6 +13,8 @@
 
 struct out {
     struct h1 *codec;
+    const struct spelling *spelling; /* of the message; NULL: none */
+    bool is_plain;                   /* names go as they are */
     uint64_t total;
     size_t n;
     char bytes[4096];
@@ -21,8 +23,17 @@ struct out {
 static void out_init(struct out *o, struct h1 *c)
 {
     o->codec = c;
+    o->spelling = NULL;
+    o->is_plain = c->base.options.names.form != NAMES_PROPER;
     o->total = 0;
     o->n = 0;
+}
+
+/* What the message brings along goes before what the codec does to names. */
+static void out_spell(struct out *o, const struct spelling *spelling)
+{
+    o->spelling = spelling;
+    o->is_plain = o->is_plain && !spelling;
 }
 
 static void out_flush(struct out *o)
@@ -96,7 +107,10 @@ static void put_proper_case(struct out *o, struct str name)
 
 static void put_name(struct out *o, struct str name)
 {
-    if (o->codec->base.options.proper_case)
+    struct str as_written = o->spelling ? spelling_find(o->spelling, name) : STR_NONE;
+    if (as_written.p)
+        put_str(o, as_written);
+    else if (o->spelling ? spelling_others_are_proper(o->spelling) : !o->is_plain)
         put_proper_case(o, name);
     else
         put_str(o, name);
@@ -113,7 +127,7 @@ static char *lay(char *at, struct str s)
 static void put_field(struct out *o, struct str name, struct str value)
 {
     size_t n = name.n + value.n + 4;
-    if (o->codec->base.options.proper_case || n > sizeof(o->bytes) - o->n) {
+    if (!o->is_plain || n > sizeof(o->bytes) - o->n) {
         put_name(o, name);
         put_str(o, value);
         PUT(o, "\r\n");
@@ -284,6 +298,7 @@ void h1_send_request(struct stream *base, const struct http_request *r, bool end
     s->asked.connect = r->is_connect;
     s->asked.protocol = r->protocol.n > 0 ? arena_str(base->arena, r->protocol) : STR_NONE;
     out_init(&o, c);
+    out_spell(&o, r->spelling);
     put_request_line(&o, r);
     put_fields(&o, &r->headers);
     put_framing(&o, s);
@@ -318,6 +333,7 @@ void h1_tunnel_answered(struct h1 *c, struct h1_stream *s, bool open)
 
 static void put_status_line(struct out *o, bool http10, unsigned status)
 {
+    struct str reason = o->spelling ? spelling_reason(o->spelling) : STR_NONE;
     char digits[STR_U64_CAP];
     if (http10)
         PUT(o, "HTTP/1.0 ");
@@ -325,7 +341,7 @@ static void put_status_line(struct out *o, bool http10, unsigned status)
         PUT(o, "HTTP/1.1 ");
     put_str(o, str_u64(status, digits));
     PUT(o, " ");
-    put_str(o, str_of(http_status_reason(status)));
+    put_str(o, reason.n > 0 ? reason : str_of(http_status_reason(status)));
     PUT(o, "\r\n");
 }
 
@@ -336,6 +352,7 @@ void h1_send_interim(struct stream *base, const struct http_response *r)
     if (c->stream->http10)
         return; /* RFC 9110 15.2 */
     out_init(&o, c);
+    out_spell(&o, r->spelling);
     put_status_line(&o, false, r->status);
     put_fields(&o, &r->headers);
     PUT(&o, "\r\n");
@@ -391,6 +408,7 @@ void h1_send_response(struct stream *base, const struct http_response *r, bool e
         s->closes |= c->draining || r->close || !s->in_done;
     s->head_sent = true;
     out_init(&o, c);
+    out_spell(&o, r->spelling);
     put_status_line(&o, s->http10, r->status);
     put_fields(&o, &r->headers);
     put_framing(&o, s);
@@ -506,6 +524,7 @@ void h1_send_trailers(struct stream *base, const struct headers *trailers)
         struct out o;
         out_init(&o, c);
         PUT(&o, "0\r\n");
+        o.is_plain = true; /* as Envoy: only heads are formed */
         if (c->base.options.enable_trailers)
             put_fields(&o, trailers);
         PUT(&o, "\r\n");

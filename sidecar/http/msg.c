@@ -101,6 +101,7 @@ void http_response_init(struct http_response *r, struct arena *arena)
 void http_request_copy(struct http_request *to, const struct http_request *from, struct arena *arena)
 {
     *to = *from;
+    to->spelling = NULL;
     headers_copy(&to->headers, &from->headers, arena);
     to->method = arena_str(arena, from->method);
     to->scheme = arena_str(arena, from->scheme);

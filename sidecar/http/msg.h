@@ -12,6 +12,8 @@ const char *http_version_name(enum http_version v); /* "HTTP/1.1", Envoy's %PROT
  * the members; writers add what their version needs. Content-Length stays in the list as it was received, for matching and
  * logs; on the wire the member content_length alone counts: writers skip the field and write the member.
  * Expect: 100-continue is in expect_continue alone: who answers it clears the flag, else it is sent on. */
+struct spelling; /* spelling.h */
+
 struct http_request {
     struct headers headers;
     struct str method, scheme, authority, path; /* path with query, as received; scheme may be empty */
@@ -21,6 +23,7 @@ struct http_request {
     bool expect_continue;
     bool is_head, is_connect;
     bool is_grpc; /* content-type application/grpc, application/grpc+x, application/grpc;x */
+    const struct spelling *spelling; /* NULL: names are in lower case; not in copies */
 };
 
 struct http_response {
@@ -30,6 +33,7 @@ struct http_response {
     enum http_version version;
     int64_t content_length; /* -1: not given */
     bool close;             /* the codec shall end the connection after this response */
+    const struct spelling *spelling; /* as the request's */
 };
 
 void http_request_init(struct http_request *r, struct arena *arena);

@@ -8,6 +8,7 @@
 #define OUTRIGGER_HTTP_STREAM_H
 
 #include "sidecar/http/msg.h"
+#include "sidecar/http/spelling.h"
 #include "sidecar/net/conn.h"
 #include "sidecar/observe/stats.h"
 
@@ -138,7 +139,7 @@ struct codec_options {
     bool is_raw;                /* HTTP/1 client: nothing of the head is sent, the answer is ours: the connection is the tunnel */
     bool offer_extended_connect; /* HTTP/2 server: tells clients that it takes RFC 8441's CONNECT */
     bool enable_trailers;       /* HTTP/1 gives trailers to the user and sends his; else they are checked and dropped */
-    bool proper_case;           /* HTTP/1 writes Header-Names in this form */
+    struct name_options names;  /* HTTP/1 */
     uint64_t drain_timeout_ms;  /* HTTP/2 server: the second GOAWAY so long after the first, if no PING's answer calls for it
                                  * sooner; 0: 5000 */
     uint64_t delayed_close_ms;  /* 0: 1000 */

@@ -6,6 +6,7 @@
 #include "sidecar/base/arena.h"
 #include "sidecar/balance/subset.h"
 #include "sidecar/base/shared.h"
+#include "sidecar/http/spelling.h"
 #include "sidecar/net/addr.h"
 #include "sidecar/net/dns.h"
 #include "sidecar/resilience/outlier.h"
@@ -167,6 +168,7 @@ struct cluster_cfg {
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint64_t max_stream_duration_ms;
     bool h1_enable_trailers;
+    struct name_options h1_names;
     uint32_t h2_max_streams;                                     /* 1024 by default */
     uint32_t h2_stream_window_bytes, h2_connection_window_bytes; /* 0: the codec's defaults */
     uint64_t h2_keepalive_interval_ms, h2_keepalive_timeout_ms;

@@ -223,6 +223,7 @@ static struct codec *codec_for(struct pool_conn *pc)
         .ping_interval_ms = cfg->h2_keepalive_interval_ms,
         .ping_timeout_ms = cfg->h2_keepalive_timeout_ms,
         .enable_trailers = cfg->h1_enable_trailers,
+        .names = cfg->h1_names,
         .allow_upgrade = true,
         .accept_http10 = true,
         .is_raw = pc->pool->key.is_raw,

@@ -60,6 +60,7 @@ DIFFERENCES = {
         ("an upgrade is retried before it is one", "counters.http.downstream_rq_*", TUNNEL),
     ],
     "match": [],
+    "header_case": [],
     "local_reply": [],
     "log_filter": [],
     "redirect_direct": [

@@ -210,8 +210,10 @@ cases("hcm", [
     ("a port that is forwarded", {"append_x_forwarded_port": True}),
     ("no absolute targets", {"http_protocol_options": {"allow_absolute_url": False}}, "allow_absolute_url"),
     ("names in their own case", {"http_protocol_options": {"header_key_format": {"stateful_formatter": {
-        "name": "p", "typed_config": {"@type": TYPE + "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"}}}}},
-     "stateful_formatter"),
+        "name": "p", "typed_config": {"@type": TYPE + "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"}}}}}),
+    ("names in no form", {"http_protocol_options": {"header_key_format": {}}}),
+    ("names by an unknown formatter", {"http_protocol_options": {"header_key_format": {"stateful_formatter": {
+        "name": "p", "typed_config": {"@type": TYPE + "no.such.Formatter"}}}}}),
     ("another way to find the sender", {"original_ip_detection_extensions": [{
         "name": "x", "typed_config": {"@type": TYPE + "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig"}}]},
      "original_ip_detection_extensions"),

@@ -221,7 +221,7 @@ static void trailers_are_dropped_both_ways_unless_enabled(void **state)
 
 static void names_can_be_written_in_proper_case(void **state)
 {
-    static const struct codec_options o = {.proper_case = true};
+    static const struct codec_options o = {.names = {.form = NAMES_PROPER}};
     struct wire w = {.answer = answer_nothing};
     wire_open(&w, *state, true, &o);
     wire_puts(&w, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
