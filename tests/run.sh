@@ -86,7 +86,10 @@ one() { # one NAME COMMAND...: a command that is one test
     fi
 }
 
-fuzz_targets() { find build-fuzz/tests/fuzz -maxdepth 1 -name 'fuzz-*' -type f -executable | sort; }
+# One build serves clang's warnings, the unit tests under its sanitizers and the fuzzers.
+sanitized() { build build-sanitized clang -Doptimization=1 -Db_sanitize=address,undefined -Dfuzz=true -Db_lundef=false; }
+
+fuzz_targets() { find build-sanitized/tests/fuzz -maxdepth 1 -name 'fuzz-*' -type f -executable | sort; }
 
 # A fixed seed and count: the same code gives the same verdict. Long runs choose their own.
 fuzz_one() { # fuzz_one TARGET: a log that ends with "fuzz: ok" or not
@@ -109,10 +112,10 @@ for stage in $stages; do
     case $stage in
     lint) one lint python3 tests/lint/floors.py build ;;
     unit) units unit build ;;
-    clang) one clang build build-clang clang -Doptimization=0 ;; # it is only built
+    clang) one clang sanitized ;;
     asan)
-        if build build-asan clang -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false; then
-            UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 units asan build-asan
+        if sanitized; then
+            UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 units asan build-sanitized
         else
             count asan 0 1 0 0
         fi
@@ -125,7 +128,7 @@ for stage in $stages; do
         fi
         ;;
     fuzz)
-        if build build-fuzz clang -Doptimization=1 -Dfuzz=true -Db_lundef=false; then
+        if sanitized; then
             start=$SECONDS ok=0 fail=0
             fuzz_targets | xargs -P 2 -I{} bash -c 'fuzz_one {}'
             for target in $(fuzz_targets); do
