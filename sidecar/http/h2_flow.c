@@ -2,7 +2,9 @@
  *
  * Out: bytes wait in the stream's `out` until nghttp2 takes them for a DATA frame, as windows and the connection's own queue
  * allow; so that queue, not the peer's window, bounds what is copied. What waits above buffer_limit_bytes is told by
- * on_above_high. An empty `out` without an end parks the stream in nghttp2 (`deferred`) until more comes.
+ * on_above_high; so is what waits above a frame's worth while all streams together are above buffer_limit_bytes, for
+ * a peer that asks for a hundred answers and takes none shall not make us hold a hundred times the limit
+ * (CVE-2019-9511, CVE-2019-9517). An empty `out` without an end parks the stream in nghttp2 (`deferred`) until more comes.
  *
  * In: bytes go to the user where they lie in the read buffer, and are counted back to the peer's windows when the user has
  * returned. While the user paused they wait in `in`, uncounted, so a stream holds at most its window and the
@@ -12,6 +14,7 @@
 #include "sidecar/base/die.h"
 
 #define DELIVER_BYTES (64u * 1024)
+#define SHARE_BYTES 16384u /* of a stream, where all together have too much */
 
 /* ---- Out. ---- */
 
@@ -53,11 +56,25 @@ nghttp2_data_provider h2_flow_provider(void)
     return (nghttp2_data_provider){.read_callback = on_read};
 }
 
+/* Above which a stream is told to wait now. */
+static size_t limit_of(const struct h2_codec *h)
+{
+    size_t limit = h->base.options.buffer_limit_bytes;
+    return h->out_bytes > limit && limit > SHARE_BYTES ? SHARE_BYTES : limit;
+}
+
 static void check_low(struct h2_codec *h, struct h2_stream *s)
 {
-    size_t limit = s->base.codec->options.buffer_limit_bytes;
-    if (s->base.above_high && buf_len(&s->out) <= limit / 2 && !list_is_linked(&s->low))
+    if (s->base.above_high && buf_len(&s->out) <= limit_of(h) / 2 && !list_is_linked(&s->low))
         list_push_back(&h->low, &s->low);
+}
+
+void h2_flow_note_out(struct h2_codec *h, size_t more, size_t less)
+{
+    assert(h->out_bytes + more >= less);
+    h->out_bytes += more;
+    h->out_bytes -= less;
+    h2_count_by(h, HTTP2_PENDING_SEND_BYTES, more, less);
 }
 
 int h2_flow_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t n,
@@ -78,7 +95,7 @@ int h2_flow_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const u
     };
     conn_writev(h->base.conn, iov, n > 0 ? 2 : 1);
     buf_consume(&s->out, n);
-    h2_count_by(h2_codec_of(s), HTTP2_PENDING_SEND_BYTES, 0, n);
+    h2_flow_note_out(h, 0, n);
     if (buf_len(&s->out) == 0 && s->out.cap > DELIVER_BYTES)
         buf_fini(&s->out);
     check_low(h, s);
@@ -99,10 +116,10 @@ void h2_flow_send(struct h2_stream *s, const void *data, size_t n, bool end)
 {
     if (n > 0)
         buf_append(&s->out, data, n);
-    h2_count_by(h2_codec_of(s), HTTP2_PENDING_SEND_BYTES, n, 0);
+    h2_flow_note_out(h2_codec_of(s), n, 0);
     s->out_end = end;
     wake(s);
-    if (buf_len(&s->out) > s->base.codec->options.buffer_limit_bytes) {
+    if (buf_len(&s->out) > limit_of(h2_codec_of(s))) {
         list_remove(&s->low);
         stream_raise_watermark(&s->base, true);
     }

@@ -166,6 +166,8 @@ nghttp2_data_provider h2_flow_provider(void);
 /* nghttp2's send_data_callback. */
 int h2_flow_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t n,
                          nghttp2_data_source *source, void *ctx);
+/* Bytes came to, or left, the `out` of a stream. */
+void h2_flow_note_out(struct h2_codec *h, size_t more, size_t less);
 void h2_flow_send(struct h2_stream *s, const void *data, size_t n, bool end);
 void h2_flow_send_trailers(struct h2_stream *s, const struct headers *trailers);
 /* Raises the on_below_low that are owed. */
@@ -207,6 +209,7 @@ struct h2_codec {
     struct h2_fault fault;
     uint32_t active; /* streams that the user knows and that have not ended */
     struct list streams, ready, low;
+    size_t out_bytes; /* in the `out` of all streams */
     struct h2_gate gate;
     struct h2_stream *decoding; /* whose section of fields comes; NULL: nobody's any more */
 

@@ -98,7 +98,7 @@ void h2_stream_finish(struct h2_stream *s, uint32_t code, enum stream_reset reas
         return;
     forget_in_session(h, s, code);
     h2_count_by(h, HTTP2_STREAMS_ACTIVE, 0, 1);
-    h2_count_by(h, HTTP2_PENDING_SEND_BYTES, 0, buf_len(&s->out));
+    h2_flow_note_out(h, 0, buf_len(&s->out));
     list_remove(&s->link);
     list_remove(&s->ready);
     list_remove(&s->low);

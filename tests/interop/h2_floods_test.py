@@ -1,6 +1,9 @@
 """Floods of HTTP/2 frames against the real sidecar: each is cut within four seconds, costs at most 4 MB and one second of CPU,
 and a neighbour on a connection of its own is answered all the while. Where Envoy has a rule for it, Envoy cuts it too and
 both count the same.
+
+What takes or gives a body byte by byte breaks no rule, and Envoy cuts none of it: it may not cost more than its bytes are worth.
+A hundred large answers behind windows of a byte cost Envoy 1.40 1.3 GB.
 """
 import itertools
 import re
@@ -225,22 +228,23 @@ class Flood:
                 f"neighbour: {self.neighbour.answered} answered, slowest {self.neighbour.worst:.3f} s, {self.neighbour.error}")
 
 
-def configuration(port):
+def configuration(port, endless):
     def config(ports, log):
         manager = {"@type": HCM, "stat_prefix": "f", "delayed_close_timeout": "0.1s", "codec_type": "HTTP2", "http_filters": [ROUTER], "route_config": {
             "name": "t", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [
+                {"match": {"prefix": "/endless"}, "route": {"cluster": "endless", "timeout": "0s"}},
                 {"match": {"prefix": "/"}, "route": {"cluster": "up"}}]}]}, "http2_protocol_options": {"max_concurrent_streams": 100}}
         return {"node": {"id": "n", "cluster": "c"}, "admin": {"address": address(ports["admin"])}, "static_resources": {
             "listeners": [{"name": "l", "address": address(ports["plain"]), "filter_chains": [
                 {"filters": [{"name": "hcm", "typed_config": manager}]}]}],
-            "clusters": [cluster("up", port)]}}
+            "clusters": [cluster("up", port), cluster("endless", endless)]}}
     return config
 
 
 @pytest.fixture(scope="module")
 def proxies(envoy, build, tmp_path_factory):
     where = tmp_path_factory.mktemp("floods")
-    config = configuration(Upstream().port)
+    config = configuration(Upstream().port, Endless().port)
     both = {
         "envoy": Proxy("envoy", [str(envoy), "-l", "error", "--use-dynamic-base-id"], config,
                        dict(zip(("plain", "admin"), free_ports(2))), where),
@@ -275,3 +279,102 @@ def test_is_cut(proxies, name):
         envoy = attack(proxies["envoy"], name)
         assert envoy[0].cut_s is not None, envoy
         assert counts == envoy[1]
+
+
+# ---- Byte by byte. ----
+
+STREAMS, SECONDS = 100, 1.5
+SLOW_RSS_KIB, FRAME_CPU_S = 16 * 1024, 10e-6
+
+
+class Endless:
+    """Answers without an end; keeps what it is sent to itself."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=STREAMS)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            c, _ = self.listener.accept()
+            c.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+
+    def serve(self, c):
+        try:
+            head = c.recv(65536)
+            if head.startswith(b"POST"):
+                while c.recv(1 << 20):
+                    pass
+            c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+            while True:
+                c.sendall(bytes(65536))
+        except OSError:
+            c.close()
+
+
+class Slow:
+    """A client whose windows let through so many bytes a stream. Grants a byte for each DATA frame, or sends one a frame."""
+
+    def __init__(self, proxy, window, grants=False, gives=False):
+        self.process, self.frames, self.end = proxy.process, 0, None
+        before, cpu = read_status(self.process, "VmRSS"), cpu_s(self.process)
+        neighbour = Neighbour(proxy.ports["plain"])
+        self.c = socket.create_connection(("127.0.0.1", proxy.ports["plain"]))
+        self.c.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, window)) + frame(WINDOW, 0, 0, struct.pack(">I", 1 << 30)))
+        self.c.settimeout(0.1)
+        until = time.monotonic() + SECONDS
+        if gives:
+            self.give(until)
+        else:
+            self.take(until, grants)
+        self.rss_kib = read_status(self.process, "VmRSS") - before
+        neighbour.stop()
+        self.c.close()
+        self.cpu_s = cpu_s(self.process) - cpu
+        self.neighbour = (neighbour.error, neighbour.answered > 0)
+
+    def take(self, until, grants):
+        self.c.sendall(b"".join(request(s, path=b"/endless") for s in range(1, 2 * STREAMS, 2)))
+        held = b""
+        while time.monotonic() < until and not self.end:
+            try:
+                held += self.c.recv(1 << 20)
+            except TimeoutError:
+                continue
+            at, reply = 0, []
+            while len(held) - at >= 9 and len(held) - at >= 9 + int.from_bytes(held[at:at + 3], "big"):
+                if held[at + 3] == DATA:
+                    self.frames += 1
+                    reply.append(frame(WINDOW, 0, int.from_bytes(held[at + 5:at + 9], "big"), ONE))
+                elif held[at + 3] in (RST, GOAWAY):
+                    self.end = held[at:]
+                at += 9 + int.from_bytes(held[at:at + 3], "big")
+            held = held[at:]
+            if grants:
+                self.c.sendall(b"".join(reply))
+
+    def give(self, until):
+        self.c.sendall(request(1, path=b"/endless", flags=END_HEADERS, method=b"POST"))
+        piece = frame(DATA, 0, 1, b"x") * 1000
+        while time.monotonic() < until and self.frames < 60_000:  # as many as fit into the first windows
+            self.c.sendall(piece)
+            self.frames += 1000
+
+    def __repr__(self):
+        return f"{self.frames} frames, RSS +{self.rss_kib} KiB, CPU {self.cpu_s:.2f} s, ended {self.end}, neighbour {self.neighbour}"
+
+
+@pytest.mark.parametrize("name, options", [
+    ("windows of nothing", {"window": 0}),
+    ("windows of a byte, granted byte by byte", {"window": 1, "grants": True}),
+    ("windows of 64 KiB that are never opened again", {"window": 65535}),
+    ("DATA byte by byte", {"window": 65535, "gives": True}),
+])
+def test_byte_by_byte(proxies, name, options):
+    slow = Slow(proxies["outrigger"], **options)
+    assert proxies["outrigger"].process.poll() is None and slow.end is None, slow
+    assert slow.rss_kib <= SLOW_RSS_KIB, slow
+    assert slow.cpu_s <= 0.3 + FRAME_CPU_S * slow.frames, slow
+    assert slow.neighbour == (None, True), slow

@@ -288,6 +288,40 @@ static void a_paused_reader_stops_the_sender_at_the_window(void **state)
     assert_log(c, "[high][low]");
 }
 
+static void paused_readers_together_leave_each_stream_a_small_share(void **state)
+{
+    enum { STREAMS = 5, BODY = 30000 };
+    static const struct codec_options windows = {.stream_window_bytes = 1000}, limit = {.buffer_limit_bytes = 100000};
+    struct seen *c[STREAMS];
+    (void)state;
+    pair_close(&pair);
+    pair_open(&pair, &windows, &limit);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        c[i] = request(&pair, "GET", "/", true);
+        stream_read_pause(c[i]->stream);
+    }
+    run(&pair);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        struct seen *s = &pair.server.seen[i];
+        respond(s, 200, false);
+        stream_send_data(s->stream, (char[BODY]){0}, BODY, true);
+        run(&pair);
+        assert_int_equal(stream_is_above_high(s->stream), (i + 1) * (BODY - 1000) > limit.buffer_limit_bytes);
+    }
+    stream_reset(pair.server.seen[0].stream, RESET_LOCAL); /* what it held is gone, and it is everybody's again */
+    run(&pair);
+    stream_read_resume(c[4]->stream);
+    run(&pair);
+    assert_log(c[4], "[response 200][data... end][end]");
+    assert_log(&pair.server.seen[4], "[request GET a / end][high][low][end]");
+    assert_log(&pair.server.seen[3], "[request GET a / end][high]");
+    for (unsigned i = 1; i < 4; i++)
+        stream_read_resume(c[i]->stream);
+    run(&pair);
+    for (unsigned i = 1; i < STREAMS; i++)
+        assert_int_equal(c[i]->body_bytes, BODY);
+}
+
 static void a_reset_stream_gives_its_window_back(void **state)
 {
     static const struct codec_options small = {.stream_window_bytes = 100000, .connection_window_bytes = 100000};
@@ -655,6 +689,7 @@ int main(void)
         TEST(a_whole_answer_waits_for_a_paused_reader_after_the_stream_closed),
         TEST(a_reset_does_not_wait_for_a_paused_reader),
         TEST(a_paused_reader_stops_the_sender_at_the_window),
+        TEST(paused_readers_together_leave_each_stream_a_small_share),
         TEST(a_reset_stream_gives_its_window_back),
         TEST(streams_are_independent),
         TEST(room_follows_the_peers_settings),
