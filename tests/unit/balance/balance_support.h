@@ -75,4 +75,21 @@ static inline unsigned fixture_number(const struct fixture *f, const struct host
     return h ? (unsigned)(h - f->hosts) + 1 : 0;
 }
 
+/* A balancer of what the fixture holds. */
+static inline struct lb *fixture_lb(struct fixture *f, const struct hostset_options *o)
+{
+    struct lb *lb = lb_new(fixture_random, f);
+    struct hostset *s = fixture_set(f, o);
+    lb_update(lb, s);
+    hostset_unref(&s);
+    return lb;
+}
+
+/* Healthy hosts of these weights, a digit each. */
+static inline void fixture_weights(struct fixture *f, const char *weights)
+{
+    for (const char *p = weights; *p; p++)
+        fixture_add(f, 0, (uint32_t)(*p - '0'), HOST_HEALTHY);
+}
+
 #endif

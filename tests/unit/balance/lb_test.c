@@ -18,21 +18,6 @@ static const char *picks(struct fixture *f, struct lb *lb, unsigned n)
     return text;
 }
 
-static struct lb *lb_of(struct fixture *f, const struct hostset_options *o)
-{
-    struct lb *lb = lb_new(fixture_random, f);
-    struct hostset *s = fixture_set(f, o);
-    lb_update(lb, s);
-    hostset_unref(&s);
-    return lb;
-}
-
-static void fill(struct fixture *f, const char *weights)
-{
-    for (const char *p = weights; *p; p++)
-        fixture_add(f, 0, (uint32_t)(*p - '0'), HOST_HEALTHY);
-}
-
 static void without_hosts_nothing_is_picked(void **state)
 {
     (void)state;
@@ -53,9 +38,9 @@ static void round_robin_takes_turns_from_a_random_start(void **state)
 {
     (void)state;
     struct fixture f = {.random = {1}, .random_count = 1};
-    fill(&f, "111");
+    fixture_weights(&f, "111");
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     assert_string_equal(picks(&f, lb, 7), "2312312");
     struct hostset *s = fixture_set(&f, &o); /* an update goes on where it stood */
     lb_update(lb, s);
@@ -68,9 +53,9 @@ static void round_robin_by_weight_is_earliest_deadline_first(void **state)
 {
     (void)state;
     struct fixture f = {.random = {0}, .random_count = 1};
-    fill(&f, "123");
+    fixture_weights(&f, "123");
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     assert_string_equal(picks(&f, lb, 6), "323123"); /* Envoy's cycle 123323, entered elsewhere */
     unsigned got[4] = {0};
     for (unsigned i = 0; i < 594; i++)
@@ -85,12 +70,12 @@ static void least_request_takes_the_less_busy_of_two(void **state)
 {
     (void)state;
     struct fixture f = {0};
-    fill(&f, "111");
+    fixture_weights(&f, "111");
     f.hosts[0].stats[HOST_RQ_ACTIVE] = 5;
     f.hosts[1].stats[HOST_RQ_ACTIVE] = 2;
     f.hosts[2].stats[HOST_RQ_ACTIVE] = 2;
     struct hostset_options o = options_of(BALANCE_LEAST_REQUEST);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     static const struct {
         uint64_t first, second;
         unsigned want;
@@ -110,9 +95,9 @@ static void least_request_by_weight_lowers_the_busy(void **state)
 {
     (void)state;
     struct fixture f = {.random = {0}, .random_count = 1};
-    fill(&f, "12");
+    fixture_weights(&f, "12");
     struct hostset_options o = options_of(BALANCE_LEAST_REQUEST);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     f.hosts[1].stats[HOST_RQ_ACTIVE] = 9;
     unsigned second = 0;
     for (unsigned i = 0; i < 60; i++)
@@ -125,9 +110,9 @@ static void random_is_blind_to_weights(void **state)
 {
     (void)state;
     struct fixture f = {.random = {0, 0, 0, 1, 0, 2, 0, 4}, .random_count = 8};
-    fill(&f, "129");
+    fixture_weights(&f, "129");
     struct hostset_options o = options_of(BALANCE_RANDOM);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     f.random_at = 0;
     assert_string_equal(picks(&f, lb, 4), "1232");
     lb_free(&lb);
@@ -137,9 +122,9 @@ static void a_tried_host_is_drawn_again_up_to_the_limit(void **state)
 {
     (void)state;
     struct fixture f = {.random = {0}, .random_count = 1};
-    fill(&f, "111");
+    fixture_weights(&f, "111");
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     struct host *tried[] = {&f.hosts[0], &f.hosts[1]};
     struct lb_ctx ctx = {.avoid = &previous_hosts, .tried = tried, .tried_count = 2, .max_picks = 5};
     for (unsigned i = 0; i < 4; i++)
@@ -157,7 +142,7 @@ static void panic_uses_all_hosts_and_is_counted(void **state)
     fixture_add(&f, 0, 1, HOST_UNHEALTHY);
     fixture_add(&f, 0, 1, HOST_UNHEALTHY);
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     assert_string_equal(picks(&f, lb, 3), "123");
     struct lb_counts counts = {0};
     lb_pick(lb, &(struct lb_ctx){0}, &counts);
@@ -172,7 +157,7 @@ static void without_panic_ill_hosts_get_nothing(void **state)
     fixture_add(&f, 0, 1, HOST_UNHEALTHY);
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
     o.panic_threshold = 0;
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     struct lb_counts counts = {.panic_picks = 7};
     assert_null(lb_pick(lb, &(struct lb_ctx){0}, &counts));
     assert_int_equal(counts.panic_picks, 0);
@@ -234,7 +219,7 @@ static void priorities_share_by_load(void **state)
     fixture_add(&f, 1, 1, HOST_HEALTHY);
     struct hostset_options o = options_of(BALANCE_ROUND_ROBIN);
     f.random_count = 1;
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     unsigned second = 0;
     for (unsigned percent = 0; percent < 100; percent++) {
         f.random[0] = percent;
@@ -255,9 +240,9 @@ static void tables_choose_as_envoy_does(void **state)
                 {BALANCE_MAGLEV, "132221132212132311231233112112"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct fixture f = {.random = {0}, .random_count = 1};
-        fill(&f, "111");
+        fixture_weights(&f, "111");
         struct hostset_options o = options_of(rows[i].policy);
-        struct lb *lb = lb_of(&f, &o);
+        struct lb *lb = fixture_lb(&f, &o);
         char got[31] = {0};
         for (unsigned k = 0; k < 30; k++) {
             char key[8];
@@ -275,9 +260,9 @@ static void tables_give_hosts_their_weights(void **state)
     (void)state;
     for (int policy = BALANCE_RING_HASH; policy <= BALANCE_MAGLEV; policy++) {
         struct fixture f = {.random = {0}, .random_count = 1};
-        fill(&f, "13");
+        fixture_weights(&f, "13");
         struct hostset_options o = options_of((enum balance_policy)policy);
-        struct lb *lb = lb_of(&f, &o);
+        struct lb *lb = fixture_lb(&f, &o);
         struct rng rng;
         rng_seed(&rng, 5);
         unsigned second = 0;
@@ -295,9 +280,9 @@ static void tables_move_on_from_a_tried_host(void **state)
     (void)state;
     for (int policy = BALANCE_RING_HASH; policy <= BALANCE_MAGLEV; policy++) {
         struct fixture f = {.random = {0}, .random_count = 1};
-        fill(&f, "11111");
+        fixture_weights(&f, "11111");
         struct hostset_options o = options_of((enum balance_policy)policy);
-        struct lb *lb = lb_of(&f, &o);
+        struct lb *lb = fixture_lb(&f, &o);
         struct lb_ctx ctx = {.has_hash = true, .hash = 12345};
         struct host *first = lb_pick(lb, &ctx, NULL);
         ctx.avoid = &previous_hosts;

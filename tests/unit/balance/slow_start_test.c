@@ -11,15 +11,6 @@ static unsigned last_gets(struct fixture *f, struct lb *lb, uint64_t now_ms, uns
     return got;
 }
 
-static struct lb *lb_of(struct fixture *f, const struct hostset_options *o)
-{
-    struct lb *lb = lb_new(fixture_random, f);
-    struct hostset *s = fixture_set(f, o);
-    lb_update(lb, s);
-    hostset_unref(&s);
-    return lb;
-}
-
 static struct hostset_options slow(enum balance_policy policy)
 {
     struct hostset_options o = options_of(policy);
@@ -57,7 +48,7 @@ static void a_late_host_gets_more_and_more(void **state)
         fill(&f);
         struct hostset_options o = slow(rows[i].policy);
         o.slow_start.aggression = rows[i].aggression;
-        struct lb *lb = lb_of(&f, &o);
+        struct lb *lb = fixture_lb(&f, &o);
         assert_in_range(last_gets(&f, lb, 100000 + rows[i].age_ms, 1100), rows[i].low,
                         rows[i].high);
         lb_free(&lb);
@@ -71,7 +62,7 @@ static void the_least_part_is_kept(void **state)
     fill(&f);
     struct hostset_options o = slow(BALANCE_ROUND_ROBIN);
     o.slow_start.min_weight_part = 0.5;
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     assert_in_range(last_gets(&f, lb, 100001, 900), 299, 301);
     lb_free(&lb);
 }
@@ -83,7 +74,7 @@ static void without_a_window_all_are_equal(void **state)
     fill(&f);
     struct hostset_options o = slow(BALANCE_ROUND_ROBIN);
     o.slow_start.window_ms = 0;
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     assert_int_equal(last_gets(&f, lb, 100001, 100), 50);
     lb_free(&lb);
 }
@@ -94,7 +85,7 @@ static void random_knows_no_slow_start(void **state)
     struct fixture f = {.random = {0, 0, 0, 1}, .random_count = 4};
     fill(&f);
     struct hostset_options o = slow(BALANCE_RANDOM);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     f.random_at = 0; /* a number for the priority, one for the host */
     assert_int_equal(last_gets(&f, lb, 100001, 100), 50);
     lb_free(&lb);
@@ -106,7 +97,7 @@ static void a_return_from_ejection_starts_at_full_weight(void **state)
     struct fixture f = {0};
     fill(&f);
     struct hostset_options o = slow(BALANCE_ROUND_ROBIN);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     host_eject(&f.hosts[1]);
     assert_int_equal(last_gets(&f, lb, 200000, 100), 0);
     host_uneject(&f.hosts[1]);
@@ -122,7 +113,7 @@ static void an_ill_newcomer_slows_nobody(void **state)
     fixture_add(&f, 0, 1, HOST_UNHEALTHY);
     f.hosts[2].added_ms = 200000;
     struct hostset_options o = slow(BALANCE_LEAST_REQUEST);
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     f.hosts[0].stats[HOST_RQ_ACTIVE] = 5;
     /* By two choices, not by queue: both draws fall on the first host, busy as it is. */
     struct lb_ctx ctx = {.now_ms = 200001};

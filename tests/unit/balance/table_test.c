@@ -8,21 +8,6 @@
 
 #include <stdlib.h>
 
-static void fill(struct fixture *f, const char *weights)
-{
-    for (const char *p = weights; *p; p++)
-        fixture_add(f, 0, (uint32_t)(*p - '0'), HOST_HEALTHY);
-}
-
-static struct lb *lb_of(struct fixture *f, const struct hostset_options *o)
-{
-    struct lb *lb = lb_new(fixture_random, f);
-    struct hostset *s = fixture_set(f, o);
-    lb_update(lb, s);
-    hostset_unref(&s);
-    return lb;
-}
-
 /* The hosts of key0 to key29. */
 static const char *keyed(struct fixture *f, struct lb *lb)
 {
@@ -49,7 +34,7 @@ static void the_ring_has_whole_numbers_of_points_for_the_least_weight(void **sta
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct fixture f = {0};
-        fill(&f, rows[i].weights);
+        fixture_weights(&f, rows[i].weights);
         struct hostset_options o = options_of(BALANCE_RING_HASH);
         o.ring_min = rows[i].min;
         o.ring_max = rows[i].max;
@@ -64,9 +49,9 @@ static void the_order_of_hosts_does_not_matter(void **state)
     (void)state;
     for (int policy = BALANCE_RING_HASH; policy <= BALANCE_MAGLEV; policy++) {
         struct fixture f = {0};
-        fill(&f, "1111");
+        fixture_weights(&f, "1111");
         struct hostset_options o = options_of((enum balance_policy)policy);
-        struct lb *lb = lb_of(&f, &o);
+        struct lb *lb = fixture_lb(&f, &o);
         char before[31];
         strcpy(before, keyed(&f, lb));
         struct hostset_member first = f.members[0];
@@ -85,14 +70,14 @@ static void hosts_are_placed_by_key_then_hostname_then_address(void **state)
     (void)state;
     for (int policy = BALANCE_RING_HASH; policy <= BALANCE_MAGLEV; policy++) {
         struct fixture plain = {0}, named = {0};
-        fill(&plain, "111");
-        fill(&named, "111");
+        fixture_weights(&plain, "111");
+        fixture_weights(&named, "111");
         for (unsigned i = 0; i < 3; i++) /* the names of the plain ones, the other way about */
             named.hosts[i].hostname = plain.hosts[2 - i].text;
         struct hostset_options o = options_of((enum balance_policy)policy);
-        struct lb *by_address = lb_of(&plain, &o);
+        struct lb *by_address = fixture_lb(&plain, &o);
         o.use_hostname = true;
-        struct lb *by_name = lb_of(&named, &o);
+        struct lb *by_name = fixture_lb(&named, &o);
         const char *want = keyed(&plain, by_address);
         char mirrored[31] = {0};
         for (unsigned i = 0; i < 30; i++)
@@ -100,7 +85,7 @@ static void hosts_are_placed_by_key_then_hostname_then_address(void **state)
         assert_string_equal(keyed(&named, by_name), mirrored);
         for (unsigned i = 0; i < 3; i++) /* a configured key wins */
             named.hosts[i].hash_key = plain.hosts[i].text;
-        struct lb *by_key = lb_of(&named, &o);
+        struct lb *by_key = fixture_lb(&named, &o);
         char again[31];
         strcpy(again, keyed(&plain, by_address));
         assert_string_equal(keyed(&named, by_key), again);
@@ -114,7 +99,7 @@ static void the_weight_of_an_ill_locality_is_lost(void **state)
 {
     (void)state;
     struct fixture f = {0};
-    fill(&f, "11");
+    fixture_weights(&f, "11");
     f.members[1].locality = f.members[1].locality_rank = 1;
     f.members[1].health = HOST_UNHEALTHY;
     struct hostset_options o = options_of(BALANCE_RING_HASH);
@@ -132,10 +117,10 @@ static void bounded_load_wanders_the_same_way_for_the_same_hash(void **state)
 {
     (void)state;
     struct fixture f = {0};
-    fill(&f, "11111");
+    fixture_weights(&f, "11111");
     struct hostset_options o = options_of(BALANCE_RING_HASH);
     o.hash_balance_factor = 100;
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     struct lb_ctx ctx = {.has_hash = true, .hash = 77};
     unsigned counts[6] = {0};
     char order[2][21] = {{0}};
@@ -165,10 +150,10 @@ static void bounded_load_leaves_a_host_within_its_share_alone(void **state)
 {
     (void)state;
     struct fixture f = {0};
-    fill(&f, "19");
+    fixture_weights(&f, "19");
     struct hostset_options o = options_of(BALANCE_MAGLEV);
     o.hash_balance_factor = 200;
-    struct lb *lb = lb_of(&f, &o);
+    struct lb *lb = fixture_lb(&f, &o);
     struct lb_ctx ctx = {.has_hash = true, .active_requests = 9};
     for (ctx.hash = 0; fixture_number(&f, lb_pick(lb, &ctx, NULL)) != 1;)
         ctx.hash++;
