@@ -61,6 +61,7 @@ spec:
 
 PODS = {"reviews-1": ("127.0.1.1", {"app": "reviews", "version": "v1"}), "reviews-2": ("127.0.1.2", {"app": "reviews", "version": "v2"}),
         "ratings-1": ("127.0.1.3", {"app": "ratings"})}
+SERVERS = {"reviews-v1": "127.0.1.1", "reviews-v2": "127.0.1.2", "ratings": "127.0.1.3", "outside": "127.0.2.1"}
 
 
 def rule(*http):
@@ -121,7 +122,9 @@ def mesh(request, build, envoy, tmp_path_factory):
         mesh.put_pod("client", CLIENT_IP, {"app": "client"}, namespace="shop")
         for name, (ip, labels) in PODS.items():
             mesh.put_pod(name, ip, labels, namespace="shop")
-        mesh.net.serve(APP, "reviews-v1=127.0.1.1", "reviews-v2=127.0.1.2", "ratings=127.0.1.3", "outside=127.0.2.1")
+        mesh.net.serve(APP, *(f"{name}={ip}" for name, ip in SERVERS.items()))
+        for name, ip in SERVERS.items():
+            mesh.net.watch(f"http://{ip}:8080/", name, 10)  # who is asked before would be ejected
         mesh.start()
         yield mesh
 

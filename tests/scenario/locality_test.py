@@ -80,6 +80,8 @@ def mesh(either, build, tmp_path_factory):
         for i, (place, ip) in enumerate(PLACES.items()):
             mesh.put_pod(f"helloworld-{i}", ip, {"app": "helloworld", "istio-locality": place}, namespace="sample")
         mesh.net.serve(APP, *(f"{place}={ip}" for place, ip in PLACES.items()))
+        for place, ip in PLACES.items():
+            mesh.net.watch(f"http://{ip}:8080/", place, 10)
         mesh.start()
         mesh.net.watch("http://10.96.1.6:5000/hello", "region", 10, Host="helloworld.sample:5000")
         yield mesh
