@@ -10,6 +10,19 @@
 #include <stdio.h>
 #include <string.h>
 
+struct addr *addr_dup(const struct addr *a)
+{
+    size_t n = offsetof(struct addr, sa) + a->len;
+    return memcpy(xmalloc(n), a, n);
+}
+
+struct addr addr_copy(const struct addr *a)
+{
+    struct addr copy = {0};
+    memcpy(&copy, a, offsetof(struct addr, sa) + a->len);
+    return copy;
+}
+
 bool addr_from_ip(struct str ip, uint16_t port, struct addr *addr_r)
 {
     char text[INET6_ADDRSTRLEN];

@@ -20,6 +20,10 @@ struct addr {
 
 #define ADDR_TEXT_CAP 128
 
+/* Malloc'd, in as many bytes as the address has: all here take it, but whoever wants a copy asks addr_copy. */
+struct addr *addr_dup(const struct addr *a);
+struct addr addr_copy(const struct addr *a);
+
 /* Literal addresses only, "10.0.0.1", "::1", no names; false otherwise. */
 bool addr_from_ip(struct str ip, uint16_t port, struct addr *addr_r);
 /* "10.0.0.1:80", "[::1]:80"; false otherwise. */

@@ -127,14 +127,20 @@ int conn_open_fd(struct conn *c, int fd)
     return rc;
 }
 
+void conn_set_addr(struct addr **to, const struct addr *a)
+{
+    free(*to);
+    *to = addr_dup(a);
+}
+
 static void read_addrs(struct conn *c, int fd)
 {
     struct addr a = {.len = sizeof(a.un)};
     if (getpeername(fd, &a.sa, &a.len) == 0 && a.len > 0)
-        c->peer = a;
+        conn_set_addr(&c->peer, &a);
     a.len = sizeof(a.un);
     if (getsockname(fd, &a.sa, &a.len) == 0 && a.len > 0)
-        c->local = a;
+        conn_set_addr(&c->local, &a);
 }
 
 int conn_adopt(struct loop *loop, int fd, const struct conn_options *options, struct conn **conn_r)
@@ -207,6 +213,8 @@ static void on_handle_closed(uv_handle_t *handle)
     buf_fini(&c->out);
     buf_fini(&c->raw);
     free(c->failure);
+    free(c->peer);
+    free(c->local);
     free(c->destination);
     free(c->source);
     free(c);
@@ -410,38 +418,36 @@ uint64_t conn_id(const struct conn *c)
     return c->id;
 }
 
+static const struct addr none;
+
 const struct addr *conn_peer_addr(const struct conn *c)
 {
-    return &c->peer;
+    return c->peer ? c->peer : &none;
 }
 
 const struct addr *conn_local_addr(const struct conn *c)
 {
-    return &c->local;
+    return c->local ? c->local : &none;
 }
 
 const struct addr *conn_destination(const struct conn *c)
 {
-    return c->destination ? c->destination : &c->local;
+    return c->destination ? c->destination : conn_local_addr(c);
 }
 
 void conn_set_destination(struct conn *c, const struct addr *a)
 {
-    if (!c->destination)
-        c->destination = NEW(struct addr);
-    *c->destination = *a;
+    conn_set_addr(&c->destination, a);
 }
 
 const struct addr *conn_source(const struct conn *c)
 {
-    return c->source ? c->source : &c->peer;
+    return c->source ? c->source : conn_peer_addr(c);
 }
 
 void conn_set_source(struct conn *c, const struct addr *a)
 {
-    if (!c->source)
-        c->source = NEW(struct addr);
-    *c->source = *a;
+    conn_set_addr(&c->source, a);
 }
 
 bool conn_is_eof(const struct conn *c)

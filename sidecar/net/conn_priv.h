@@ -68,7 +68,7 @@ struct conn {
     int error;
     char *failure;
 
-    struct addr peer, local;
+    struct addr *peer, *local; /* all four by addr_dup; NULL: not known */
     struct addr *destination; /* NULL: local */
     struct addr *source;      /* NULL: peer */
 };
@@ -78,6 +78,7 @@ struct conn *conn_new(struct loop *loop, int family, const struct conn_options *
 /* Gives it a connected or connecting fd; 0 or -errno, then the fd is closed. */
 int conn_open_fd(struct conn *c, int fd);
 void conn_connected(struct conn *c);
+void conn_set_addr(struct addr **to, const struct addr *a);
 /* The only way out, from any state but CLOSED, where it does nothing. */
 void conn_finish(struct conn *c, enum conn_end end, int error);
 void conn_set_failure(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

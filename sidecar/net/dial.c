@@ -152,7 +152,7 @@ struct conn *dial(struct loop *loop, const struct addr *to, const struct dial_op
     const struct dial_options *o = options ? options : &defaults;
     assert(to->len > 0);
     struct conn *c = conn_new(loop, to->sa.sa_family, &o->conn);
-    c->peer = *to;
+    conn_set_addr(&c->peer, to);
     int rc = start(c, to, o);
     if (rc != 0) {
         conn_set_failure(c, "immediate connect error: %s", strerror(-rc));

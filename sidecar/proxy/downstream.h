@@ -41,18 +41,12 @@ struct downstream {
      * where a header of the PROXY protocol told another. */
     struct str remote, local, remote_ip, direct_remote;
     struct str server_name; /* SNI, or empty */
-    bool is_restored; /* conn_destination was restored from a redirect: upstream_ctx.original_dst */
     uint64_t born_wall_us, born_ns;
     uint64_t connection_id;
 
     uint32_t request_count;   /* streams so far */
     uint32_t active_requests; /* exchanges open now */
-    bool is_retired;          /* its listener or chain was replaced or removed */
     uint64_t retired_ms;      /* since then, by the loop's clock */
-    bool ended_with_requests; /* the connection broke under an open request */
-
-    bool is_counted; /* in the listener's downstream_cx_* */
-    bool is_ending;  /* HTTP: the peer was told to go; closed after the drain timeout when nothing is open */
 
     struct permit permit;        /* the listener's max_connections */
     struct upstream_origin *origin; /* NULL: no cluster wanted it yet */
@@ -63,13 +57,19 @@ struct downstream {
     const struct tls_facts *facts;
     struct sniff_result
         *sniffed; /* NULL once server_name was taken from it and the chain is chosen */
-    bool awaits_header; /* sniffing: the header of the PROXY protocol comes before what is looked at */
-    bool was_handed_over; /* from the listener that accepted it, or tried to be */
-    bool was_logged;
     char *direct_text; /* malloc'd; NULL: direct_remote is remote */
     uint64_t bytes_read,
         bytes_written; /* HTTP: so far counted; TCP: of the conn, when it is gone */
     char *addresses, *sni; /* the bytes of remote and local, and of server_name; malloc'd */
+
+    bool is_restored; /* conn_destination was restored from a redirect: upstream_ctx.original_dst */
+    bool is_retired;          /* its listener or chain was replaced or removed */
+    bool ended_with_requests; /* the connection broke under an open request */
+    bool is_counted; /* in the listener's downstream_cx_* */
+    bool is_ending;  /* HTTP: the peer was told to go; closed after the drain timeout when nothing is open */
+    bool awaits_header; /* sniffing: the header of the PROXY protocol comes before what is looked at */
+    bool was_handed_over; /* from the listener that accepted it, or tried to be */
+    bool was_logged;
 };
 
 /* A new connection of an installed listener: fd is its own from here. */

@@ -225,7 +225,7 @@ void proxy_remove_listener(struct proxy *p, struct str name)
 struct holder *proxy_find_listener_at(struct proxy *p, const struct addr *destination)
 {
     char text[ADDR_TEXT_CAP];
-    struct addr any = *destination;
+    struct addr any = addr_copy(destination);
     if (any.sa.sa_family == AF_INET)
         any.in.sin_addr.s_addr = htonl(INADDR_ANY);
     else if (any.sa.sa_family == AF_INET6)

@@ -151,7 +151,7 @@ static void find_remote(struct exchange *x)
 {
     const struct hcm_cfg *h = x->hcm;
     struct headers *headers = &x->request->headers;
-    struct addr a = *conn_source(x->d->conn), from;
+    struct addr a = addr_copy(conn_source(x->d->conn)), from;
     bool single = false, has_forwarded = headers_has(headers, HDR_X_FORWARDED_FOR);
     struct str forwarded, proto = x->d->chain->secure ? STR("https") : STR("http");
     if (h->use_remote_address) {

@@ -77,7 +77,7 @@ static bool destination(struct cluster *c, const struct upstream_ctx *ctx, struc
             return false;
         }
     } else if (ctx->original_dst && ctx->original_dst->len > 0) {
-        *to = *ctx->original_dst;
+        *to = addr_copy(ctx->original_dst);
     } else {
         return false;
     }
