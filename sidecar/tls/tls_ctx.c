@@ -2,15 +2,13 @@
  * the sessions of upstreams that may be resumed.
  *
  * Main changes the material under the lock and raises the version; a worker compares versions when a connection begins, and
- * takes the lock only where they differ. A slot belongs to its row alone. Ticket keys stand in the material, so a client that
- * comes back to another worker resumes; a new material has new keys, and old sessions end with the certificates that they
- * trusted. There is no cache of sessions on the server's side: what is resumed is resumed by ticket. */
+ * takes the lock only where they differ. A slot belongs to its row alone. Ticket keys stand in the material (tls_tickets), so a
+ * client that comes back to another worker resumes; a new material has new keys, and old sessions end with the certificates that
+ * they trusted. There is no cache of sessions on the server's side: what is resumed is resumed by ticket. */
 #include "sidecar/base/buf.h"
 #include "sidecar/base/die.h"
 #include "sidecar/tls/tls_priv.h"
 
-#include <openssl/core_names.h>
-#include <openssl/rand.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,38 +158,6 @@ static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen
     return SSL_TLSEXT_ERR_NOACK;
 }
 
-/* ---- Tickets. ---- */
-
-static bool use_ticket_key(const uint8_t *key, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypts)
-{
-    char digest[] = "SHA256";
-    uint8_t hmac[32];
-    memcpy(hmac, key + 16, sizeof(hmac));
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, hmac, sizeof(hmac)),
-                           OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
-    bool ok = EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key + 48, iv, encrypts) == 1 &&
-              EVP_MAC_CTX_set_params(mac, params) == 1;
-    OPENSSL_cleanse(hmac, sizeof(hmac));
-    return ok;
-}
-
-/* OpenSSL's numbers: -1 failed, 0 unknown key, 1 fine, 2 fine and to be renewed. */
-static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
-                         int encrypts)
-{
-    const struct tls_material *m = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    if (encrypts) {
-        memcpy(name, m->ticket_keys[0], 16);
-        if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
-            return -1;
-        return use_ticket_key(m->ticket_keys[0], iv, cipher, mac, 1) ? 1 : -1;
-    }
-    for (unsigned i = 0; i < m->ticket_key_count; i++)
-        if (CRYPTO_memcmp(name, m->ticket_keys[i], 16) == 0)
-            return use_ticket_key(m->ticket_keys[i], iv, cipher, mac, 0) ? (i == 0 ? 1 : 2) : -1;
-    return 0;
-}
-
 /* ---- Several certificates. ---- */
 
 /* Until TLS 1.2 suites name the kind of key. */
@@ -284,7 +250,7 @@ static void set_server(SSL_CTX *c, const struct tls_material *m)
         SSL_CTX_set_options(c, SSL_OP_NO_TICKET);
         SSL_CTX_set_num_tickets(c, 0);
     } else {
-        SSL_CTX_set_tlsext_ticket_key_evp_cb(c, on_ticket_key);
+        tls_tickets_install(c);
     }
 }
 

@@ -3,11 +3,11 @@
  * Everything that can be wrong with what an operator gave is found here, before a worker sees it. As in Envoy, RSA keys
  * below 2048 bits and elliptic curves but P-256, P-384 and P-521 are refused. */
 #include "sidecar/base/buf.h"
+#include "sidecar/base/clock.h"
 #include "sidecar/base/die.h"
 #include "sidecar/tls/tls_priv.h"
 
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,17 +187,6 @@ static bool read_authorities(struct tls_material *m, struct err *err)
 
 /* ---- Sessions. ---- */
 
-static void make_ticket_keys(struct tls_material *m)
-{
-    unsigned given = m->spec.ticket_key_count;
-    m->ticket_key_count = given ? given : 1;
-    m->ticket_keys = arena_alloc(m->arena, sizeof(*m->ticket_keys) * m->ticket_key_count);
-    if (given)
-        memcpy(m->ticket_keys, m->spec.ticket_keys, sizeof(*m->ticket_keys) * given);
-    else if (RAND_bytes(m->ticket_keys[0], sizeof(m->ticket_keys[0])) != 1)
-        die("no randomness for session tickets");
-}
-
 static void add_str(struct buf *b, struct str s)
 {
     uint64_t n = s.n;
@@ -251,8 +240,7 @@ static void free_material(struct shared *shared)
     sk_X509_pop_free(m->authorities, X509_free);
     for (unsigned i = 0; i < m->spec.san_count; i++)
         regex_free(&m->spec.sans[i].match.regex);
-    if (m->ticket_keys)
-        OPENSSL_cleanse(m->ticket_keys, sizeof(*m->ticket_keys) * m->ticket_key_count);
+    tls_tickets_fini(&m->tickets);
     struct arena *arena = m->arena;
     arena_free(&arena);
 }
@@ -277,7 +265,7 @@ struct tls_material *tls_material_new(const struct tls_spec *spec, struct arena 
     m->arena = arena;
     m->spec = *spec;
     if (check_spec(spec, err) && read_identities(m, err) && read_authorities(m, err) && tls_ctx_check(m, err)) {
-        make_ticket_keys(m);
+        tls_tickets_init(&m->tickets, spec, arena, clock_mono_ns() / 1000000000);
         hash_rules(m);
         return m;
     }

@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 
 struct identity {
     X509 *leaf;
@@ -18,6 +19,26 @@ struct identity {
     unsigned name_count;
 };
 
+#define TLS_TICKET_NAME_BYTES 16
+#define TLS_TICKET_KEY_LIFE_S (2 * 24 * 3600)
+struct tls_tickets {
+    pthread_mutex_t lock;
+    uint8_t (*keys)[TLS_TICKET_KEY_BYTES]; /* in an arena; NULL: not made yet */
+    unsigned count;
+    bool is_generated;
+    uint64_t made_s[2]; /* generated: the first, the one before */
+};
+/* now_s: of a clock that never goes back. The spec's keys, or one that is made here and replaced in time. */
+void tls_tickets_init(struct tls_tickets *t, const struct tls_spec *spec, struct arena *arena, uint64_t now_s);
+void tls_tickets_fini(struct tls_tickets *t); /* fine on zeroes */
+/* Any thread. The key that seals; the one of this name, and its place, 0 being the one that seals, or -1. */
+void tls_tickets_first(struct tls_tickets *t, uint64_t now_s, uint8_t *key_r);
+int tls_tickets_find(struct tls_tickets *t, const uint8_t *name, uint64_t now_s, uint8_t *key_r);
+/* For the context of a server, whose app data is its material. */
+void tls_tickets_install(SSL_CTX *c);
+/* Whether a session may go on whose peer was looked at then. peer: its certificate; NULL: none. */
+bool tls_ticket_is_good(uint64_t looked_at_s, uint64_t now_s, long timeout_s, const X509 *peer);
+
 struct tls_material {
     struct shared shared;
     struct arena *arena;
@@ -25,8 +46,7 @@ struct tls_material {
     struct identity *identities; /* as spec.pairs */
     X509_STORE *store;           /* NULL: no trusted_ca */
     STACK_OF(X509) *authorities; /* of the store, for /certs and the list sent to clients */
-    uint8_t (*ticket_keys)[TLS_TICKET_KEY_BYTES];
-    unsigned ticket_key_count;
+    struct tls_tickets tickets;
     uint8_t session_context[TLS_DIGEST_BYTES]; /* of all that decides who is let in */
 };
 

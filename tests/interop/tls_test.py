@@ -236,14 +236,14 @@ def through(wrapped, half_close=False):
 
 
 def resumed(**options):
-    """Two connections, the second with the first's session."""
+    """Three connections, each with the session of the one before; whether it goes on, and whether it leaves a new one."""
     def run(number, side):
         c, out, session = context(**options), [], None
-        for _ in range(2):
+        for _ in range(3):
             with socket.create_connection(("127.0.0.1", side.proxy.ports[number]), timeout=5) as raw:
                 with c.wrap_socket(raw, server_hostname="a.example", session=session) as s:
                     answer = ask(side, number, s)
-                    out.append([s.session_reused, answer["status"]])
+                    out.append([s.session_reused, answer["status"], session is None or s.session.id != session.id])
                     session = s.session
         return out
     return run

@@ -264,6 +264,24 @@ static void sessions_of_1_2_are_resumed_by_another_worker(void **state)
     sessions_are_resumed(TLS_VERSION_1_2);
 }
 
+static void a_session_does_not_outlive_its_time_by_new_tickets(void **state)
+{
+    (void)state;
+    static const unsigned waits_ms[] = {0, 1200, 1900};
+    struct tls_spec server = server_spec();
+    server.session_timeout_s = 2;
+    world.server_ctx = world_ctx(server);
+    world.client_ctx = world_ctx(client_spec());
+    for (unsigned i = 0; i < ARRAY_LEN(waits_ms); i++) {
+        pair_run_ms(&world.pair, waits_ms[i]);
+        world_connect(NULL);
+        say_both_ways(); /* the ticket comes before */
+        world_disconnect();
+        assert_int_equal(world_server_stat(TLS_STAT_SESSION_REUSED), i > 0 ? 1 : 0);
+    }
+    assert_int_equal(world_server_stat(TLS_STAT_HANDSHAKE), 3);
+}
+
 static void sessions_go_to_the_name_that_they_are_of(void **state)
 {
     (void)state;
@@ -416,6 +434,7 @@ int main(void)
         CASE(a_context_without_material_fails_by_name),
         CASE(sessions_of_1_3_are_resumed_by_another_worker),
         CASE(sessions_of_1_2_are_resumed_by_another_worker),
+        CASE(a_session_does_not_outlive_its_time_by_new_tickets),
         CASE(sessions_go_to_the_name_that_they_are_of),
         CASE(no_session_is_kept_where_none_may_be),
         CASE(tickets_of_an_older_key_still_count),
