@@ -33,6 +33,8 @@
 
 #define DEFAULT_HIGH_BYTES (1024 * 1024)
 
+static _Atomic uint32_t open_count;
+
 static const char *const state_names[CONN_STATE_COUNT] = {
     "connecting", "handshake", "open", "flushing", "lingering", "closed",
 };
@@ -122,9 +124,18 @@ int conn_open_fd(struct conn *c, int fd)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         rc = uv_tcp_open(&c->uv.tcp, fd);
     }
-    if (rc != 0)
+    if (rc != 0) {
         close(fd);
-    return rc;
+        return rc;
+    }
+    c->has_fd = true;
+    atomic_fetch_add_explicit(&open_count, 1, memory_order_relaxed);
+    return 0;
+}
+
+uint32_t conn_open_count(void)
+{
+    return atomic_load_explicit(&open_count, memory_order_relaxed);
 }
 
 void conn_set_addr(struct addr **to, const struct addr *a)
@@ -207,6 +218,8 @@ static void on_handle_closed(uv_handle_t *handle)
 {
     struct conn *c = CONTAINER_OF(handle, struct conn, uv.handle);
     assert(!c->blocked);
+    if (c->has_fd)
+        atomic_fetch_sub_explicit(&open_count, 1, memory_order_relaxed);
     if (c->transport && c->transport->free)
         c->transport->free(c->tx);
     list_remove(&c->link);

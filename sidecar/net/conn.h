@@ -91,6 +91,7 @@ void conn_abort(struct conn *c); /* with RST */
 struct loop *conn_loop(const struct conn *c);
 int conn_fd(const struct conn *c);
 uint64_t conn_id(const struct conn *c); /* unique in the process */
+uint32_t conn_open_count(void);         /* descriptors of connections in the process; any thread */
 const struct addr *conn_peer_addr(const struct conn *c);
 const struct addr *conn_local_addr(const struct conn *c);
 /* The restored destination where one was (SO_ORIGINAL_DST), else conn_local_addr. */

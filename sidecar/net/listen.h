@@ -23,6 +23,9 @@ typedef void listen_accept_fn(void *ctx, int fd, const struct addr *peer);
  */
 struct listen_socket *listen_start(struct loop *loop, int fd, listen_accept_fn *on_accept,
                                    void *ctx);
+/* Of the descriptors that the process may have, some stay free for what is under way, logs and administration: while these are
+ * all that is left, this socket accepts nothing. */
+void listen_keep_reserve(struct listen_socket *ls);
 /* Takes what waits in the backlog until EAGAIN, then stops; *ls is NULL afterwards. */
 void listen_stop(struct listen_socket **ls);
 

@@ -47,6 +47,7 @@ struct loop {
     unsigned spare_count;
     uint8_t *read_buf; /* one for all connections: reads are handled before the next one */
     int pipe[2];       /* conn_splice.c's, likewise */
+    bool is_short_of_fds; /* listen.c's: sockets that keep the reserve accept nothing */
     bool has_pipe;
 
     uint64_t now_ns; /* 0: this event did not ask yet */

@@ -178,8 +178,10 @@ static void set_fd(struct proxy *p, struct installed *in, int fd)
         return;
     listen_stop(&in->socket);
     in->fd = fd;
-    if (fd >= 0)
-        in->socket = listen_start(p->loop, fd, on_accept, in);
+    if (fd < 0)
+        return;
+    in->socket = listen_start(p->loop, fd, on_accept, in);
+    listen_keep_reserve(in->socket);
 }
 
 static void replace(struct proxy *p, struct installed *in, struct listener *now)

@@ -162,6 +162,41 @@ static void out_of_descriptors_it_pauses_and_goes_on(void **state)
     close(fd);
 }
 
+static void of_the_last_descriptors_it_takes_none_but_one(void **state)
+{
+    enum { CROWD = 20 };
+    struct addr at;
+    struct rlimit old, tight;
+    int clients[CROWD], low[200], count = 0;
+    (void)state;
+    int fd = bind_loopback(NULL, &at);
+    for (int i = 0; i < CROWD; i++)
+        clients[i] = connect_to(&at);
+    getrlimit(RLIMIT_NOFILE, &old);
+    tight = old;
+    tight.rlim_cur = 240;
+    while (count < 200 && (low[count] = dup(0)) < 200) /* of 240 the last 30 are kept; accepted ones are closed at once */
+        count++;
+    log_set_level(LOG_OFF);
+    setrlimit(RLIMIT_NOFILE, &tight);
+    struct listen_socket *ls = listen_start(loop, fd, on_accept, NULL);
+    listen_keep_reserve(ls);
+    while (low[count] < 210 && count < 199)
+        low[++count] = dup(0);
+    run_ms(150);
+    assert_int_equal(accepted, 1);
+    for (int i = 0; i <= count; i++)
+        close(low[i]);
+    run_ms(150);
+    setrlimit(RLIMIT_NOFILE, &old);
+    log_set_level(LOG_INFO);
+    assert_int_equal(accepted, CROWD);
+    listen_stop(&ls);
+    for (int i = 0; i < CROWD; i++)
+        close(clients[i]);
+    close(fd);
+}
+
 static void two_sockets_share_a_port_when_asked_to(void **state)
 {
     struct addr at;
@@ -218,6 +253,7 @@ int main(void)
         LOOP_TEST(stopping_takes_what_waits_in_the_backlog),
         LOOP_TEST(it_can_be_stopped_from_its_own_callback),
         LOOP_TEST(out_of_descriptors_it_pauses_and_goes_on),
+        LOOP_TEST(of_the_last_descriptors_it_takes_none_but_one),
         LOOP_TEST(two_sockets_share_a_port_when_asked_to),
         LOOP_TEST(a_stale_unix_socket_is_replaced_and_a_live_one_is_not),
         LOOP_TEST(an_address_that_is_not_ours_is_refused),
