@@ -322,6 +322,11 @@ static bool build_forward(struct route_builder *b, const Envoy__Config__Route__V
         if (!f->retry)
             return err_prefix(err, "retry_policy");
     }
+    if (m->internal_redirect_policy) {
+        f->follow = route_build_follow(b, m->internal_redirect_policy, err);
+        if (!f->follow)
+            return err_prefix(err, "internal_redirect_policy");
+    }
     f->hash_count = (unsigned)m->n_hash_policy;
     f->hash = ARENA_ARRAY(a, struct hash_policy, f->hash_count);
     for (unsigned i = 0; i < f->hash_count; i++)

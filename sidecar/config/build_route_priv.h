@@ -33,6 +33,8 @@ bool route_filter_configs(struct route_builder *b, const struct route_filter_ent
 bool route_build_entry(struct route_builder *b, const Envoy__Config__Route__V3__Route *m, struct route *r, struct err *err);
 const struct retry_policy *route_build_retry(struct route_builder *b, const Envoy__Config__Route__V3__RetryPolicy *m,
                                              struct err *err);
+const struct follow_policy *route_build_follow(struct route_builder *b, const Envoy__Config__Route__V3__InternalRedirectPolicy *m,
+                                               struct err *err);
 enum hedge route_build_hedge(const Envoy__Config__Route__V3__HedgePolicy *m);
 /* How much of a request is kept for retries and mirrors; absent: as much as the connection may hold. */
 void route_build_buffer_limit(const Google__Protobuf__UInt32Value *m, bool *given_r, uint32_t *limit_bytes_r);

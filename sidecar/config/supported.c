@@ -156,7 +156,11 @@ static const struct {
      "cluster cluster_header weighted_clusters metadata_match prefix_rewrite host_rewrite_literal auto_host_rewrite "
      "host_rewrite_header timeout retry_policy priority hash_policy cluster_not_found_response_code max_grpc_timeout "
      "idle_timeout upgrade_configs grpc_timeout_offset request_mirror_policies regex_rewrite max_stream_duration "
-     "append_x_forwarded_host hedge_policy"},
+     "append_x_forwarded_host hedge_policy internal_redirect_policy"},
+    {"envoy.config.route.v3.InternalRedirectPolicy", "*"},
+    {"envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig", "*"},
+    {"envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig", "*"},
+    {"envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig", "*"},
     {"envoy.config.route.v3.RouteAction.MaxStreamDuration", "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"},
     {"envoy.config.route.v3.RouteAction.RequestMirrorPolicy", "cluster runtime_fraction disable_shadow_host_suffix_append"},
     {"envoy.config.route.v3.RouteAction.UpgradeConfig", "upgrade_type enabled connect_config"},

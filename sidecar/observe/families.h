@@ -107,6 +107,8 @@
       "upstream_rq_retry_backoff_exponential")                                                     \
     X(COUNTER, CLUSTER_UPSTREAM_RQ_RETRY_BACKOFF_RATELIMITED,                                      \
       "upstream_rq_retry_backoff_ratelimited")                                                     \
+    X(COUNTER, CLUSTER_UPSTREAM_INTERNAL_REDIRECT_FAILED_TOTAL, "upstream_internal_redirect_failed_total") \
+    X(COUNTER, CLUSTER_UPSTREAM_INTERNAL_REDIRECT_SUCCEEDED_TOTAL, "upstream_internal_redirect_succeeded_total") \
     X(COUNTER, CLUSTER_UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED, "upstream_rq_retry_limit_exceeded")       \
     X(COUNTER, CLUSTER_UPSTREAM_RQ_RETRY_OVERFLOW, "upstream_rq_retry_overflow")                   \
     X(COUNTER, CLUSTER_UPSTREAM_RQ_RETRY_SUCCESS, "upstream_rq_retry_success")                     \
@@ -334,6 +336,11 @@ extern const struct stat_family http1_family;
     X(COUNTER, HTTP_DOWNSTREAM_RQ_TX_RESET, "downstream_rq_tx_reset")                           \
     X(COUNTER, HTTP_DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE, "downstream_rq_ws_on_non_ws_route")       \
     X(COUNTER, HTTP_NO_CLUSTER, "no_cluster")                                                   \
+    X(COUNTER, HTTP_PASSTHROUGH_INTERNAL_REDIRECT_BAD_LOCATION, "passthrough_internal_redirect_bad_location") \
+    X(COUNTER, HTTP_PASSTHROUGH_INTERNAL_REDIRECT_NO_ROUTE, "passthrough_internal_redirect_no_route") \
+    X(COUNTER, HTTP_PASSTHROUGH_INTERNAL_REDIRECT_PREDICATE, "passthrough_internal_redirect_predicate") \
+    X(COUNTER, HTTP_PASSTHROUGH_INTERNAL_REDIRECT_TOO_MANY_REDIRECTS, "passthrough_internal_redirect_too_many_redirects") \
+    X(COUNTER, HTTP_PASSTHROUGH_INTERNAL_REDIRECT_UNSAFE_SCHEME, "passthrough_internal_redirect_unsafe_scheme") \
     X(COUNTER, HTTP_NO_ROUTE, "no_route")                                                       \
     X(COUNTER, HTTP_RQ_DIRECT_RESPONSE, "rq_direct_response")                                   \
     X(COUNTER, HTTP_RQ_OVERLOAD_LOCAL_REPLY, "rq_overload_local_reply")                         \

@@ -133,6 +133,8 @@ static void on_response(struct stream *s, void *ctx, struct http_response *respo
     a->answer_ended = end;
     if (attempt_answer_replaced(a, &facts, response))
         return;
+    if (x->choice.route->forward.follow && follow_redirect(x, response))
+        return;
     attempt_win(a);
     if (end)
         on_answer_end(a);

@@ -218,7 +218,7 @@ static void exchange_start(struct exchange *x)
     deadlines_choose(x);
     mirror_choose(&x->choice, &x->proxy->rng, x->arena, &x->mirrors);
     x->body.keep_limit = keep_limit(x);
-    x->body.keep = (x->retry.on != 0 && x->retry.remaining > 0) || x->mirrors.count > 0;
+    x->body.keep = (x->retry.on != 0 && x->retry.remaining > 0) || x->mirrors.count > 0 || x->choice.route->forward.follow;
     request_head_finish(x);
     exchange_set_state(x, EXCHANGE_TRYING);
     if (x->request_ended) {
@@ -422,6 +422,25 @@ static void answer_expect(struct exchange *x)
     exchange_send_interim(x, &r);
 }
 
+/* end: nothing follows the head. */
+static void route_request(struct exchange *x, bool end)
+{
+    choose_route(x);
+    if (!may_upgrade(x)) {
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
+        report_local_reply(x, 403, STR_NONE, "upgrade_failed");
+        return;
+    }
+    if (x->request->protocol.n > 0 || (x->request->is_connect && (x->hcm->connect || x->choice.route))) {
+        x->is_tunnel = true;
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_TOTAL);
+        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_ACTIVE);
+    }
+    answer_expect(x);
+    begin_filters(x);
+    filter_run_request_headers(&x->run, x->request, end);
+}
+
 static void on_request(struct stream *s, void *ctx, struct http_request *request, bool end)
 {
     struct exchange *x = ctx;
@@ -432,22 +451,8 @@ static void on_request(struct stream *s, void *ctx, struct http_request *request
         x->info.request_end_ns = loop_now_ns(x->loop);
     exchange_set_state(x, EXCHANGE_FILTERING);
     deadlines_on_request_head(x);
-    if (!request_head_prepare(x))
-        return;
-    choose_route(x);
-    if (!may_upgrade(x)) {
-        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
-        report_local_reply(x, 403, STR_NONE, "upgrade_failed");
-        return;
-    }
-    if (request->protocol.n > 0 || (request->is_connect && (x->hcm->connect || x->choice.route))) {
-        x->is_tunnel = true;
-        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_TOTAL);
-        stats_inc(x->d->stats->http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_ACTIVE);
-    }
-    answer_expect(x);
-    begin_filters(x);
-    filter_run_request_headers(&x->run, x->request, end);
+    if (request_head_prepare(x))
+        route_request(x, end);
     (void)s;
 }
 
@@ -532,14 +537,12 @@ static void free_exchange(void *arg)
     if (x->cluster)
         upstream_release(&x->cluster);
     holder_release(&x->table_holder);
-    arena_release(&a);
+    if (!x->is_restarted)
+        arena_release(&a);
 }
 
-static void on_down_end(struct stream *s, void *ctx, enum stream_reset reason, const char *details)
+static void end_work(struct exchange *x)
 {
-    struct exchange *x = ctx;
-    assert(s == x->down && x->state != EXCHANGE_DONE);
-    report_finish(x, reason, details);
     attempt_cancel(x, RESET_LOCAL);
     deadlines_stop(x);
     retry_end(&x->retry);
@@ -547,6 +550,14 @@ static void on_down_end(struct stream *s, void *ctx, enum stream_reset reason, c
     exchange_set_state(x, EXCHANGE_DONE);
     body_fini(&x->body);
     loop_defer(x->loop, free_exchange, x);
+}
+
+static void on_down_end(struct stream *s, void *ctx, enum stream_reset reason, const char *details)
+{
+    struct exchange *x = ctx;
+    assert(s == x->down && x->state != EXCHANGE_DONE);
+    report_finish(x, reason, details);
+    end_work(x);
     downstream_exchange_ended(x->d, reason);
 }
 
@@ -560,9 +571,8 @@ static const struct stream_handler down_handler = {
     .on_stream_end = on_down_end,
 };
 
-void exchange_open(struct downstream *d, struct stream *s)
+static struct exchange *begin_exchange(struct downstream *d, struct stream *s, struct arena *a)
 {
-    struct arena *a = stream_take_arena(s);
     struct exchange *x = ARENA_NEW(a, struct exchange);
     x->arena = a;
     x->d = d;
@@ -594,4 +604,50 @@ void exchange_open(struct downstream *d, struct stream *s)
     stats_inc(d->stats->http, x->row,
               codec_version(stream_codec(s)) == HTTP_2 ? HTTP_DOWNSTREAM_RQ_HTTP2_TOTAL : HTTP_DOWNSTREAM_RQ_HTTP1_TOTAL);
     stream_set_handler(s, &down_handler, x);
+    return x;
+}
+
+void exchange_open(struct downstream *d, struct stream *s)
+{
+    begin_exchange(d, s, stream_take_arena(s));
+}
+
+/* Upstream's stream of the redirect is over by now, and its connection free. */
+static void go_on(void *arg)
+{
+    struct exchange *x = arg;
+    if (x->state == EXCHANGE_DONE || !request_head_prepare_again(x))
+        return;
+    struct buf data = x->body.data;
+    bool has_body = buf_len(&data) > 0;
+    x->body.data = (struct buf){0};
+    x->body.ended = !has_body;
+    route_request(x, !has_body);
+    if (has_body && !x->is_answering && x->state != EXCHANGE_DONE)
+        filter_run_request_data(&x->run, buf_head(&data), buf_len(&data), true);
+    buf_fini(&data);
+}
+
+void exchange_restart(struct exchange *x, struct http_request *request, struct http_response *redirect)
+{
+    struct exchange *next = begin_exchange(x->d, x->down, x->arena);
+    next->body.data = x->body.data;
+    x->body.data = (struct buf){0};
+    x->request = next->request = request;
+    x->is_restarted = true;
+    report_restart(x, redirect);
+    end_work(x);
+    next->request_ended = true;
+    next->is_internal = x->is_internal;
+    next->remote_ip = x->remote_ip;
+    next->follow_count = x->follow_count + 1;
+    next->follow_steps = x->follow_steps;
+    next->info.protocol = x->info.protocol;
+    next->info.downstream_remote = x->info.downstream_remote;
+    next->info.request_id = x->info.request_id;
+    next->info.request_end_ns = next->info.start_ns;
+    next->info.bytes_received = x->info.bytes_received + buf_len(&next->body.data); /* as Envoy */
+    exchange_set_state(next, EXCHANGE_FILTERING);
+    deadlines_on_request_head(next);
+    loop_defer(next->loop, go_on, next);
 }

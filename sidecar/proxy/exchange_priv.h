@@ -30,6 +30,7 @@ enum exchange_state {
 };
 
 struct attempt;
+struct follow_step;
 
 struct exchange {
     struct downstream *d;
@@ -39,6 +40,7 @@ struct exchange {
     const struct hcm_cfg *hcm;
     struct stream *down;
     struct arena *arena; /* all below lives in it */
+    bool is_restarted;   /* the arena is another exchange's by now */
     enum exchange_state state;
 
     struct http_request *request; /* as filters and routes have changed it; empty before the head is here */
@@ -77,6 +79,9 @@ struct exchange {
     uint64_t route_timeout_ms, per_try_timeout_ms, per_try_idle_ms, idle_timeout_ms; /* 0: none */
     struct timer route_timer, idle_timer, duration_timer, request_timer, headers_timer, backoff_timer;
 
+    uint32_t follow_count;                  /* how often it was redirected here before */
+    const struct follow_step *follow_steps; /* and from where to where */
+
     bool is_answering;              /* an answer is on its way through the filters, or sent */
     bool is_own_answer;             /* not upstream's */
     struct http_response *response; /* NULL: none sent */
@@ -93,12 +98,16 @@ void exchange_send_interim(struct exchange *x, const struct http_response *respo
 void exchange_respond(struct exchange *x, struct http_response *response, bool end);
 void exchange_send_data(struct exchange *x, const void *data, size_t n, bool end);
 void exchange_send_trailers(struct exchange *x, struct headers *trailers);
+/* Upstream's redirect is followed: the exchange is over, and another one, of the changed request, has its stream and its arena. */
+void exchange_restart(struct exchange *x, struct http_request *request, struct http_response *redirect);
 /* Cuts the downstream stream off: nothing proper can be said any more. */
 void exchange_reset(struct exchange *x);
 
 /* ---- request_head.c ---- */
 /* What the connection manager does to a request head: false: it answered already. */
 bool request_head_prepare(struct exchange *x);
+/* The same of one that was redirected here: who sent it is known. */
+bool request_head_prepare_again(struct exchange *x);
 /* client_cert.c: what becomes of x-forwarded-client-cert. */
 void client_cert_forward(struct exchange *x);
 /* Adds the connection manager's name to those that the message passed. */
@@ -123,6 +132,10 @@ void attempt_on_route_timeout(struct exchange *x);
 bool attempt_has_stream(const struct exchange *x);
 /* A filter holds the answer, or lets it go on. */
 void attempt_on_response_hold(struct exchange *x, bool is_held);
+
+/* ---- follow.c ---- */
+/* For a route that follows redirects. true: this answer is one that is followed, and the exchange is over. */
+bool follow_redirect(struct exchange *x, struct http_response *response);
 
 /* ---- deadlines.c ---- */
 /* From the route: which timeouts this request has. */
@@ -158,6 +171,8 @@ void report_upstream_code(struct exchange *x, unsigned status, bool replaced);
 /* "WHAT{REASON|TRANSPORT}" with underscores, in the arena. */
 struct str report_reset_details(struct exchange *x, const char *what, enum stream_reset reason, const char *transport_failure);
 void report_response_head(struct exchange *x, struct http_response *response);
+/* The exchange ends in a redirect that is followed. */
+void report_restart(struct exchange *x, struct http_response *redirect);
 void report_finish(struct exchange *x, enum stream_reset reason, const char *details);
 struct str report_header(void *ctx, char which, struct str name);
 

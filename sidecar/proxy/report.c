@@ -271,20 +271,14 @@ static void count_reset(struct exchange *x, enum stream_reset reason)
         stats_inc(http, x->row, HTTP_DOWNSTREAM_RQ_TX_RESET);
 }
 
-void report_finish(struct exchange *x, enum stream_reset reason, const char *details)
+/* What is counted and told of every exchange that ends. */
+static void close_books(struct exchange *x)
 {
     struct stats_scope *http = x->d->stats->http;
-    bool cut = reason != RESET_NONE && !x->response_ended;
-    x->info.end_ns = loop_now_ns(x->loop);
-    if (cut && reason != RESET_LOCAL && x->state == EXCHANGE_RESPONDING)
-        x->info.response_code_details = STR_NONE; /* not via_upstream any more */
-    note_break(x, reason, details);
     if (x->request->is_grpc && x->info.grpc_status < 0 && x->info.response_code > 0)
         x->info.grpc_status = (int16_t)grpc_status_of_http(x->info.response_code);
-    count_reset(x, reason);
     stats_dec(http, x->row, HTTP_DOWNSTREAM_RQ_ACTIVE);
     stats_record(http, x->row, HTTP_DOWNSTREAM_RQ_TIME, (x->info.end_ns - x->info.start_ns) / 1000000);
-    count_class(x, x->info.response_code);
     if (x->is_tunnel)
         stats_dec(http, x->row, HTTP_DOWNSTREAM_CX_UPGRADES_ACTIVE);
     x->info.downstream_wire_bytes_received = stream_wire_bytes_received(x->down);
@@ -293,4 +287,25 @@ void report_finish(struct exchange *x, enum stream_reset reason, const char *det
     const struct log_filter_input in = {&x->info, x->request, x->info.end_ns, &x->proxy->rng};
     log_access(x->hcm->access_logs, x->hcm->access_log_count, &in, report_header, x, x->row,
                &x->proxy->log_line);
+}
+
+void report_restart(struct exchange *x, struct http_response *redirect)
+{
+    x->info.end_ns = loop_now_ns(x->loop);
+    x->info.response_code = redirect->status;
+    x->info.response_code_details = STR("internal_redirect");
+    x->response = redirect;
+    close_books(x);
+}
+
+void report_finish(struct exchange *x, enum stream_reset reason, const char *details)
+{
+    bool cut = reason != RESET_NONE && !x->response_ended;
+    x->info.end_ns = loop_now_ns(x->loop);
+    if (cut && reason != RESET_LOCAL && x->state == EXCHANGE_RESPONDING)
+        x->info.response_code_details = STR_NONE; /* not via_upstream any more */
+    note_break(x, reason, details);
+    count_reset(x, reason);
+    count_class(x, x->info.response_code);
+    close_books(x);
 }

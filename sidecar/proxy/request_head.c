@@ -265,11 +265,18 @@ void request_head_append_via(const struct exchange *x, struct headers *h)
                                 : x->hcm->via);
 }
 
-bool request_head_prepare(struct exchange *x)
+bool request_head_prepare_again(struct exchange *x)
 {
     if (!x->request->is_connect && !canonical_path(x))
         return false;
     canonical_host(x);
+    return true;
+}
+
+bool request_head_prepare(struct exchange *x)
+{
+    if (!request_head_prepare_again(x))
+        return false;
     find_remote(x);
     find_scheme(x);
     bool edge = x->hcm->use_remote_address && !x->is_internal;

@@ -107,6 +107,30 @@ struct retry_policy {
     uint64_t reset_max_ms; /* what says more is not believed */
 };
 
+/* internal_redirect_policy: an upstream's redirect is followed here, where all predicates agree. */
+enum follow_predicate_kind {
+    FOLLOW_TO_LISTED_ROUTES,
+    FOLLOW_TO_NEW_ROUTES, /* not where this route sent the request before */
+    FOLLOW_TO_SAFE_SCHEME, /* not from http to https */
+};
+
+struct follow_predicate {
+    enum follow_predicate_kind kind;
+    struct str *routes;
+    unsigned route_count;
+};
+
+struct follow_policy {
+    uint32_t max; /* how often for one request */
+    uint16_t codes[5];
+    unsigned code_count;
+    bool cross_scheme;
+    struct follow_predicate *predicates;
+    unsigned predicate_count;
+    struct str *copied; /* headers of the redirect that the request gets; lower case */
+    unsigned copied_count;
+};
+
 /* hedge_policy: whether a try that takes too long stays beside the one that follows. */
 enum hedge { HEDGE_UNSET, HEDGE_OFF, HEDGE_ON_PER_TRY_TIMEOUT };
 
@@ -171,6 +195,7 @@ struct route_forward {
     bool connect, connect_given;
     bool connect_ends_here; /* CONNECT becomes a TCP connection */
     struct subset_criteria *criteria; /* metadata_match of envoy.lb; NULL: none */
+    const struct follow_policy *follow; /* NULL: redirects are for the client */
 };
 
 struct route_redirect {

@@ -42,7 +42,7 @@ INTERNAL = {"use_remote_address": True,
 GRPC = ("content-type: application/grpc", "te: trailers")
 
 # Byte counts hang on the text of the configuration, histograms on time; the rest is Envoy's alone.
-UNLIKE = re.compile(r"bytes|_ms$|time$|rq_per_cx|http3|http1_soft|0rtt|passthrough|internal_redirect|assignment_|"
+UNLIKE = re.compile(r"bytes|_ms$|time$|rq_per_cx|http3|http1_soft|0rtt|assignment_|"
                     r"extension_config_missing|warming_state|default\.total_match|preconnect|queue_overloaded|http1\.|http2\.|"
                     r"with_0_rtt|no_error|tracing|connections_accepted|update_|membership|lb_|version$|max_host_weight|"
                     r"rq_direct_resp|rbac|downstream_cx_(destroy|drain|active|http._active|idle)|flow_control")

@@ -288,8 +288,12 @@ cases("action", [
     ("a hash policy", {"hash_policy": [{"header": {"header_name": "x"}}]}),
     ("a hash policy without a header name", {"hash_policy": [{"header": {}}]}),
     ("a mirror", {"request_mirror_policies": [{"cluster": "a"}]}),
-    ("an internal redirect policy", {"internal_redirect_policy": {"max_internal_redirects": 1}},
-     "internal_redirect_policy"),
+    ("an internal redirect policy", {"internal_redirect_policy": {"max_internal_redirects": 1}}),
+    ("an internal redirect policy of six codes", {"internal_redirect_policy": {"redirect_response_codes": [301, 302, 303, 307, 308, 300]}}),
+    ("an internal redirect policy with an unknown predicate", {"internal_redirect_policy": {"predicates": [
+        {"name": "x", "typed_config": {"@type": TYPE + "no.such.Predicate"}}]}}),
+    ("an internal redirect policy that copies no name", {"internal_redirect_policy": {"response_headers_to_copy": ["a b"]}}, "is no header's name"),
+    ("an internal redirect policy that copies a pseudo header", {"internal_redirect_policy": {"response_headers_to_copy": [":status"]}}),
 ])
 
 RAW = {"name": "i", "typed_config": {"@type": TYPE + "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}}
