@@ -5,7 +5,6 @@ cluster of the configuration is reached by a path of its name.
 """
 import collections
 import http.client
-import json
 import socket
 import threading
 import time
@@ -13,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from envoy_pair import HCM, ROUTER, Proxy, address, free_port, read_body, read_head
+from envoy_pair import HCM, ROUTER, Proxy, address, free_port, read_body, read_head, serve_all
 
 LB = "type.googleapis.com/envoy.extensions.load_balancing_policies."
 PROXIES = ["envoy", "outrigger"]
@@ -58,15 +57,10 @@ class Backends:
         self.go = threading.Event()
         self.held = 0
         self.asked = []  # hosts, in order
-        for i in range(HOSTS):
-            threading.Thread(target=self.accept, args=(i,), daemon=True).start()
+        for number, listener in enumerate(self.listeners):
+            serve_all(listener, self.serve, number)
 
-    def accept(self, number):
-        while True:
-            c, _ = self.listeners[number].accept()
-            threading.Thread(target=self.serve, args=(number, c), daemon=True).start()
-
-    def serve(self, number, c):
+    def serve(self, c, number):
         f = c.makefile("rb")
         try:
             while (head := read_head(f)):

@@ -5,8 +5,8 @@ in which equal behaviour is equal data: ports, dates, ids and durations are repl
 """
 import collections
 import concurrent.futures
+import contextlib
 import json
-import pathlib
 import re
 import socket
 import struct
@@ -53,6 +53,16 @@ def http_options(**fields):
 H2 = http_options(explicit_http_config={"http2_protocol_options": {}})
 
 
+def serve_all(listener, serve, *more):
+    """Calls serve(connection, *more) for each connection, on a thread of its own, until the listener is closed."""
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                c, _ = listener.accept()
+                threading.Thread(target=serve, args=(c, *more), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+
+
 class Upstream:
     """An HTTP/1 server whose behaviour is in the path: /status/503, /fin, /cut, ... It keeps what it was asked."""
 
@@ -62,24 +72,13 @@ class Upstream:
         self.seen = []
         self.tries = {}
         self.lock = threading.Lock()
-        self.listen(self.listener)
-
-    def listen(self, listener):
-        threading.Thread(target=self.accept, args=(listener,), daemon=True).start()
+        serve_all(self.listener, self.serve)
 
     def another(self):
         """Another port of it."""
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.listen(listener)
+        serve_all(listener, self.serve)
         return listener.getsockname()[1]
-
-    def accept(self, listener):
-        while True:
-            try:
-                c, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
 
     def serve(self, c):
         f = c.makefile("rb")
@@ -335,7 +334,7 @@ class Upstream:
         return self.rst(c, words, headers, case)
 
     ACTIONS = {name: value for name, value in list(locals().items())
-               if callable(value) and name not in ("__init__", "listen", "another", "accept", "serve", "next_try", "answer", "do", "grpc", "switch")}
+               if callable(value) and name not in ("__init__", "another", "serve", "next_try", "answer", "do", "grpc", "switch")}
 
 
 def read_head(f):

@@ -30,7 +30,7 @@ import pytest
 
 import differences as listed
 from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, differences,
-                        free_port, free_ports, http_options, neutral, read_answers, read_body, read_head, settled)
+                        free_port, free_ports, http_options, neutral, read_answers, read_body, read_head, serve_all, settled)
 from conversation import talk
 from h2_upstream import H2Upstream
 from raw_upstream import RawUpstream
@@ -108,15 +108,7 @@ class Gate:
     def open(self):
         for s in self.fillers:
             s.close()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                c, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.upstream.serve, args=(c,), daemon=True).start()
+        serve_all(self.listener, self.upstream.serve)
 
 
 class Case:

@@ -4,14 +4,13 @@ both, each in its way (Envoy ends the connection where the sidecar resets the st
 import itertools
 import re
 import socket
-import threading
 import time
 
 import hpack
 import pytest
 
 from differences import Listed
-from envoy_pair import HCM, ROUTER, Proxy, address, cluster, free_port
+from envoy_pair import HCM, ROUTER, Proxy, address, cluster, free_port, serve_all
 from h2_frames import DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST, SETTINGS, Frames, frame, literal
 
 SMUGGLED = b"x\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: h.test\r\n\r\n"
@@ -170,12 +169,7 @@ class Upstream:
         self.seen = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            c, _ = self.listener.accept()
-            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+        serve_all(self.listener, self.serve)
 
     def serve(self, c):
         got = bytearray()

@@ -1,7 +1,6 @@
 """An HTTP/2 server that misbehaves on request."""
 import collections
 import socket
-import threading
 import time
 
 import h2.config
@@ -10,6 +9,8 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+
+from envoy_pair import serve_all
 
 
 class H2Upstream:
@@ -23,13 +24,8 @@ class H2Upstream:
     def limited(self, max_streams):
         """Another port, where a connection takes so many streams at once."""
         listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        threading.Thread(target=self.accept, args=(listener, max_streams), daemon=True).start()
+        serve_all(listener, self.serve, max_streams)
         return listener.getsockname()[1]
-
-    def accept(self, listener, max_streams):
-        while True:
-            c, _ = listener.accept()
-            threading.Thread(target=self.serve, args=(c, max_streams), daemon=True).start()
 
     def serve(self, c, max_streams):
         h = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))

@@ -2,9 +2,8 @@
 import functools
 import re
 import socket
-import threading
 
-from envoy_pair import TYPE, http_options
+from envoy_pair import TYPE, http_options, serve_all
 from families import FAULT, Family, do, suite
 
 family = Family("header_case")
@@ -28,12 +27,7 @@ class Upstream:
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            c, _ = self.listener.accept()
-            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+        serve_all(self.listener, self.serve)
 
     def serve(self, c):
         with c, c.makefile("rb") as f:

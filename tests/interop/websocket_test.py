@@ -13,6 +13,7 @@ import urllib.request
 
 import pytest
 
+from envoy_pair import serve_all
 from hops import hop, settles
 
 MIB = 1 << 20
@@ -69,15 +70,7 @@ class Server:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.seen = {}
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                c, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(End(c, False),), daemon=True).start()
+        serve_all(self.listener, lambda c: self.serve(End(c, False)))
 
     def serve(self, end):
         head = b""
