@@ -64,11 +64,15 @@ def nested(*locations):
     return rq(path)
 
 
-def case(name, *steps, policy=None, logs=2, route=None, requests=1, **options):
-    """requests: how many a connection to upstream may have; 0: any number."""
-    family.case(name, *steps, to="own", seen=False, logs=logs, route=dict({"internal_redirect_policy": policy or {}}, **(route or {})), cluster={
-        "typed_extension_protocol_options": http_options(explicit_http_config={"http_protocol_options": {}}, common_http_protocol_options={
-            "max_requests_per_connection": requests})}, **options)
+def requests(count):
+    """Fields of a cluster: how many requests a connection may have; 0: any number."""
+    return {"typed_extension_protocol_options": http_options(explicit_http_config={"http_protocol_options": {}}, common_http_protocol_options={
+        "max_requests_per_connection": count})}
+
+
+def case(name, *steps, policy=None, logs=2, route=None, cluster=requests(1), **options):
+    family.case(name, *steps, to="own", seen=False, logs=logs, route=dict({"internal_redirect_policy": policy or {}}, **(route or {})),
+                cluster=cluster, **options)
 
 
 def predicate(name, **fields):
@@ -117,9 +121,9 @@ case("to an answer of our own", to("http://h.test/own"), routes=[{"match": {"pat
 case("to a path in another form", to("http://h.test//a/../end"), hcm={"normalize_path": True, "merge_slashes": True})
 case("a retry before", to(END), route={"retry_policy": {"retry_on": "retriable-status-codes", "retriable_status_codes": [302], "num_retries": 1}})
 case("filters again", to(END), filters=[{"name": "fault", "typed_config": {"@type": FAULT, "delay": {"fixed_delay": "0.05s", "percentage": {"numerator": 100}}}}])
-case("mirrors", to(END), route={"request_mirror_policies": [{"cluster": "MINE-m"}]}, others={"-m": ("own", {})})
+case("mirrors", to(END), route={"request_mirror_policies": [{"cluster": "MINE-m"}]}, others={"-m": ("own", requests(1))})
 case("on one connection", to(END) + rq("/x"), logs=3)
-case("on the connection of the redirect", to(END), requests=0)
+case("on the connection of the redirect", to(END), cluster=requests(0))
 case("no policy", to(END), route={"internal_redirect_policy": None}, logs=1)
 
 sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=6)
