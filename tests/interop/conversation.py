@@ -13,6 +13,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+import h2.exceptions
 
 from envoy_pair import read_body, read_head
 
@@ -149,6 +150,8 @@ class talk2(talk):
             end = "closed"
         except TimeoutError:
             end = "silent"
+        except h2.exceptions.ProtocolError as e:
+            end = str(e)
         c.close()
         return dict(self.seen, data=got.decode("latin-1"), end=self.seen.get("end", end))
 

@@ -20,6 +20,7 @@ WHOLE = "a mirror is sent when the whole request is here, within the limit of wh
 SUITES = "of the suites that are equally good to Envoy, which it takes in the client's order, ours is AES-128: it costs least"
 WEAK = "OpenSSL's security level 2: no signatures by SHA-1, no RSA below 2048 bits"
 WORDS = "OpenSSL's words are not BoringSSL's here"
+JOINED = "Envoy joins the lines of fields that it has places for; what is repeated is passed on as it came (RFC 9110, 5.3)"
 TWICE = "Envoy counts a connection once more when ALPN has told its protocol"
 
 DIFFERENCES = {
@@ -148,6 +149,27 @@ DIFFERENCES = {
     "tcp": [
         ("the server ends first and hears the client out", "counters.*",
          "what the client said last goes out as it came, and upstream closes when it has it; Envoy hands the rest to a flush, and closes"),
+    ],
+    "translation": [
+        ("request: an empty Host", "*", "RFC 9113, 8.3.1: an empty :authority is malformed; none is sent, which the tests' server refuses"),
+        ("request: two Hosts", "*", "RFC 9112, 3.2: two hosts in one request are for two readers"),
+        ("request: a method of its own", "*", "RFC 9110, 9.1: there are more methods than Envoy's HTTP/1 knows, which answers 400"),
+        *[(f"{whose}: {name} twice", f"step[0].*.headers.{name}", JOINED) for whose, names in (
+            ("request", ("authorization", "origin", "cache-control", "accept-encoding", "if-none-match")),
+            ("answer of HTTP/1", ("vary", "cache-control", "content-encoding", "etag", "access-control-allow-origin"))) for name in names],
+        ("request: trailers that frame", "step[0].seen[0].trailers*", "RFC 9110, 6.5.1: what frames a message is no trailer"),
+        ("answer of HTTP/1: until the end of the connection", "counters.cluster.upstream_cx_close_notify",
+         "an answer that ends with its connection says so"),
+        ("answer of HTTP/1: Keep-Alive and Proxy-Connection", "counters.cluster.upstream_cx_*",
+         "RFC 9112, C.2.2: Proxy-Connection is no field of HTTP, and says nothing"),
+        ("answer of HTTP/1: 101 that nobody asked for", "*", "RFC 9110, 15.2.2: who asked for nothing is not switched"),
+        ("answer of HTTP/1: Connection that nominates", "*.headers.x-hop", HOP),
+        *[("answer of HTTP/2: " + name, "counters.cluster.upstream_cx_*", "RFC 9113, 8.1.1: a malformed answer ends its stream, not others")
+          for name in ("Connection", "Keep-Alive", "Transfer-Encoding", "a name in upper case")],
+        *[("answer of HTTP/2: " + name, "step[0].answers[1].end", DELAYED)
+          for name in ("a length above the body", "a length below the body", "reset in the body")],
+        *[("answer of HTTP/2: a length above the body", path, "what came before the fault is passed on")
+          for path in ("*.body", "*.tx")],
     ],
     "tunnel": [
         ("*", "step[*].seen[*].headers.connection", "Connection is written anew on each hop, with what it needs there"),

@@ -280,7 +280,7 @@ class Side:
         seen2 = [s for s in self.up2.seen if s[0] == mark and case.seen]
         result = {"answers": answers, "log": log, "seen": [
             {"line": s[1], "headers": [list(h) for h in s[2]], "body": s[3].decode("latin-1"), "trailers": s[4]} for s in seen]}
-        result["seen"] += [{"headers": s[1]["headers"], "body": s[1]["body"].decode("latin-1")} for s in seen2]
+        result["seen"] += [{"headers": s[1]["headers"], "body": s[1]["body"].decode("latin-1"), "trailers": s[1]["trailers"]} for s in seen2]
         # Mirrors come when they come.
         result["seen"].sort(key=lambda s: [dict(map(tuple, s["headers"])).get(n, "") for n in ("host", "x-envoy-internal")])
         return settled(self.neutral(mark, result))
@@ -329,7 +329,7 @@ class Side:
                   "log": self.proxy.logged(mark, case.logs) if case.logs and case.tcp is None else [],
                   "seen": [{"line": s[1], "headers": [list(h) for h in s[2]], "body": s[3].decode("latin-1")}
                            for s in self.up.seen if s[0] == mark]}
-        result["seen"] += [{"headers": s[1]["headers"], "body": s[1]["body"].decode("latin-1")} for s in self.up2.seen if s[0] == mark]
+        result["seen"] += [{"headers": s[1]["headers"], "body": s[1]["body"].decode("latin-1"), "trailers": s[1]["trailers"]} for s in self.up2.seen if s[0] == mark]
         if raw:
             result["raw"] = raw.wait(before)
         return settled(self.neutral(mark, result))

@@ -270,4 +270,4 @@ tells("nobody there", LINE + GET, to="dead", cluster=telling("V1"))
 tells("a match of sockets", LINE + GET, to="told", cluster={"transport_socket_matches": [
     dict(telling("V1"), name="all", match={})]})
 
-sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=8)
+sides, test_same_as_envoy, test_every_listed_difference_is_one = suite(family, at_once=16)
