@@ -251,6 +251,10 @@ static void set_server(SSL_CTX *c, const struct tls_material *m)
         SSL_CTX_set_num_tickets(c, 0);
     } else {
         tls_tickets_install(c);
+        /* OpenSSL reads the client's certificate once more for each ticket that it stands in. Who has one is another sidecar,
+         * which keeps one session by default; browsers get the usual two. */
+        if (SSL_CTX_get_verify_mode(c) != SSL_VERIFY_NONE)
+            SSL_CTX_set_num_tickets(c, 1);
     }
 }
 
