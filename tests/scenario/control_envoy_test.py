@@ -256,6 +256,7 @@ def test_a_request_never_fails_while_rules_move(mesh):
     assert rejections(mesh) == {}
 
 
+@pytest.mark.alone
 def test_a_change_arrives_within_a_tenth_of_a_second(mesh):
     """From the close of the file to the first request that is answered by the new rule."""
     delays = []

@@ -215,7 +215,7 @@ def test_who_does_not_read_costs_its_buffers_only_and_is_given_up(start):
         c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         c.settimeout(5)
         c.connect(("127.0.0.1", s.ports["main"]))
-        c.sendall(b"GET /late HTTP/1.1\r\nhost: a\r\n\r\n")
+        c.sendall(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n")
         slow.append(c)
     time.sleep(0.5)
     held = s.rss_kib() - rss
@@ -331,7 +331,7 @@ def test_who_was_accepted_finds_descriptors_left(start):
     lines = len(s.log.read_text().splitlines())
     for _ in range(3):
         for c in inside:  # five at once: each needs its own
-            c.sendall(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n")
+            c.sendall(b"GET /late HTTP/1.1\r\nhost: a\r\n\r\n")
         close_all(crowd[:3])
         crowd = crowd[3:] + [connect(s) for _ in range(3)]
         for c in inside:
