@@ -208,8 +208,11 @@ static void forward(const struct taken *t)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static const struct codec_options o = {
-        .accept_http10 = true, .allow_connect = true, .allow_upgrade = true, .enable_trailers = true};
+    const struct codec_options o = {.accept_http10 = true,
+                                    .allow_connect = true,
+                                    .allow_upgrade = true,
+                                    .enable_trailers = true,
+                                    .names.form = n % 2 == 0 ? NAMES_LOWER : NAMES_KEPT};
     struct front f = {.forwards = true};
     run_server(&f, data, n, &o);
     taken_clear(&f.taken);

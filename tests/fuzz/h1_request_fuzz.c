@@ -57,6 +57,7 @@ static struct buf run(const uint8_t *data, size_t n, uint8_t flags, enum reactio
         .allow_upgrade = flags & 4,
         .max_header_bytes = flags & 8 ? 128 : 0,
         .max_header_count = flags & 8 ? 5 : 0,
+        .names.form = flags & 32 ? NAMES_KEPT : NAMES_LOWER,
     };
     struct conn *conn = session_open(&s);
     s.codec = h1_server_new(conn, &o, &codec_handler, &s);

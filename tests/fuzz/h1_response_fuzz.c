@@ -61,7 +61,8 @@ static struct buf run(const uint8_t *data, size_t n, uint8_t flags, enum reactio
     struct session s = {.reaction = reaction};
     struct codec_options o = {.enable_trailers = !(flags & 16),
                               .max_header_bytes = flags & 8 ? 128 : 0,
-                              .max_header_count = flags & 8 ? 5 : 0};
+                              .max_header_count = flags & 8 ? 5 : 0,
+                              .names = {.form = flags & 32 ? NAMES_KEPT : NAMES_LOWER, .keeps_reason = true}};
     struct conn *conn = session_open(&s);
     s.codec = h1_client_new(conn, &o, &codec_handler, &s);
     ask(&s, flags);
