@@ -426,6 +426,7 @@ static bool read_downstream(struct reader *r, const TLS(DownstreamTlsContext) *m
     s->no_tickets = m->session_ticket_keys_type_case ==
                         TLS_CASE(DOWNSTREAM_TLS_CONTEXT__SESSION_TICKET_KEYS_TYPE_DISABLE_STATELESS_SESSION_RESUMPTION) &&
                     m->disable_stateless_session_resumption;
+    s->no_session_ids = m->disable_stateful_session_resumption;
     if (m->session_ticket_keys_type_case == TLS_CASE(DOWNSTREAM_TLS_CONTEXT__SESSION_TICKET_KEYS_TYPE_SESSION_TICKET_KEYS) &&
         !read_ticket_keys(r, m->session_ticket_keys, err))
         return false;

@@ -2,9 +2,9 @@
  * the sessions of upstreams that may be resumed.
  *
  * Main changes the material under the lock and raises the version; a worker compares versions when a connection begins, and
- * takes the lock only where they differ. A slot belongs to its row alone. Ticket keys stand in the material (tls_tickets), so a
- * client that comes back to another worker resumes; a new material has new keys, and old sessions end with the certificates that
- * they trusted. There is no cache of sessions on the server's side: what is resumed is resumed by ticket. */
+ * takes the lock only where they differ. A slot belongs to its row alone. Ticket keys and kept sessions stand in the material (tls_tickets,
+ * tls_sessions), so a client that comes back to another worker resumes; a new material has new ones, and old sessions end with the
+ * certificates that they trusted. */
 #include "sidecar/base/buf.h"
 #include "sidecar/base/die.h"
 #include "sidecar/tls/tls_priv.h"
@@ -244,6 +244,8 @@ static void set_server(SSL_CTX *c, const struct tls_material *m)
     if (s->alpn_count > 0)
         SSL_CTX_set_alpn_select_cb(c, on_alpn, (void *)(uintptr_t)m);
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+    if (!s->no_session_ids)
+        tls_sessions_install(c);
     SSL_CTX_set_session_id_context(c, m->session_context, sizeof(m->session_context));
     SSL_CTX_set_timeout(c, s->session_timeout_s > 0 ? (long)s->session_timeout_s : SESSION_TIMEOUT_S);
     if (s->no_tickets) {

@@ -241,6 +241,7 @@ static void free_material(struct shared *shared)
     for (unsigned i = 0; i < m->spec.san_count; i++)
         regex_free(&m->spec.sans[i].match.regex);
     tls_tickets_fini(&m->tickets);
+    tls_sessions_fini(&m->sessions);
     struct arena *arena = m->arena;
     arena_free(&arena);
 }
@@ -265,6 +266,8 @@ struct tls_material *tls_material_new(const struct tls_spec *spec, struct arena 
     m->arena = arena;
     m->spec = *spec;
     if (check_spec(spec, err) && read_identities(m, err) && read_authorities(m, err) && tls_ctx_check(m, err)) {
+        if (spec->side == TLS_DOWNSTREAM)
+            tls_sessions_init(&m->sessions);
         tls_tickets_init(&m->tickets, spec, arena, clock_mono_ns() / 1000000000);
         hash_rules(m);
         return m;

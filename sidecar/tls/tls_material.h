@@ -55,6 +55,7 @@ struct tls_spec {
     struct str sni; /* upstream; empty: none is sent */
     uint32_t max_sessions;   /* upstream: how many are kept for resumption; 0: none */
     bool no_tickets;         /* downstream: no stateless resumption */
+    bool no_session_ids;     /* downstream: no stateful resumption, which is for TLS 1.2 and older */
     uint32_t session_timeout_s; /* 0: OpenSSL's */
     const uint8_t (*ticket_keys)[TLS_TICKET_KEY_BYTES]; /* the first encrypts; NULL: made here */
     unsigned ticket_key_count;

@@ -39,6 +39,17 @@ void tls_tickets_install(SSL_CTX *c);
 /* Whether a session may go on whose peer was looked at then. peer: its certificate; NULL: none. */
 bool tls_ticket_is_good(uint64_t looked_at_s, uint64_t now_s, long timeout_s, const X509 *peer);
 
+#define TLS_SESSIONS_MAX 1024
+struct tls_sessions {
+    pthread_mutex_t lock;
+    SSL_SESSION **all; /* a ring; NULL: not made, and in it: free */
+    unsigned next;
+};
+void tls_sessions_init(struct tls_sessions *s);
+void tls_sessions_fini(struct tls_sessions *s); /* fine on zeroes */
+/* For the context of a server, whose app data is its material. */
+void tls_sessions_install(SSL_CTX *c);
+
 struct tls_material {
     struct shared shared;
     struct arena *arena;
@@ -47,6 +58,7 @@ struct tls_material {
     X509_STORE *store;           /* NULL: no trusted_ca */
     STACK_OF(X509) *authorities; /* of the store, for /certs and the list sent to clients */
     struct tls_tickets tickets;
+    struct tls_sessions sessions;
     uint8_t session_context[TLS_DIGEST_BYTES]; /* of all that decides who is let in */
 };
 

@@ -152,7 +152,7 @@ def reason(e):
     return "ended" if text in ("UNEXPECTED_EOF_WHILE_READING", "ConnectionResetError", "SSLEOFError", "BrokenPipeError") else text
 
 
-def context(cert=None, alpn=None, lowest=None, highest=None, ciphers=None):
+def context(cert=None, alpn=None, lowest=None, highest=None, ciphers=None, tickets=True):
     c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     c.check_hostname = False
     c.load_verify_locations(C.path("ca"))
@@ -163,6 +163,8 @@ def context(cert=None, alpn=None, lowest=None, highest=None, ciphers=None):
         c.set_ciphers(ciphers)
     if alpn:
         c.set_alpn_protocols(alpn)
+    if not tickets:
+        c.options |= ssl.OP_NO_TICKET
     c.minimum_version, c.maximum_version = lowest or V12, highest or V13
     return c
 
@@ -304,6 +306,9 @@ case("a client that says nothing", silent, chain=dict(down("a"), transport_socke
 case("x-forwarded-proto is https", call(), to="a", cluster=upstream(), hcm=INTERNAL, chain=down("a"))
 case("tickets of TLS 1.3", resumed(), chain=down("a"))
 case("tickets of TLS 1.2", resumed(highest=V12), chain=down("a"))
+case("sessions of TLS 1.2 by id", resumed(highest=V12, tickets=False), chain=down("a"))
+case("sessions by id where there are no tickets", resumed(highest=V12), chain=down("a", disable_stateless_session_resumption=True))
+case("no sessions by id", resumed(highest=V12, tickets=False), chain=down("a", disable_stateful_session_resumption=True))
 case("no tickets", resumed(highest=V12), chain=down("a", disable_stateless_session_resumption=True,
                                                      disable_stateful_session_resumption=True))
 
