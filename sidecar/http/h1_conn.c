@@ -125,7 +125,7 @@ static struct h1_stream *detach(struct h1 *c)
 static void close_gently(struct h1 *c)
 {
     h1_set_state(c, H1_DEAF);
-    conn_close_after_flush(c->base.conn, c->base.options.delayed_close_ms);
+    conn_close_after_flush(c->base.conn, c->base.options->delayed_close_ms);
 }
 
 static void close_now(struct h1 *c)
@@ -448,6 +448,7 @@ static void codec_free(void *arg)
     struct h1 *c = arg;
     buf_fini(&c->input);
     buf_fini(&c->trailers);
+    codec_fini(&c->base);
     free(c);
 }
 

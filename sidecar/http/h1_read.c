@@ -168,7 +168,7 @@ static const llhttp_settings_t chunk_settings = {
 static void begin_parser(struct h1 *c)
 {
     llhttp_init(&c->parser, c->base.is_server ? HTTP_REQUEST : HTTP_RESPONSE,
-                c->base.options.names.form == NAMES_KEPT ? &kept_head_settings : &head_settings);
+                c->base.options->names.form == NAMES_KEPT ? &kept_head_settings : &head_settings);
     /* Versions and framing are the guard's, which has a verdict for each fault. */
     llhttp_set_lenient_version(&c->parser, 1);
     llhttp_set_lenient_chunked_length(&c->parser, 1);
@@ -202,8 +202,8 @@ static bool parse_head(struct h1 *c, struct h1_head *h, const uint8_t *p, size_t
 {
     h->copy = arena_memdup(fields->arena, p, n);
     h->fields = fields;
-    if (c->base.options.names.form == NAMES_KEPT)
-        h->spelling = spelling_new(fields->arena, &c->base.options.names);
+    if (c->base.options->names.form == NAMES_KEPT)
+        h->spelling = spelling_new(fields->arena, &c->base.options->names);
     c->head = h;
     begin_parser(c);
     llhttp_execute(&c->parser, h->copy, n);
@@ -236,7 +236,7 @@ static void begin_body(struct h1 *c, const struct guard_framing *f, int64_t leng
 
 static enum guard_verdict check_underscores(struct h1 *c, struct headers *h)
 {
-    const struct codec_options *o = &c->base.options;
+    const struct codec_options *o = c->base.options;
     unsigned found;
     enum guard_verdict v = guard_underscores(h, o->underscores, &found);
     if (found > 0 && o->counts)
@@ -262,7 +262,7 @@ static void read_request(struct h1 *c, const uint8_t *p, size_t n)
         struct str target = target_of(&h, r.method.n);
         v = !target.p ? GUARD_SYNTAX : check_underscores(c, &r.headers);
         if (v == GUARD_OK)
-            v = guard_h1_request(&r, target, c->parser.http_major, c->parser.http_minor, &c->base.options, &f);
+            v = guard_h1_request(&r, target, c->parser.http_major, c->parser.http_minor, c->base.options, &f);
     }
     if (v != GUARD_OK) {
         bool is_fault = guard_refusal_kind(v) == REFUSAL_FAULT;
@@ -324,7 +324,7 @@ static void read_response(struct h1 *c, const uint8_t *p, size_t n)
         if (h.spelling && guard_is_field_value(h.reason))
             spelling_note_reason(h.spelling, h.reason);
         v = guard_h1_response(&r, c->parser.http_major, c->parser.http_minor, &s->asked,
-                              &c->base.options, &f);
+                              c->base.options, &f);
     }
     if (v != GUARD_OK) {
         h1_fail(c, v);
@@ -344,7 +344,7 @@ static void read_response(struct h1 *c, const uint8_t *p, size_t n)
 /* What has come of a head so far: refuses what can never become one, and what is too long. */
 static void probe(struct h1 *c, const uint8_t *p, size_t n)
 {
-    size_t limit = c->base.options.max_header_bytes;
+    size_t limit = c->base.options->max_header_bytes;
     size_t to = n < limit ? n : limit;
     if (c->looked_at == 0)
         begin_parser(c);
@@ -395,7 +395,7 @@ size_t h1_read_head(struct h1 *c, const uint8_t *p, size_t n)
         probe(c, p, n);
         return c->state == H1_DEAF ? n : 0;
     }
-    if (head_n > c->base.options.max_header_bytes) {
+    if (head_n > c->base.options->max_header_bytes) {
         probe(c, p, head_n);
         return n;
     }
@@ -453,12 +453,12 @@ static void chunks_done(struct h1 *c)
         h1_fail(c, GUARD_UNDERSCORE);
         return;
     }
-    if (trailers.count > c->base.options.max_header_count) {
+    if (trailers.count > c->base.options->max_header_count) {
         h1_fail(c, GUARD_TRAILERS_TOO_LARGE);
         return;
     }
     message_done(c);
-    if (trailers.count > 0 && c->base.options.enable_trailers)
+    if (trailers.count > 0 && c->base.options->enable_trailers)
         stream_raise_trailers(&s->base, &trailers);
     else
         stream_raise_data(&s->base, NULL, 0, true);

@@ -24,7 +24,7 @@ static void out_init(struct out *o, struct h1 *c)
 {
     o->codec = c;
     o->spelling = NULL;
-    o->is_plain = c->base.options.names.form != NAMES_PROPER;
+    o->is_plain = c->base.options->names.form != NAMES_PROPER;
     o->total = 0;
     o->n = 0;
 }
@@ -283,7 +283,7 @@ void h1_send_request(struct stream *base, const struct http_request *r, bool end
     struct h1 *c = h1_of(base);
     struct h1_stream *s = c->stream;
     struct out o;
-    if (c->base.options.is_raw) {
+    if (c->base.options->is_raw) {
         open_raw(c, s, end);
         return;
     }
@@ -440,8 +440,8 @@ void h1_send_refusal(struct h1 *c, enum guard_verdict v)
     if (body)
         put_field(&o, STR("content-type"), STR("text/plain"));
     put_field(&o, STR("date"), http_date_now());
-    if (c->base.options.server_name)
-        put_field(&o, STR("server"), str_of(c->base.options.server_name));
+    if (c->base.options->server_name)
+        put_field(&o, STR("server"), str_of(c->base.options->server_name));
     put_field(&o, STR("connection"), STR("close"));
     PUT(&o, "\r\n");
     if (body)
@@ -475,7 +475,7 @@ static void send_chunk(struct h1 *c, struct stream *base, const void *data, size
 static void hold(struct h1 *c, struct h1_stream *s, const void *data, size_t n)
 {
     buf_append(&s->held, data, n);
-    if (buf_len(&s->held) > c->base.options.buffer_limit_bytes)
+    if (buf_len(&s->held) > c->base.options->buffer_limit_bytes)
         stream_raise_watermark(&s->base, true);
 }
 
@@ -525,7 +525,7 @@ void h1_send_trailers(struct stream *base, const struct headers *trailers)
         out_init(&o, c);
         PUT(&o, "0\r\n");
         o.is_plain = true; /* as Envoy: only heads are formed */
-        if (c->base.options.enable_trailers)
+        if (c->base.options->enable_trailers)
             put_fields(&o, trailers);
         PUT(&o, "\r\n");
         out_done(&o, base);

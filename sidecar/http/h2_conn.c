@@ -89,7 +89,7 @@ static void end_failed(struct h2_codec *h)
     set_state(h, H2_CLOSED);
     write_goaway(h, h->fault.code);
     end_streams(h);
-    conn_close_after_flush(h->base.conn, h->base.options.delayed_close_ms);
+    conn_close_after_flush(h->base.conn, h->base.options->delayed_close_ms);
 }
 
 static void count_fault(struct h2_codec *h, const char *details)
@@ -171,7 +171,7 @@ static void feed(struct codec *c, uint8_t *data, size_t n)
 static void arm_stall(struct h2_codec *h)
 {
     h->left_at_stall = conn_write_pending(h->base.conn);
-    timer_arm(&h->stall_timer, h->base.options.write_stall_ms);
+    timer_arm(&h->stall_timer, h->base.options->write_stall_ms);
 }
 
 static void on_stall_timer(struct timer *t)
@@ -216,7 +216,7 @@ static void end_over(struct h2_codec *h)
 {
     set_state(h, H2_CLOSED);
     end_streams(h);
-    conn_close_after_flush(h->base.conn, h->base.options.delayed_close_ms);
+    conn_close_after_flush(h->base.conn, h->base.options->delayed_close_ms);
 }
 
 static void codec_free(struct h2_codec *h)
@@ -224,6 +224,7 @@ static void codec_free(struct h2_codec *h)
     assert(list_is_empty(&h->streams) && !h->dirty);
     nghttp2_session_del(h->session);
     free(h->nv);
+    codec_fini(&h->base);
     free(h);
 }
 
@@ -264,7 +265,7 @@ static void on_ping_timer(struct timer *t)
     memcpy(opaque, &h->ping_sent, sizeof(opaque));
     h->ping_waits = true;
     h2_check(h, nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, opaque), "PING");
-    timer_arm(&h->ping_timer, h->base.options.ping_timeout_ms);
+    timer_arm(&h->ping_timer, h->base.options->ping_timeout_ms);
     h2_mark_dirty(h);
 }
 
@@ -296,7 +297,7 @@ void h2_receive_ping_ack(struct h2_codec *h, const nghttp2_ping *ping)
     if (!h->ping_waits || memcmp(ping->opaque_data, &h->ping_sent, sizeof(h->ping_sent)) != 0)
         return;
     h->ping_waits = false;
-    timer_arm(&h->ping_timer, h->base.options.ping_interval_ms);
+    timer_arm(&h->ping_timer, h->base.options->ping_interval_ms);
 }
 
 /* The PING goes behind the first GOAWAY; nghttp2 would let it overtake, and its answer would not tell that the client knows. */
@@ -337,7 +338,7 @@ static void drain(struct codec *c)
         return;
     }
     h2_check(h, nghttp2_submit_shutdown_notice(h->session), "GOAWAY notice");
-    timer_arm(&h->drain_timer, c->options.drain_timeout_ms);
+    timer_arm(&h->drain_timer, c->options->drain_timeout_ms);
     h2_mark_dirty(h);
 }
 
@@ -361,8 +362,8 @@ static uint32_t room(const struct codec *c)
     if (c->is_server || h->state != H2_OPEN || !nghttp2_session_check_request_allowed(h->session))
         return 0;
     uint32_t limit = nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    if (limit > c->options.max_streams)
-        limit = c->options.max_streams;
+    if (limit > c->options->max_streams)
+        limit = c->options->max_streams;
     return limit > h->active ? limit - h->active : 0;
 }
 
@@ -407,7 +408,7 @@ static void on_conn_eof(struct conn *c, void *ctx)
         return;
     set_state(h, H2_CLOSED);
     end_streams(h);
-    conn_close_after_flush(c, h->base.options.delayed_close_ms);
+    conn_close_after_flush(c, h->base.options->delayed_close_ms);
 }
 
 static void on_conn_below_low(struct conn *c, void *ctx)
@@ -460,8 +461,8 @@ static struct codec *h2_new(struct conn *c, bool is_server, const struct codec_o
     h2_session_open(h);
     h2_count(h, is_server ? HTTP2_NGHTTP2_DOWNSTREAM_CONNECTIONS : HTTP2_NGHTTP2_UPSTREAM_CONNECTIONS);
     h->gate.frame_left = is_server ? NGHTTP2_CLIENT_MAGIC_LEN : 0;
-    if (h->base.options.ping_interval_ms > 0)
-        timer_arm(&h->ping_timer, h->base.options.ping_interval_ms);
+    if (h->base.options->ping_interval_ms > 0)
+        timer_arm(&h->ping_timer, h->base.options->ping_interval_ms);
     h2_mark_dirty(h);
     conn_set_handler(c, &conn_table, h);
     return &h->base;

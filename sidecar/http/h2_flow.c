@@ -59,7 +59,7 @@ nghttp2_data_provider h2_flow_provider(void)
 /* Above which a stream is told to wait now. */
 static size_t limit_of(const struct h2_codec *h)
 {
-    size_t limit = h->base.options.buffer_limit_bytes;
+    size_t limit = h->base.options->buffer_limit_bytes;
     return h->out_bytes > limit && limit > SHARE_BYTES ? SHARE_BYTES : limit;
 }
 

@@ -197,7 +197,7 @@ void h2_gate_data_sent(struct h2_codec *h)
 
 struct h2_fault h2_gate_section(const struct h2_codec *h, size_t bytes, uint32_t count)
 {
-    uint64_t told = h2_header_list_bytes(&h->base.options);
+    uint64_t told = h2_header_list_bytes(h->base.options);
     return bytes + (uint64_t)count * H2_FIELD_OVERHEAD > BOMB_FACTOR * told ? calm("http2.header_list_flood") : H2_FINE;
 }
 

@@ -27,7 +27,7 @@ void h2_head_begin(struct h2_stream *s)
 
 static bool is_within_limits(struct h2_stream *s, struct str name, struct str value)
 {
-    const struct codec_options *o = &s->base.codec->options;
+    const struct codec_options *o = s->base.codec->options;
     s->section_count++;
     s->section_bytes += name.n + value.n;
     if (s->too_large) {
@@ -189,7 +189,7 @@ static void refuse_request(struct h2_stream *s, enum guard_verdict v, const stru
 static enum guard_verdict check_underscores(struct h2_codec *h, struct headers *fields)
 {
     unsigned found;
-    enum guard_verdict v = guard_underscores(fields, h->base.options.underscores, &found);
+    enum guard_verdict v = guard_underscores(fields, h->base.options->underscores, &found);
     h2_count_by(h, v == GUARD_OK ? HTTP2_DROPPED_HEADERS_WITH_UNDERSCORES
                                  : HTTP2_REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS, found, 0);
     return v;
@@ -208,7 +208,7 @@ static void raise_request(struct h2_stream *s, bool end)
     r.protocol = s->protocol;
     enum guard_verdict v = check_underscores(h, &r.headers);
     if (v == GUARD_OK)
-        v = guard_h2_request(&r, end, &h->base.options);
+        v = guard_h2_request(&r, end, h->base.options);
     if (v != GUARD_OK) {
         refuse_request(s, v, &r);
         return;
@@ -239,7 +239,7 @@ static void raise_response(struct h2_stream *s, bool end)
     http_response_init(&r, s->base.arena);
     r.headers = s->fields;
     r.status = (uint16_t)s->status;
-    enum guard_verdict v = guard_h2_response(&r, &s->base.codec->options);
+    enum guard_verdict v = guard_h2_response(&r, s->base.codec->options);
     if (v != GUARD_OK) {
         reject(s, guard_details(v, HTTP_2));
         return;

@@ -248,13 +248,13 @@ static inline uint32_t h2_header_list_bytes(const struct codec_options *o)
 
 static inline void h2_count(const struct h2_codec *h, enum http2_stat place)
 {
-    if (h->base.options.counts)
-        stats_inc(h->base.options.counts, h->base.options.counts_row, place);
+    if (h->base.options->counts)
+        stats_inc(h->base.options->counts, h->base.options->counts_row, place);
 }
 
 static inline void h2_count_by(const struct h2_codec *h, enum http2_stat gauge, uint64_t up, uint64_t down)
 {
-    const struct codec_options *o = &h->base.options;
+    const struct codec_options *o = h->base.options;
     if (o->counts && up > down)
         stats_add(o->counts, o->counts_row, gauge, up - down);
     else if (o->counts && down > up)

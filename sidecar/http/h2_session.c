@@ -292,7 +292,7 @@ static void session_new(struct h2_codec *h)
 
 static void submit_settings(struct h2_codec *h)
 {
-    const struct codec_options *o = &h->base.options;
+    const struct codec_options *o = h->base.options;
     nghttp2_settings_entry iv[5];
     size_t n = 0;
     iv[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o->stream_window_bytes};

@@ -7,6 +7,9 @@
 
 #include "sidecar/base/die.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define DEFAULT_HEADER_BYTES (60u * 1024)
 #define DEFAULT_HEADER_COUNT 100u
 #define DEFAULT_SERVER_STREAMS 100u
@@ -47,6 +50,43 @@ static void set_default(uint32_t *field, uint32_t value)
         *field = value;
 }
 
+/* The connections of a listener or cluster have the same options, and a thread serves few of those at a time. */
+#define RECENT 8
+
+struct shared_options {
+    struct codec_options options;
+    unsigned refs;
+};
+
+static __thread struct shared_options *recent[RECENT]; /* not counted */
+static __thread unsigned next_recent;
+
+static const struct codec_options *share(const struct codec_options *options)
+{
+    for (unsigned i = 0; i < RECENT; i++)
+        if (recent[i] && memcmp(&recent[i]->options, options, sizeof(*options)) == 0) {
+            recent[i]->refs++;
+            return &recent[i]->options;
+        }
+    struct shared_options *s = NEW(struct shared_options);
+    memcpy(&s->options, options, sizeof(*options)); /* with what is between its members */
+    s->refs = 1;
+    recent[next_recent++ % RECENT] = s;
+    return &s->options;
+}
+
+void codec_fini(struct codec *c)
+{
+    struct shared_options *s = CONTAINER_OF((uintptr_t)c->options, struct shared_options, options);
+    assert(s->refs > 0);
+    if (--s->refs > 0)
+        return;
+    for (unsigned i = 0; i < RECENT; i++)
+        if (recent[i] == s)
+            recent[i] = NULL;
+    free(s);
+}
+
 void codec_init(struct codec *c, const struct codec_ops *ops, struct conn *conn, bool is_server,
                 const struct codec_options *options, const struct codec_handler *handler, void *ctx)
 {
@@ -55,8 +95,9 @@ void codec_init(struct codec *c, const struct codec_ops *ops, struct conn *conn,
     c->is_server = is_server;
     c->handler = handler;
     c->ctx = ctx;
-    c->options = options ? *options : (struct codec_options){0};
-    struct codec_options *o = &c->options;
+    struct codec_options *o = &(struct codec_options){0};
+    if (options)
+        memcpy(o, options, sizeof(*o));
     set_default(&o->max_header_bytes, DEFAULT_HEADER_BYTES);
     set_default(&o->max_header_count, DEFAULT_HEADER_COUNT);
     set_default(&o->max_streams, is_server ? DEFAULT_SERVER_STREAMS : DEFAULT_CLIENT_STREAMS);
@@ -71,6 +112,7 @@ void codec_init(struct codec *c, const struct codec_ops *ops, struct conn *conn,
         o->drain_timeout_ms = DEFAULT_DRAIN_TIMEOUT_MS;
     if (o->delayed_close_ms == 0)
         o->delayed_close_ms = DEFAULT_DELAYED_CLOSE_MS;
+    c->options = share(o);
 }
 
 void stream_init(struct stream *s, const struct stream_ops *ops, struct codec *c, uint32_t id,

@@ -48,7 +48,7 @@ struct codec {
     struct conn *conn;
     const struct codec_handler *handler;
     void *ctx;
-    struct codec_options options;
+    const struct codec_options *options; /* shared with others of the thread that have the same */
     enum http_version version;
     bool is_server;
 };
@@ -56,6 +56,7 @@ struct codec {
 /* Fills the head of a zeroed codec; options may be NULL, zero members get their defaults. */
 void codec_init(struct codec *c, const struct codec_ops *ops, struct conn *conn, bool is_server,
                 const struct codec_options *options, const struct codec_handler *handler, void *ctx);
+void codec_fini(struct codec *c); /* on the same thread */
 void stream_init(struct stream *s, const struct stream_ops *ops, struct codec *c, uint32_t id, struct arena *arena,
                  bool owns_arena);
 
