@@ -41,7 +41,8 @@ static void answer(struct front *f)
 static void whole(struct front *f)
 {
     f->taken.whole = true;
-    if (f->forwards)
+    bool has_path = f->taken.head.path.n == 0 || f->taken.head.path.p[0] != '?'; /* else the proxy answers, and nothing is written */
+    if (f->forwards && has_path)
         forward(&f->taken);
     answer(f);
 }
