@@ -206,17 +206,11 @@ static void our_side_done(struct h1 *c, struct h1_stream *s)
 
 /* ---- Requests. ---- */
 
-/* A path that is none, "?query" of "http://host?query", stands in no request line (RFC 9112 3.2). */
-static bool is_target(struct str path)
-{
-    return path.n == 0 || path.p[0] == '/' || str_eq(path, STR("*"));
-}
-
 static bool is_sendable(const struct http_request *r)
 {
     if (!guard_is_token(r->method) || !guard_is_authority(r->authority))
         return false;
-    return r->is_connect ? r->authority.n > 0 : is_target(r->path) && guard_is_path(r->path);
+    return r->is_connect ? r->authority.n > 0 : guard_is_path(r->path);
 }
 
 /* As Envoy: these are sent without "content-length: 0". */
