@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 deploy/setup.sh test >/dev/null
 build=${OUTRIGGER_BUILD:-build-release}
-[ -f "$build/build.ninja" ] || CC=gcc meson setup "$build" --buildtype=release -Db_lto=true >/dev/null
+[ -f "$build/build.ninja" ] || CC=gcc meson setup "$build" --buildtype=release -Doptimization=2 -Db_lto=true >/dev/null
 ninja -C "$build" sidecar/outrigger-sidecar tests/bench/bench-floor tests/bench/bench-pingpong tests/bench/bench-bulk >/dev/null
 script=bench
 if [ "${1:-}" = size ]; then script=size; shift; fi
