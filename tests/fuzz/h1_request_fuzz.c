@@ -10,8 +10,8 @@ static void on_request(struct stream *stream, void *ctx, struct http_request *r,
     assert(s->stream == stream && guard_is_token(r->method) && guard_is_authority(r->authority));
     if (r->is_connect)
         assert(r->path.n == 0 && r->authority.n > 0);
-    else
-        assert(guard_is_path(r->path) && (r->path.p[0] == '/' || str_eq(r->path, STR("*"))));
+    else /* "?query" of "http://host?query": as in Envoy the connection manager refuses it */
+        assert(guard_is_path(r->path) && (strchr("/?", r->path.p[0]) || str_eq(r->path, STR("*"))));
     assert(!(end && r->content_length > 0));
     check_fields(&r->headers, false);
     s->body_left = r->content_length >= 0 ? (uint64_t)r->content_length : UINT64_MAX;
