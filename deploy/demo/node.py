@@ -257,13 +257,15 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 def run_inside(options):
     """In the namespaces: serves until it is told to stop."""
     kubelet = Kubelet(options)
-    path = kubelet.directory / "node.sock"
-    path.unlink(missing_ok=True)
+    path, early = kubelet.directory / "node.sock", kubelet.directory / "node.sock~"
+    for left in path, early:
+        left.unlink(missing_ok=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: kubelet.stopping.set())
     try:
         kubelet.set_up()
-        server = Server(str(path), Handler)
+        server = Server(str(early), Handler)
+        early.rename(path)  # who sees the name finds a socket that listens
         server.kubelet = kubelet
         threading.Thread(target=server.serve_forever, daemon=True).start()
         kubelet.say(f"ready; {path}")

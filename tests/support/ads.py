@@ -233,11 +233,20 @@ class Server(grpc.GenericRpcHandler):
         self._grpc = grpc.server(futures.ThreadPoolExecutor(32), handlers=[self],
                                  options=[("grpc.so_reuseport", 0), ("grpc.max_send_message_length", -1),
                                           ("grpc.http2.max_ping_strikes", 0)])
-        port = self._grpc.add_insecure_port(f"127.0.0.1:{self.port}")
-        assert port, f"port {self.port} is taken"
-        self.port = port
+        self.port = self._bind()
         self._grpc.start()
         return self
+
+    def _bind(self, timeout_s=10):
+        """To the port of before, which another test's connection may have for a moment."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self._grpc.add_insecure_port(f"127.0.0.1:{self.port}")
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def stop(self):
         if self._grpc:
