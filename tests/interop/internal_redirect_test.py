@@ -1,9 +1,8 @@
 """Redirects of upstreams that the proxy follows itself, the same as Envoy's."""
 import socket
-import threading
 import urllib.parse
 
-from envoy_pair import TYPE, http_options, read_body, read_head
+from envoy_pair import TYPE, http_options, read_body, read_head, serve_all
 from families import FAULT, Family, GRPC, rq, suite
 
 family = Family("internal_redirect")
@@ -16,12 +15,7 @@ class Upstream:
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            c, _ = self.listener.accept()
-            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+        serve_all(self.listener, self.serve)
 
     def serve(self, c):
         try:

@@ -2,9 +2,8 @@
 import json
 import socket
 import ssl
-import threading
 
-from envoy_pair import read_body, read_head
+from envoy_pair import read_body, read_head, serve_all
 from h2_upstream import H2Upstream
 
 
@@ -43,12 +42,7 @@ class Server:
         if highest:
             self.context.maximum_version = highest
         self.context.sni_callback = lambda c, name, _: self.names.__setitem__(id(c), name)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            c, _ = self.listener.accept()
-            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+        serve_all(self.listener, self.serve)
 
     def serve(self, raw):
         try:

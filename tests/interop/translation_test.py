@@ -2,7 +2,6 @@
 other side, through Envoy and through us. Requests from HTTP/2 to HTTP/1 are h2_downgrade_test.py's."""
 import contextlib
 import socket
-import threading
 
 import h2.config
 import h2.connection
@@ -11,7 +10,7 @@ import h2.events
 import h2.exceptions
 
 from conversation import FIN, RST, exchange, talk2, until
-from envoy_pair import H2
+from envoy_pair import H2, serve_all
 from families import Family, rq, suite
 
 family = Family("translation")
@@ -112,12 +111,7 @@ class Answers:
         self.shape = shape
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=16)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            c, _ = self.listener.accept()
-            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+        serve_all(self.listener, self.serve)
 
     def serve(self, c):
         with c, contextlib.suppress(OSError, h2.exceptions.ProtocolError):
