@@ -128,7 +128,6 @@ int conn_open_fd(struct conn *c, int fd)
         close(fd);
         return rc;
     }
-    c->has_fd = true;
     atomic_fetch_add_explicit(&open_count, 1, memory_order_relaxed);
     return 0;
 }
@@ -218,8 +217,6 @@ static void on_handle_closed(uv_handle_t *handle)
 {
     struct conn *c = CONTAINER_OF(handle, struct conn, uv.handle);
     assert(!c->blocked);
-    if (c->has_fd)
-        atomic_fetch_sub_explicit(&open_count, 1, memory_order_relaxed);
     if (c->transport && c->transport->free)
         c->transport->free(c->tx);
     list_remove(&c->link);
@@ -240,6 +237,8 @@ static void raise_end(void *arg)
     if (c->handler && c->handler->on_end)
         c->handler->on_end(c, c->ctx, c->end, c->error);
     c->handler = NULL;
+    if (conn_fd(c) >= 0)
+        atomic_fetch_sub_explicit(&open_count, 1, memory_order_relaxed);
     uv_close(&c->uv.handle, on_handle_closed);
 }
 

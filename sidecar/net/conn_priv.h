@@ -52,7 +52,6 @@ struct conn {
 
     uint32_t read_pauses;
     bool is_connected;
-    bool has_fd; /* counted as open */
     bool is_ready; /* reached OPEN with the transport it has now */
     bool is_reading;
     bool is_above_high;

@@ -63,16 +63,11 @@ static unsigned split(struct str line, struct str *words)
 
 static bool read_port(struct str s, uint16_t *port_r)
 {
-    uint32_t port = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9')
-            return false;
-        port = port * 10 + (uint32_t)(s.p[i] - '0');
-        if (port > UINT16_MAX)
-            return false;
-    }
+    uint64_t port;
+    if (!str_to_u64(s, &port) || port > UINT16_MAX)
+        return false;
     *port_r = (uint16_t)port;
-    return s.n > 0;
+    return true;
 }
 
 static bool read_v1_address(struct str ip, struct str port, sa_family_t family, struct addr *a)

@@ -266,9 +266,10 @@ struct tls_material *tls_material_new(const struct tls_spec *spec, struct arena 
     m->arena = arena;
     m->spec = *spec;
     if (check_spec(spec, err) && read_identities(m, err) && read_authorities(m, err) && tls_ctx_check(m, err)) {
-        if (spec->side == TLS_DOWNSTREAM)
+        if (spec->side == TLS_DOWNSTREAM) {
             tls_sessions_init(&m->sessions);
-        tls_tickets_init(&m->tickets, spec, arena, clock_mono_ns() / 1000000000);
+            tls_tickets_init(&m->tickets, spec, arena, clock_mono_ns() / 1000000000);
+        }
         hash_rules(m);
         return m;
     }
