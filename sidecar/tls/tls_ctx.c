@@ -277,7 +277,7 @@ static void set_client(SSL_CTX *c, const struct tls_spec *s)
 static SSL_CTX *ssl_ctx_new(struct tls_material *m, struct err *err)
 {
     bool is_server = m->spec.side == TLS_DOWNSTREAM;
-    SSL_CTX *c = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
+    SSL_CTX *c = SSL_CTX_new_ex(tls_library(), NULL, is_server ? TLS_server_method() : TLS_client_method());
     if (!c)
         die("out of memory, or OpenSSL cannot be set up");
     SSL_CTX_set_app_data(c, m);
@@ -366,6 +366,8 @@ struct tls_slot *tls_ctx_slot(struct tls_ctx *t, unsigned row)
     if (s->version == atomic_load_explicit(&t->version, memory_order_acquire))
         return s;
     slot_clear(s);
+    if (tls_library())
+        OSSL_LIB_CTX_set0_default(tls_library()); /* of this thread: d2i_SSL_SESSION takes no context from its caller */
     pthread_mutex_lock(&t->lock);
     s->version = atomic_load_explicit(&t->version, memory_order_relaxed);
     s->material = tls_material_ref(t->material);

@@ -107,7 +107,8 @@ static bool read_identity(const struct tls_pair *from, struct identity *to, stru
         to->chain = NULL;
     }
     BIO *bio = reader(from->key);
-    to->key = PEM_read_bio_PrivateKey(bio, NULL, give_password, &password);
+    /* The thread's default may be the library of handshakes, which reads no private keys. */
+    to->key = PEM_read_bio_PrivateKey_ex(bio, NULL, give_password, &password, OSSL_LIB_CTX_get0_global_default(), NULL);
     BIO_free(bio);
     if (!to->key)
         return err_set(err, "private_key: cannot be read: %s%s", tls_reason(why, sizeof(why)),

@@ -80,6 +80,9 @@ bool tls_each_san(const X509 *x, enum tls_san_type type, tls_san_fn *fn, void *c
 /* All of them, with commas between. */
 struct str tls_san_list(const X509 *x, enum tls_san_type type, struct arena *a);
 
+/* The library context of handshakes, made when it is first asked for; NULL: OpenSSL's usual one. Any thread. */
+OSSL_LIB_CTX *tls_library(void);
+
 /* tls_material.c */
 struct str tls_serial(const X509 *x, struct arena *a); /* lower-case hex */
 
