@@ -167,40 +167,49 @@ def accepts(admin):
     return [int(x) for x in re.findall(r"worker_\d+\.downstream_cx_total: (\d+)", text)]
 
 
-def measure_workers(name, workers, upstream, count, directory):
-    port, admin = free_port(), free_port()
-    proxy = start(name, simple(port, upstream, admin=admin), port, directory, "0,1", workers)
+# Two processes on one port share nothing: what they cost more than one is the machine's, not the proxy's.
+LAYOUTS = {"one worker": [1], "two workers": [2], "two processes": [1, 1]}
+
+
+def measure_workers(name, layout, upstream, count, directory):
+    """layout: the workers of each process."""
+    port, admins = free_port(), [free_port() for _ in layout]
+    proxies = [start(name, simple(port, upstream, admin=a), port, directory, "0,1", w) for a, w in zip(admins, layout)]
+    accepted = lambda: [n for a in admins for n in accepts(a)]
     try:
         h2load(port, count // 5, connections=64)
-        full, full_s = cpu_of([proxy], lambda: h2load(port, count, connections=64))
-        rated, rated_s = cpu_of([proxy], lambda: h2load(port, count // 2, 5000, connections=64))
-        before = accepts(admin)
+        full, full_s = cpu_of(proxies, lambda: h2load(port, count, connections=64))
+        rated, rated_s = cpu_of(proxies, lambda: h2load(port, count // 2, 5000, connections=64))
+        before = accepted()
         held = [socket.create_connection(("127.0.0.1", port)) for _ in range(1000)]
         time.sleep(1)
-        shares = [b - a for a, b in zip(before, accepts(admin))]
+        shares = [b - a for a, b in zip(before, accepted())]
         for s in held:
             s.close()
         return {"us": full / count * 1e6, "busy": full / full_s * 100, "rate_us": rated / (count // 2) * 1e6,
                 "rate_busy": rated / rated_s * 100, "share": min(shares) / 10}
     finally:
-        proxy.stop()
+        for p in proxies:
+            p.stop()
 
 
 def workers(options, directory):
     upstream = bench.start_upstream("h1", directory)
     rounds = []
     for _ in range(options.rounds):
-        cells = [(n, w) for n in ("envoy", "outrigger") for w in (1, 2)]
-        rounds.append({c: measure_workers(*c, upstream.port, options.messages, directory) for c in random.sample(cells, len(cells))})
+        cells = [(n, layout) for n in ("envoy", "outrigger") for layout in LAYOUTS]
+        rounds.append({c: measure_workers(c[0], LAYOUTS[c[1]], upstream.port, options.messages, directory)
+                       for c in random.sample(cells, len(cells))})
     upstream.stop()
-    print("\nTwo workers beside one, both on the two cores that load and upstream use too; HTTP/1.1, 64 connections")
-    print(f"{'':10} {'':2} {'CPU us':>22} {'busy %':>7} {'5000 a second, us':>22} {'busy %':>7} {'CPU to one':>18} {'at a rate':>18} {'fewer of 1000 connections, %':>30}")
+    print("\nTwo workers beside one, and beside two processes of one, all on the two cores that load and upstream use too; HTTP/1.1, 64 connections")
+    print(f"{'':10} {'':13} {'CPU us':>22} {'busy %':>7} {'5000 a second, us':>22} {'busy %':>7} {'CPU to one':>18} {'at a rate':>18} {'fewer of 1000 connections, %':>30}")
     for name in ("envoy", "outrigger"):
-        for count in (1, 2):
-            v = lambda key: [r[name, count][key] for r in rounds]
-            ratio = lambda key: spread([r[name, count][key] / r[name, 1][key] for r in rounds])
-            print(f"{name:10} {count:2} {spread(v('us')):>22} {statistics.median(v('busy')):7.0f} {spread(v('rate_us')):>22} "
-                  f"{statistics.median(v('rate_busy')):7.0f} {ratio('us'):>18} {ratio('rate_us'):>18} {spread(v('share'), '{:.1f}') if count == 2 else '-':>30}")
+        for layout in LAYOUTS:
+            v = lambda key: [r[name, layout][key] for r in rounds]
+            ratio = lambda key: spread([r[name, layout][key] / r[name, "one worker"][key] for r in rounds])
+            print(f"{name:10} {layout:13} {spread(v('us')):>22} {statistics.median(v('busy')):7.0f} {spread(v('rate_us')):>22} "
+                  f"{statistics.median(v('rate_busy')):7.0f} {ratio('us'):>18} {ratio('rate_us'):>18} "
+                  f"{spread(v('share'), '{:.1f}') if layout != 'one worker' else '-':>30}")
 
 
 # ---- Two sidecars in a row. ----
