@@ -1,27 +1,6 @@
-#include "tests/unit/proxy/world.h"
+/* What stands before the first byte of a request: the header of the PROXY protocol, and what its faults cost. */
+#include "tests/unit/proxy/client_world.h"
 
-#include <stdlib.h>
-
-static struct world w;
-static struct side client;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_open(&w);
-    client = (struct side){0};
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_close(&w);
-    buf_fini(&client.got);
-    return 0;
-}
-
-#define TYPE(name) "\"@type\": type.googleapis.com/envoy.extensions.filters." name
 #define HEADER(fields) \
     "listener_filters: [{name: p, typed_config: {" TYPE("listener.proxy_protocol.v3.ProxyProtocol") fields "}}]"
 #define ANSWER                                                                                                     \
@@ -33,29 +12,27 @@ static int tear_down(void **state)
     "{name: l, stat_prefix: l, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, " fields            \
     ", filter_chains: [{filter_chain_match: {source_prefix_ranges: [{address_prefix: 1.2.0.0, prefix_len: 16}]}, " \
     "filters: [" ANSWER "]}]}"
-#define GET "GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 
-static void begin(const char *yaml, const char *bytes)
+static void begin_at(const char *yaml, const char *bytes)
 {
     struct addr at = world_listen(&w, yaml);
-    world_dial(&w, &client, &at);
-    conn_write(client.conn, bytes, strlen(bytes));
+    begin(&at, bytes);
 }
 
 static bool is_over(void)
 {
-    return client.eof_calls + client.end_calls > 0 && proxy_active_connections(w.proxy) == 0;
+    return is_closed() && proxy_active_connections(w.proxy) == 0;
 }
 
 static bool is_answered(void)
 {
-    return str_find(buf_str(&client.got), STR("\r\n\r\nhello")) >= 0;
+    return has(&client, "\r\n\r\nhello");
 }
 
 static void a_header_in_pieces_says_whom_a_connection_is_from(void **state)
 {
     (void)state;
-    begin(LISTENER(HEADER("")), "PROXY TCP4 1.2.3.4 5.");
+    begin_at(LISTENER(HEADER("")), "PROXY TCP4 1.2.3.4 5.");
     WORLD_UNTIL(&w, world_stat(&w, "listener.l.downstream_pre_cx_active") == 1);
     conn_write(client.conn, "6.7.8 111 222\r\n" GET, 15 + strlen(GET));
     WORLD_UNTIL(&w, is_answered());
@@ -67,7 +44,7 @@ static void a_header_in_pieces_says_whom_a_connection_is_from(void **state)
 static void a_bad_header_resets_the_connection(void **state)
 {
     (void)state;
-    begin(LISTENER(HEADER("")), "PROXY TCP5\r\n" GET);
+    begin_at(LISTENER(HEADER("")), "PROXY TCP5\r\n" GET);
     WORLD_UNTIL(&w, is_over());
     assert_int_equal(world_stat(&w, "proxy_proto.versions.v1.error"), 1);
     assert_int_equal(world_stat(&w, "downstream_cx_proxy_proto_error"), 1);
@@ -78,7 +55,7 @@ static void a_bad_header_resets_the_connection(void **state)
 static void a_version_that_is_disallowed_is_found_and_refused(void **state)
 {
     (void)state;
-    begin(LISTENER(HEADER(", disallowed_versions: [V1], stat_prefix: x")), "PROXY UNKNOWN\r\n" GET);
+    begin_at(LISTENER(HEADER(", disallowed_versions: [V1], stat_prefix: x")), "PROXY UNKNOWN\r\n" GET);
     WORLD_UNTIL(&w, is_over());
     assert_int_equal(world_stat(&w, "proxy_proto.x.versions.v1.found"), 1);
     assert_int_equal(world_stat(&w, "proxy_proto.x.versions.v1.disallowed"), 1);
@@ -88,7 +65,7 @@ static void a_version_that_is_disallowed_is_found_and_refused(void **state)
 static void an_absent_header_leaves_the_peers_own_address(void **state)
 {
     (void)state;
-    begin(LISTENER(HEADER(", allow_requests_without_proxy_protocol: true")), GET);
+    begin_at(LISTENER(HEADER(", allow_requests_without_proxy_protocol: true")), GET);
     WORLD_UNTIL(&w, is_over()); /* as no chain is for 127.0.0.1 */
     assert_int_equal(world_stat(&w, "proxy_proto.not_found_allowed"), 1);
     assert_int_equal(world_stat(&w, "listener.l.no_filter_chain_match"), 1);
@@ -96,7 +73,6 @@ static void an_absent_header_leaves_the_peers_own_address(void **state)
 
 int main(void)
 {
-#define WORLD_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(a_header_in_pieces_says_whom_a_connection_is_from),
         WORLD_TEST(a_bad_header_resets_the_connection),

@@ -1,7 +1,6 @@
-#include "tests/unit/proxy/world.h"
+/* What the proxy tells its owner of refusals: when, and what of them. */
+#include "tests/unit/proxy/client_world.h"
 
-static struct world w;
-static struct side client;
 static struct refusals told;
 static unsigned tellings;
 
@@ -14,27 +13,22 @@ static void on_refusals(void *ctx, struct refusals *refusals)
     tellings++;
 }
 
-static int set_up(void **state)
+static int set_up_told(void **state)
 {
-    (void)state;
-    world_open(&w);
+    tellings = 0;
+    set_up(state);
     w.proxy->on_refusals = on_refusals;
     w.proxy->ctx = &w;
-    client = (struct side){0};
-    tellings = 0;
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down_told(void **state)
 {
-    (void)state;
-    world_close(&w);
-    buf_fini(&client.got);
+    tear_down(state);
     refusals_fini(&told);
     return 0;
 }
 
-#define TYPE(name) "\"@type\": type.googleapis.com/envoy.extensions.filters." name
 #define LISTENER(routes)                                                                                        \
     "{name: l, stat_prefix: l, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, filter_chains: [" \
     "{filters: [{name: h, typed_config: {" TYPE("network.http_connection_manager.v3.HttpConnectionManager")      \
@@ -121,7 +115,7 @@ static void nothing_is_gathered_where_nobody_asks(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up_told, tear_down_told)
     const struct CMUnitTest tests[] = {
         CASE(the_first_refusal_is_told_at_once_and_more_within_the_second_together),
         CASE(what_upstream_says_is_its_own),

@@ -1,27 +1,8 @@
-#include "tests/unit/proxy/world.h"
+/* TCP through the proxy: both ways and their ends, attempts, timeouts, and the flow between a fast side and a slow one. */
+#include "tests/unit/proxy/client_world.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-static struct world w;
-static struct side client, other;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_open(&w);
-    client = other = (struct side){0};
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_close(&w);
-    buf_fini(&client.got);
-    buf_fini(&other.got);
-    return 0;
-}
 
 #define TCP_PROXY(fields)                                                                          \
     "{name: t, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, stat_prefix: l, "   \
@@ -305,7 +286,6 @@ static void freeing_the_proxy_closes_both_sides(void **state)
 
 int main(void)
 {
-#define WORLD_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(bytes_pass_both_ways_and_each_end_is_a_half_close),
         WORLD_TEST(an_unknown_cluster_is_nc),
