@@ -158,15 +158,21 @@ static void a_whole_head_past_the_limit_is_refused_too(void **state)
     wire_close(&w);
 }
 
+/* Sends n fields behind a text, and the empty line that ends them. */
+static void put_fields(struct wire *w, const char *before, int n)
+{
+    wire_puts(w, before);
+    for (int i = 0; i < n; i++)
+        wire_puts(w, "X: y\r\n");
+    wire_puts(w, "\r\n");
+}
+
 static void as_many_trailers_pass_as_fields(void **state)
 {
     for (int over = 0; over < 2; over++) {
         struct wire w = {.answer = wire_answer_hello};
         wire_open(&w, *state, true, NULL);
-        wire_puts(&w, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
-        for (int i = 0; i < 100 + over; i++)
-            wire_puts(&w, "X: y\r\n");
-        wire_puts(&w, "\r\n");
+        put_fields(&w, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", 100 + over);
         const char *events = wire_events(&w);
         assert_int_equal(over, strstr(events, "over: protocol error, http1.headers_too_large\n") != NULL);
         wire_close(&w);
@@ -178,10 +184,7 @@ static void a_hundred_fields_pass_and_one_more_does_not(void **state)
     for (int over = 0; over < 2; over++) {
         struct wire w = {.answer = wire_answer_hello};
         wire_open(&w, *state, true, NULL);
-        wire_puts(&w, "GET / HTTP/1.1\r\nHost: a\r\n");
-        for (int i = 0; i < 99 + over; i++)
-            wire_puts(&w, "X: y\r\n");
-        wire_puts(&w, "\r\n");
+        put_fields(&w, "GET / HTTP/1.1\r\nHost: a\r\n", 99 + over);
         const char *events = wire_events(&w);
         if (over)
             assert_string_equal(events, REFUSED("431", "http1.too_many_headers"));

@@ -22,22 +22,10 @@ struct ask {
     bool ended;
 };
 
-static void send_request(struct ask *a)
-{
-    struct http_request request;
-    http_request_init(&request, a->bench->arena);
-    request.method = STR("GET");
-    request.scheme = STR("http");
-    request.authority = STR("test");
-    request.path = STR("/");
-    stream_send_request(a->rq.stream, &request, true);
-}
-
 static void on_stream(struct pool_request *rq, void *ctx, struct stream *s)
 {
     (void)rq;
-    (void)s;
-    send_request(ctx);
+    send_get(s, ((struct ask *)ctx)->bench->arena);
 }
 
 static void on_failure(struct pool_request *rq, void *ctx, enum upstream_failure f, const char *detail)
@@ -74,7 +62,7 @@ static void ask(struct ask *a, struct bench *b, struct upstream_origin *origin)
                                    .stream_handler = &stream_handler, .stream_ctx = a};
     assert_int_equal(pool_request_open(&a->rq, b->cluster, h, &o, &handler, a), UPSTREAM_OK);
     if (a->rq.stream)
-        send_request(a);
+        send_get(a->rq.stream, b->arena);
 }
 
 /* Takes what came on connection i, which is accepted when it is there; whether it ends with `end`. */

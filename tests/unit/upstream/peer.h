@@ -5,8 +5,6 @@
 
 #include "tests/unit/upstream/upstream_support.h"
 
-#include "sidecar/http/stream.h"
-
 #define PEER_MAX 32
 
 struct peer_stream {

@@ -178,14 +178,8 @@ static void on_client_timer(struct timer *t)
 
 static void send_request(struct client *c)
 {
-    struct http_request request;
     count_over(c->worker, c->cluster);
-    http_request_init(&request, c->arena);
-    request.method = STR("GET");
-    request.scheme = STR("http");
-    request.authority = STR("test");
-    request.path = STR("/");
-    stream_send_request(c->rq.stream, &request, true);
+    send_get(c->rq.stream, c->arena);
 }
 
 static void on_response(struct stream *s, void *ctx, struct http_response *response, bool end)

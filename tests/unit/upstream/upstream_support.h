@@ -3,6 +3,7 @@
 #ifndef OUTRIGGER_TESTS_UPSTREAM_SUPPORT_H
 #define OUTRIGGER_TESTS_UPSTREAM_SUPPORT_H
 
+#include "sidecar/http/stream.h"
 #include "sidecar/net/listen.h"
 #include "sidecar/observe/families.h"
 #include "sidecar/upstream/live.h"
@@ -140,6 +141,18 @@ static inline struct cluster *acquire(struct world *w, const char *name)
 {
     loop_run_ready(w->loop); /* the mail */
     return upstream_acquire(w->up, str_of(name));
+}
+
+/* The request of a pool's stream. */
+static inline void send_get(struct stream *s, struct arena *arena)
+{
+    struct http_request request;
+    http_request_init(&request, arena);
+    request.method = STR("GET");
+    request.scheme = STR("http");
+    request.authority = STR("test");
+    request.path = STR("/");
+    stream_send_request(s, &request, true);
 }
 
 #endif
