@@ -56,18 +56,28 @@ static void on_live(void *ctx)
 
 static const struct xds_sink sink = {.put = put, .activate = activate, .remove = forget, .on_live = on_live};
 
-/* Where the ADS cluster's first usable host is now. */
+/* The ADS cluster's first usable host; NULL: none is known. */
+static const struct host *control_plane(const struct server *s)
+{
+    struct live_host_view view;
+    for (size_t i = 0; live_next_host(s->live, s->bootstrap->ads_cluster, &i, &view);)
+        if (view.health != HOST_UNHEALTHY)
+            return view.host;
+    return NULL;
+}
+
 static bool address(void *ctx, struct addr *addr_r)
 {
+    const struct host *h = control_plane(ctx);
+    if (h)
+        *addr_r = h->addr;
+    return h != NULL;
+}
+
+static void prepare(void *ctx, struct conn *c)
+{
     struct server *s = ctx;
-    struct live_host_view view;
-    for (size_t i = 0; live_next_host(s->live, s->bootstrap->ads_cluster, &i, &view);) {
-        if (view.health == HOST_UNHEALTHY)
-            continue;
-        *addr_r = view.host->addr;
-        return true;
-    }
-    return false;
+    live_begin(s->live, s->bootstrap->ads_cluster, control_plane(s), c, STR("\x02h2"));
 }
 
 /* ---- The agent, on the same connection. ---- */
@@ -121,6 +131,7 @@ void server_xds_start(struct server *s)
         .state_path = state_path,
         .stats = s->stats,
         .address = address,
+        .prepare = prepare,
         .on_connected = on_connected,
         .on_disconnected = on_disconnected,
     };

@@ -442,6 +442,12 @@ const struct addr *conn_local_addr(const struct conn *c)
     return c->local ? c->local : &none;
 }
 
+struct addr conn_chosen_addr(const struct conn *c)
+{
+    struct addr a = {.len = sizeof(a.un)};
+    return getsockname(conn_fd(c), &a.sa, &a.len) == 0 ? a : none;
+}
+
 const struct addr *conn_destination(const struct conn *c)
 {
     return c->destination ? c->destination : conn_local_addr(c);

@@ -94,6 +94,8 @@ uint64_t conn_id(const struct conn *c); /* unique in the process */
 uint32_t conn_open_count(void);         /* descriptors of connections in the process; any thread */
 const struct addr *conn_peer_addr(const struct conn *c);
 const struct addr *conn_local_addr(const struct conn *c);
+/* Of one that is being dialled: the address that connecting chose for it; len 0: none. */
+struct addr conn_chosen_addr(const struct conn *c);
 /* The restored destination where one was (SO_ORIGINAL_DST), else conn_local_addr. */
 const struct addr *conn_destination(const struct conn *c);
 void conn_set_destination(struct conn *c, const struct addr *a);

@@ -4,8 +4,6 @@
  * connection another. Retired, it takes no new hosts; its pools finish what they have. */
 #include "sidecar/upstream/upstream_priv.h"
 
-#include "sidecar/tls/tls_conn.h"
-
 #include <stdlib.h>
 
 static uint64_t draw(void *ctx)
@@ -234,30 +232,16 @@ static struct dial_options dial_options(const struct cluster *c)
 struct str cluster_header(const struct cluster *c, const struct host *h, const struct upstream_origin *origin, uint8_t *bytes)
 {
     unsigned version = c->cfg->tells_origin ? cluster_cfg_transport(c->cfg, h->transport)->proxy_protocol : 0;
-    if (version == 0)
+    if (version == 0 || !origin)
         return STR_NONE;
-    size_t n = proxy_protocol_write(version, origin ? &origin->source : NULL, origin ? &origin->destination : NULL, bytes);
-    return str_n((const char *)bytes, n);
-}
-
-static void begin_tls(struct cluster *c, const struct host *h, struct conn *conn, const struct dial_for *what)
-{
-    const struct upstream_transport *t = cluster_cfg_transport(c->cfg, h->transport);
-    struct tls_target target = {.sni = what->sni, .alpn_wire = what->alpn_wire,
-                                .verify_sni = t->verify_sni || (what->sni.n > 0 && c->cfg->verify_sni_of_request)};
-    if (t->sni_of_host && h->hostname[0])
-        target.sni = str_of(h->hostname);
-    tls_conn_connect(conn, t->tls, &target, (struct tls_counts){c->life->tls, c->up->row});
+    return str_n((const char *)bytes, proxy_protocol_write(version, &origin->source, &origin->destination, bytes));
 }
 
 struct conn *cluster_dial(struct cluster *c, const struct host *h, const struct dial_for *what)
 {
     struct dial_options o = dial_options(c);
     struct conn *conn = dial(c->up->loop, &h->addr, &o);
-    if (what->header.n > 0)
-        conn_transport_send(conn, what->header.p, what->header.n);
-    if (cluster_cfg_transport(c->cfg, h->transport)->secure)
-        begin_tls(c, h, conn, what);
+    transport_begin(conn, &(struct transport_of){c->cfg, h, c->life, c->up->row}, what);
     return conn;
 }
 

@@ -366,6 +366,14 @@ const struct cluster_cfg *live_find(const struct live *l, struct str name)
     return lc ? lc->cfg : NULL;
 }
 
+void live_begin(const struct live *l, struct str name, const struct host *h, struct conn *conn, struct str alpn_wire)
+{
+    const struct live_cluster *lc = table_get(&l->clusters, name);
+    assert(lc && h);
+    const struct transport_of of = {lc->cfg, h, lc->life, stats_main_row()};
+    transport_begin(conn, &of, &(struct dial_for){.alpn_wire = alpn_wire});
+}
+
 void live_on_eject(struct live *l, live_eject_fn *fn, void *ctx)
 {
     l->on_eject = fn;

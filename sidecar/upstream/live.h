@@ -48,6 +48,9 @@ void live_set_endpoints(struct live *l, struct endpoints_cfg *e);
 /* EDS no longer carries the name: clusters keep the hosts that they have, later ones get none. */
 void live_forget_endpoints(struct live *l, struct str eds_name);
 
+/* A connection of main's own was just dialled to a host of the cluster: it begins as the cluster's do. alpn_wire: what is offered
+ * where the cluster offers nothing. */
+void live_begin(const struct live *l, struct str name, const struct host *h, struct conn *conn, struct str alpn_wire);
 /* NULL: none. Good until the cluster changes. */
 const struct cluster_cfg *live_find(const struct live *l, struct str name);
 /* Whether hosts are known: EDS or an inline assignment came, DNS answered once (or failed once), or

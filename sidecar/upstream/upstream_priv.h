@@ -70,10 +70,11 @@ void cluster_close(struct cluster *c); /* all connections, now */
 struct dial_for {
     struct str sni;       /* of the request, "" for none */
     struct str alpn_wire; /* what is offered where the transport's configuration offers nothing */
-    struct str header;    /* the first bytes, before the transport's own; "" for none */
+    struct str header;    /* of the PROXY protocol, by cluster_header */
 };
 struct conn *cluster_dial(struct cluster *c, const struct host *h, const struct dial_for *what);
-/* The PROXY protocol header of connections to that host into bytes[PROXY_PROTOCOL_WRITE_CAP]; empty: they have none. */
+/* The PROXY protocol header of connections for that origin to that host into bytes[PROXY_PROTOCOL_WRITE_CAP]; empty: they have none,
+ * or are for nobody, so that each tells its own (transport.c). */
 struct str cluster_header(const struct cluster *c, const struct host *h, const struct upstream_origin *origin, uint8_t *bytes);
 void cluster_inc(struct cluster *c, enum cluster_stat stat);
 void cluster_dec(struct cluster *c, enum cluster_stat stat);
@@ -81,6 +82,17 @@ void cluster_dec(struct cluster *c, enum cluster_stat stat);
 void cluster_count_end(struct cluster *c, uint64_t length_ms, bool is_local, bool with_request);
 /* A connection that did not come about, in numbers. What it is called, for who waited for it. */
 enum upstream_failure cluster_count_connect_fail(struct cluster *c, struct host *h, enum conn_end end);
+
+/* ---- transport.c ---- */
+
+struct transport_of {
+    const struct cluster_cfg *cfg;
+    const struct host *host;
+    const struct life *life;
+    unsigned row; /* of statistics, and of the TLS context */
+};
+/* conn was just dialled to that host. */
+void transport_begin(struct conn *conn, const struct transport_of *of, const struct dial_for *what);
 
 /* ---- original_dst.c ---- */
 

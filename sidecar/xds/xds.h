@@ -71,7 +71,7 @@ struct xds_options {
 
     /* Where the server is now, asked before each attempt; false: not known yet. The rest may be NULL. */
     bool (*address)(void *ctx, struct addr *addr_r);
-    /* The new connection, before it is connected: set a transport. */
+    /* The new connection to that address, in the same turn, before it is connected: set a transport. */
     void (*prepare)(void *ctx, struct conn *c);
     /* Adds request metadata (authorization). */
     void (*metadata)(void *ctx, struct headers *headers);

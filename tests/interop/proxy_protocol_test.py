@@ -7,6 +7,7 @@ import ssl
 from conversation import FIN, talk, until
 from envoy_pair import FILE_LOG, H2, TYPE
 from families import INTERNAL, Family, do, look, rq, suite
+from families import until as wait_for
 from support.certificates import Certificates
 from told_upstream import ToldUpstream
 
@@ -264,8 +265,28 @@ for version in "V1", "V2":
 tells("connections are not shared", each_from(LINE, LINE6, LINE.replace(b"111", b"112"), requests=2), to="told", logs=0,
      cluster=telling("V2"), own=True)
 tells("connections of one that came twice are", each_from(LINE, LINE, requests=2), to="told", logs=0, cluster=telling("V1"), own=True)
-tells("a mirrored request", LINE + GET, others={"m": ("told", telling("V1"))},
-     route={"request_mirror_policies": [{"cluster": "MINEm"}]})
+
+
+def mirrored():
+    """Two requests of two connections: what was told of their mirrors."""
+    at = f"k{len(family.cases)}"
+
+    def send(side):
+        case, asked = next(c for c in family.cases if c.id == at), upstream().asked
+        before = len(asked)
+
+        def mirrors():
+            return [told for mark, host, told in asked[before:] if mark.startswith(at + side.proxy.name[0]) and "shadow" in host]
+        for n, header in enumerate((LINE, LINE6)):
+            side.send(case, header + GET)
+            wait_for(lambda n=n: len(mirrors()) > n, 2)
+        return mirrors()
+    return do(send)
+
+
+for version in "V1", "V2":
+    tells(f"{version}: a mirrored request", mirrored(), others={"m": ("told", telling(version))},
+         route={"request_mirror_policies": [{"cluster": "MINEm"}]})
 tells("nobody there", LINE + GET, to="dead", cluster=telling("V1"))
 tells("a match of sockets", LINE + GET, to="told", cluster={"transport_socket_matches": [
     dict(telling("V1"), name="all", match={})]})

@@ -42,10 +42,11 @@ def header_of(c):
 
 class ToldUpstream:
     """Each port counts its connections; "tls" in the name: TLS is behind the header, with the certificate a. "raw" in the name: all that comes is
-    given back behind what the header said."""
+    given back behind what the header said. asked: (x-case, host, what is answered) of requests."""
 
     def __init__(self, certificates):
         self.certificates = certificates
+        self.asked = []
 
     def listen(self, name):
         listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -82,6 +83,8 @@ class ToldUpstream:
     def answer(self, c, header):
         f = c.makefile("rb")
         while (head := read_head(f)):
-            read_body(f, dict(head[1]))
+            fields = dict(head[1])
+            read_body(f, fields)
+            self.asked.append((fields.get("x-case", ""), fields["host"], header.decode()))
             c.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(header), header))
         f.close()

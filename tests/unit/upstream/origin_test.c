@@ -180,14 +180,26 @@ static void connections_end_with_their_origin(void **state)
     assert_int_equal(stat_of(&b->w, "cluster.a.upstream_cx_active"), 0);
 }
 
-static void of_nobody_nothing_is_told(void **state)
+static unsigned port_of(int fd, int (*name)(int, struct sockaddr *, socklen_t *))
+{
+    struct addr a = {.len = sizeof(a.un)};
+    assert_int_equal(name(fd, &a.sa, &a.len), 0);
+    return addr_port(&a);
+}
+
+static void what_is_made_for_nobody_tells_its_own_addresses(void **state)
 {
     struct bench *b = *state;
     struct ask a;
+    char expected[128];
     use_version(b, 1);
     ask(&a, b, NULL);
     RUN_UNTIL(&b->w, has_come(b, 0, "\r\n\r\n"));
-    assert_non_null(strstr(b->got[0], "PROXY UNKNOWN\r\nGET /"));
+    snprintf(expected, sizeof(expected), "PROXY TCP4 127.0.0.1 127.0.0.1 %u %u\r\nGET /", port_of(b->peers[0], getpeername),
+             port_of(b->peers[0], getsockname));
+    assert_ptr_equal(strstr(b->got[0], expected), b->got[0]);
+    answer(b, 0, &a);
+    ask(&a, b, NULL); /* connections for nobody are shared */
     answer(b, 0, &a);
 }
 
@@ -198,7 +210,7 @@ int main(void)
         WORLD_TEST(a_connection_begins_with_its_header),
         WORLD_TEST(connections_serve_one_origin_alone),
         WORLD_TEST(connections_end_with_their_origin),
-        WORLD_TEST(of_nobody_nothing_is_told),
+        WORLD_TEST(what_is_made_for_nobody_tells_its_own_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
