@@ -1,20 +1,5 @@
-#include "h2_pair.h"
-
-static struct pair pair;
-
-static int set_up(void **state)
-{
-    (void)state;
-    pair_open(&pair, NULL, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    pair_close(&pair);
-    return 0;
-}
+/* Streams between a client and a server of HTTP/2: messages, resets, how many there may be, and how a connection ends. */
+#include "tests/unit/http/h2_pair_world.h"
 
 static void a_request_without_a_body_is_answered_without_one(void **state)
 {
@@ -193,152 +178,6 @@ static void an_early_answer_ends_the_upload_without_an_error(void **state)
     run(&pair);
     assert_log(s, "[end]");
     assert_log(c, "[response 413][data no end][end remote reset: http2.remote_reset]");
-}
-
-static void data_waits_while_reading_is_paused(void **state)
-{
-    (void)state;
-    struct seen *c = request(&pair, "POST", "/", false);
-    run(&pair);
-    struct seen *s = &pair.server.seen[0];
-    buf_clear(&s->log);
-    stream_read_pause(s->stream);
-    stream_read_pause(s->stream);
-    stream_send_data(c->stream, "a", 1, false);
-    run(&pair);
-    stream_send_data(c->stream, "b", 1, true);
-    run(&pair);
-    assert_log(s, "");
-    stream_read_resume(s->stream);
-    run(&pair);
-    assert_log(s, "");
-    stream_read_resume(s->stream);
-    assert_log(s, ""); /* never inside the call */
-    run(&pair);
-    assert_log(s, "[data ab end]");
-}
-
-static void a_whole_answer_waits_for_a_paused_reader_after_the_stream_closed(void **state)
-{
-    (void)state;
-    struct arena *arena = arena_new(256);
-    struct headers trailers;
-    headers_init(&trailers, arena);
-    headers_add(&trailers, STR("x"), STR("y"));
-    struct seen *c = request(&pair, "GET", "/", true);
-    stream_read_pause(c->stream);
-    run(&pair);
-    struct seen *s = &pair.server.seen[0];
-    respond(s, 200, false);
-    stream_send_data(s->stream, "body", 4, false);
-    stream_send_trailers(s->stream, &trailers);
-    run(&pair);
-    assert_null(s->stream);
-    assert_log(c, "[response 200]");
-    stream_read_resume(c->stream);
-    run(&pair);
-    assert_log(c, "[data body][trailers x=y][end]");
-    arena_free(&arena);
-}
-
-static void a_reset_does_not_wait_for_a_paused_reader(void **state)
-{
-    (void)state;
-    struct seen *c = request(&pair, "GET", "/", true);
-    stream_read_pause(c->stream);
-    run(&pair);
-    struct seen *s = &pair.server.seen[0];
-    respond(s, 200, false);
-    stream_send_data(s->stream, "body", 4, false);
-    run(&pair);
-    stream_reset(s->stream, RESET_LOCAL);
-    run(&pair);
-    assert_log(c, "[response 200][end remote reset: http2.remote_reset]");
-}
-
-static void send_much(struct stream *s, size_t n)
-{
-    static const char zeros[65536];
-    for (; n > sizeof(zeros); n -= sizeof(zeros))
-        stream_send_data(s, zeros, sizeof(zeros), false);
-    stream_send_data(s, zeros, n, false);
-}
-
-static void a_paused_reader_stops_the_sender_at_the_window(void **state)
-{
-    static const struct codec_options small = {.stream_window_bytes = 100000, .connection_window_bytes = 150000};
-    (void)state;
-    pair_close(&pair);
-    pair_open(&pair, NULL, &small);
-    struct seen *c = request(&pair, "POST", "/", false);
-    run(&pair);
-    struct seen *s = &pair.server.seen[0];
-    stream_read_pause(s->stream);
-    send_much(c->stream, 3 * 1024 * 1024);
-    run(&pair);
-    assert_int_equal(s->body_bytes, 0);
-    assert_true(stream_is_above_high(c->stream));
-    /* Exactly the window is on the other side. */
-    assert_in_range(stream_wire_bytes_received(s->stream), 100000, 100000 + 1000);
-    stream_read_resume(s->stream);
-    for (unsigned i = 0; i < 50 && s->body_bytes < 3 * 1024 * 1024; i++)
-        run(&pair);
-    assert_int_equal(s->body_bytes, 3 * 1024 * 1024);
-    assert_false(stream_is_above_high(c->stream));
-    assert_log(c, "[high][low]");
-}
-
-static void paused_readers_together_leave_each_stream_a_small_share(void **state)
-{
-    enum { STREAMS = 5, BODY = 30000 };
-    static const struct codec_options windows = {.stream_window_bytes = 1000}, limit = {.buffer_limit_bytes = 100000};
-    struct seen *c[STREAMS];
-    (void)state;
-    pair_close(&pair);
-    pair_open(&pair, &windows, &limit);
-    for (unsigned i = 0; i < STREAMS; i++) {
-        c[i] = request(&pair, "GET", "/", true);
-        stream_read_pause(c[i]->stream);
-    }
-    run(&pair);
-    for (unsigned i = 0; i < STREAMS; i++) {
-        struct seen *s = &pair.server.seen[i];
-        respond(s, 200, false);
-        stream_send_data(s->stream, (char[BODY]){0}, BODY, true);
-        run(&pair);
-        assert_int_equal(stream_is_above_high(s->stream), (i + 1) * (BODY - 1000) > limit.buffer_limit_bytes);
-    }
-    stream_reset(pair.server.seen[0].stream, RESET_LOCAL); /* what it held is gone, and it is everybody's again */
-    run(&pair);
-    stream_read_resume(c[4]->stream);
-    run(&pair);
-    assert_log(c[4], "[response 200][data... end][end]");
-    assert_log(&pair.server.seen[4], "[request GET a / end][high][low][end]");
-    assert_log(&pair.server.seen[3], "[request GET a / end][high]");
-    for (unsigned i = 1; i < 4; i++)
-        stream_read_resume(c[i]->stream);
-    run(&pair);
-    for (unsigned i = 1; i < STREAMS; i++)
-        assert_int_equal(c[i]->body_bytes, BODY);
-}
-
-static void a_reset_stream_gives_its_window_back(void **state)
-{
-    static const struct codec_options small = {.stream_window_bytes = 100000, .connection_window_bytes = 100000};
-    (void)state;
-    pair_close(&pair);
-    pair_open(&pair, NULL, &small);
-    for (unsigned i = 0; i < 5; i++) {
-        struct seen *c = request(&pair, "POST", "/", false);
-        run(&pair);
-        struct seen *s = &pair.server.seen[i];
-        stream_read_pause(s->stream);
-        send_much(c->stream, 200000);
-        run(&pair);
-        assert_in_range(stream_wire_bytes_received(s->stream), 100000, 101000);
-        stream_reset(i & 1 ? s->stream : c->stream, RESET_LOCAL);
-        run(&pair);
-    }
 }
 
 static void streams_are_independent(void **state)
@@ -573,105 +412,6 @@ static void a_head_that_is_too_large_to_send_ends_the_stream_alone(void **state)
     arena_free(&arena);
 }
 
-static const struct codec_options upgrades = {.allow_upgrade = true, .offer_extended_connect = true};
-
-static struct seen *ask_for_websocket(void)
-{
-    struct http_request r;
-    struct side *side = &pair.client;
-    struct seen *c = &side->seen[side->count++];
-    c->arena = arena_new(512);
-    http_request_init(&r, c->arena);
-    r.method = STR("GET");
-    r.scheme = STR("http");
-    r.authority = STR("a");
-    r.path = STR("/chat");
-    r.protocol = STR("websocket");
-    c->stream = codec_open_stream(side->codec, c->arena, &seen_handler, c);
-    stream_send_request(c->stream, &r, false);
-    return c;
-}
-
-static void websockets_travel_as_extended_connect(void **state)
-{
-    (void)state;
-    pair_close(&pair);
-    pair_open(&pair, &upgrades, &upgrades);
-    struct seen *c = ask_for_websocket(), *s = &pair.server.seen[0];
-    run(&pair);
-    assert_log(s, "[request GET a /chat upgrade=websocket]");
-    respond(s, 101, false);
-    stream_send_data(c->stream, "frame", 5, false);
-    run(&pair);
-    assert_log(c, "[response 101]");
-    assert_log(s, "[data frame]");
-}
-
-static void an_upgrade_waits_until_the_peer_has_offered_them(void **state)
-{
-    (void)state;
-    pair_close(&pair);
-    pair_join(&pair, &upgrades, &upgrades);
-    struct seen *c = ask_for_websocket();
-    stream_send_data(c->stream, "early", 5, false);
-    assert_log(c, "");
-    run(&pair);
-    assert_log(&pair.server.seen[0], "[request GET a /chat upgrade=websocket][data early]");
-}
-
-static void an_upgrade_may_end_while_it_waits_for_the_offer(void **state)
-{
-    (void)state;
-    pair_close(&pair);
-    pair_join(&pair, &upgrades, &upgrades);
-    struct seen *gone = ask_for_websocket(), *other = ask_for_websocket();
-    stream_reset(gone->stream, RESET_LOCAL);
-    run(&pair);
-    assert_log(gone, "[end local reset]");
-    assert_int_equal(pair.server.count, 1);
-    assert_log(&pair.server.seen[0], "[request GET a /chat upgrade=websocket]");
-    assert_non_null(other->stream);
-}
-
-static void upgrades_that_wait_for_an_offer_that_is_not_made_fail(void **state)
-{
-    (void)state;
-    pair_close(&pair);
-    pair_join(&pair, &upgrades, NULL);
-    struct seen *one = ask_for_websocket(), *two = ask_for_websocket();
-    run(&pair);
-    assert_log(one, "[end protocol error: http2.extended_connect_not_offered]");
-    assert_log(two, "[end protocol error: http2.extended_connect_not_offered]");
-    assert_int_equal(pair.server.count, 0);
-}
-
-static void the_halves_of_a_tunnel_end_each_by_itself(void **state)
-{
-    (void)state;
-    pair_close(&pair);
-    pair_open(&pair, &upgrades, &upgrades);
-    struct seen *c = ask_for_websocket(), *s = &pair.server.seen[0];
-    run(&pair);
-    respond(s, 101, false);
-    stream_send_data(s->stream, "bye", 3, true);
-    run(&pair);
-    stream_send_data(c->stream, "and more", 8, false);
-    run(&pair);
-    stream_send_data(c->stream, NULL, 0, true);
-    run(&pair);
-    assert_log(c, "[response 101][data bye end][end]");
-    assert_log(s, "[request GET a /chat upgrade=websocket][data and more][data  end][end]");
-}
-
-static void an_upgrade_that_the_peer_did_not_offer_fails_here(void **state)
-{
-    (void)state;
-    struct seen *c = ask_for_websocket();
-    assert_log(c, "[end protocol error: http2.extended_connect_not_offered]");
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -685,12 +425,6 @@ int main(void)
         TEST(resets),
         TEST(a_request_reset_in_the_turn_it_was_made_is_never_sent),
         TEST(an_early_answer_ends_the_upload_without_an_error),
-        TEST(data_waits_while_reading_is_paused),
-        TEST(a_whole_answer_waits_for_a_paused_reader_after_the_stream_closed),
-        TEST(a_reset_does_not_wait_for_a_paused_reader),
-        TEST(a_paused_reader_stops_the_sender_at_the_window),
-        TEST(paused_readers_together_leave_each_stream_a_small_share),
-        TEST(a_reset_stream_gives_its_window_back),
         TEST(streams_are_independent),
         TEST(room_follows_the_peers_settings),
         TEST(room_is_bounded_by_our_own_option),
@@ -705,12 +439,6 @@ int main(void)
         TEST(pings_keep_a_connection_and_end_a_dead_one),
         TEST(fields_that_have_no_place_in_http2_are_not_sent),
         TEST(a_head_that_is_too_large_to_send_ends_the_stream_alone),
-        TEST(websockets_travel_as_extended_connect),
-        TEST(an_upgrade_waits_until_the_peer_has_offered_them),
-        TEST(an_upgrade_may_end_while_it_waits_for_the_offer),
-        TEST(upgrades_that_wait_for_an_offer_that_is_not_made_fail),
-        TEST(the_halves_of_a_tunnel_end_each_by_itself),
-        TEST(an_upgrade_that_the_peer_did_not_offer_fails_here),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
