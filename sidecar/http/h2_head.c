@@ -377,8 +377,7 @@ size_t h2_head_write_request(struct h2_codec *h, const struct http_request *r)
         put(h, STR(":scheme"), r->scheme.n > 0 ? r->scheme : STR("http"), false);
         put(h, STR(":path"), r->path.n > 0 ? r->path : STR("/"), false);
     }
-    if (r->authority.n > 0)
-        put(h, STR(":authority"), r->authority, false);
+    put(h, STR(":authority"), r->authority, false);
     put_fields(h, &r->headers);
     put_length(h, r->content_length);
     if (r->expect_continue)

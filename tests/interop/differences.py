@@ -151,7 +151,6 @@ DIFFERENCES = {
          "what the client said last goes out as it came, and upstream closes when it has it; Envoy hands the rest to a flush, and closes"),
     ],
     "translation": [
-        ("request: an empty Host", "*", "RFC 9113, 8.3.1: an empty :authority is malformed; none is sent, which the tests' server refuses"),
         ("request: two Hosts", "*", "RFC 9112, 3.2: two hosts in one request are for two readers"),
         ("request: a method of its own", "*", "RFC 9110, 9.1: there are more methods than Envoy's HTTP/1 knows, which answers 400"),
         *[(f"{whose}: {name} twice", f"step[0].*.headers.{name}", JOINED) for whose, names in (

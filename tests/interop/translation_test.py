@@ -42,7 +42,19 @@ up("Host with a dot at the end", one(rq("/ok", host="h.test.")))
 up("Host of IPv6", one(rq("/ok", host="[::1]:80")))
 up("no Host", one(rq("/ok", host=None)))
 up("no Host, HTTP/1.0", one(rq("/ok", host=None, version="1.0")), hcm={"http_protocol_options": {"accept_http_10": True}})
-up("an empty Host", one(raw("GET /ok HTTP/1.1", "host:")))
+ACCEPT10 = {"http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "d.test"}}
+EMPTY = (("an empty Host", raw("GET /ok HTTP/1.1", "host:"), None),
+         ("an empty Host of blanks", raw("GET /ok HTTP/1.1", "host: \t "), None),
+         ("an empty Host, HTTP/1.0", raw("GET /ok HTTP/1.0", "host:"), ACCEPT10),
+         ("an empty Host, HTTP/1.0, no default", raw("GET /ok HTTP/1.0", "host:"), {"http_protocol_options": {"accept_http_10": True}}),
+         ("no Host, HTTP/1.0, a default", raw("GET /ok HTTP/1.0"), ACCEPT10),
+         ("an empty Host, absolute-form", raw("GET http://other.test/ok HTTP/1.1", "host:"), None),
+         ("absolute-form of no host", raw("GET http:///ok HTTP/1.1", "host: h.test"), None),
+         ("an empty Host, CONNECT", raw("CONNECT h.test:80 HTTP/1.1", "host:"), None),
+         ("an empty Host, OPTIONS", raw("OPTIONS * HTTP/1.1", "host:"), None))
+for name, request, hcm in EMPTY:
+    up(name, one(request), hcm=hcm)
+    family.case("request to HTTP/1: " + name, one(request), hcm=hcm)
 up("two Hosts", one(rq("/ok", "host: other.test")))
 up("absolute-form", one(rq("http://other.test/ok")))
 up("absolute-form with a port and a query", one(rq("http://other.test:81/ok?a=b")))
