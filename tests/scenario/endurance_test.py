@@ -27,7 +27,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa
 from support.ads import CDS, EDS, LDS, PREFIX, RDS, Server, brief, cluster, endpoints, listener, parse
 from support.churn import CANARIES
 from support.ports import free_port
-from xds_rules_test import Proxy, connect, until  # noqa: F401
+from xds_proxy import Proxy, connect, until  # noqa: F401
 
 pytestmark = pytest.mark.alone
 SECONDS = float(os.environ.get("OUTRIGGER_ENDURANCE_SECONDS", 10))
