@@ -95,11 +95,7 @@ DIFFERENCES = {
             ("listeners: gracefully, the strategy is immediate", "seen[2]"),
             ("listeners: gracefully, the strategy is immediate", "seen[6]"),
             ("listeners: gracefully, a listener that drains when it is modified", "seen[3]"),
-            ("health: fails, and is well again", "seen[1][1]"), ("health: in flight", "seen[2]"), ("health: HTTP/1.0", "seen[2]"),
-            ("LDS: removed", "seen[2][1]"), ("LDS: removed, in flight until the time is over", "seen[1]"),
-            ("LDS: another chain", "seen[1][2]"), ("LDS: one chain of two", "seen[1][2]"), ("LDS: another address", "seen[5]"),
-            ("age: an answer says so", "seen[1]"), ("age: HTTP/1.1, idle", "seen[2]"),
-            ("age: HTTP/1.1, one more request in time", "seen[2]"), ("idle: HTTP/1.1, drain_timeout", "seen[2]"))],
+            ("health: fails, and is well again", "seen[1][1]"), ("health: in flight", "seen[2]"), ("health: HTTP/1.0", "seen[2]"))],
         ("*", "counters.http.*.downstream_cx_destroy_*", CLOSING),
         # Two GOAWAYs.
         *[(name, path, LAST_GOAWAY) for name, path in (
@@ -107,16 +103,29 @@ DIFFERENCES = {
             ("listeners: gracefully, the strategy is immediate", "seen[3][*]"),
             ("listeners: gracefully, the strategy is immediate", "seen[9][*]"),
             ("health: HTTP/2 with drain_timeout", "seen[*"), ("health: fails, and is well again", "seen[1][2][*]"),
-            ("health: in flight", "seen[3][*]"), ("LDS: removed", "seen[2][2][*]"), ("LDS: another chain", "seen[1][3][*]"),
-            ("age: HTTP/2, a stream that goes on", "seen[*"), ("age: HTTP/2, idle", "seen[*"), ("idle: HTTP/2", "seen[*"),
-            ("most requests: HTTP/2", "seen[*"))],
+            ("health: in flight", "seen[3][*]"))],
         ("listeners: gracefully, the strategy is immediate", "seen[8][*]", AT_ONCE),
         ("listeners: gracefully, the strategy is immediate", "counters.http.in.downstream_cx_drain_close", AT_ONCE),
+        ("end: SIGTERM", "seen.in flight*", "Envoy ends at once; in a pod, what is in flight is finished first"),
+    ],
+    "drain_xds": [
+        *[(name, path, CLOSING) for name, path in (
+            ("LDS: removed", "seen[2][1]"), ("LDS: removed, in flight until the time is over", "seen[1]"),
+            ("LDS: another chain", "seen[1][2]"), ("LDS: one chain of two", "seen[1][2]"), ("LDS: another address", "seen[5]"))],
+        ("*", "counters.http.*.downstream_cx_destroy_*", CLOSING),
+        *[(name, path, LAST_GOAWAY) for name, path in (("LDS: removed", "seen[2][2][*]"), ("LDS: another chain", "seen[1][3][*]"))],
         ("LDS: removed", "seen[5][*]", AT_ONCE),
         ("LDS: removed, gradually", "counters.http.in.*", "what a listener counted goes with its last connection, not with the drain time"),
-        ("end: SIGTERM", "seen.in flight*", "Envoy ends at once; in a pod, what is in flight is finished first"),
         ("EDS: a host is gone, HTTP/2", "*.upstream_cx_protocol_error",
          "Envoy counts the end of a connection that had its last stream as an error of protocol"),
+    ],
+    "age": [
+        *[(name, path, CLOSING) for name, path in (
+            ("age: an answer says so", "seen[1]"), ("age: HTTP/1.1, idle", "seen[2]"),
+            ("age: HTTP/1.1, one more request in time", "seen[2]"), ("idle: HTTP/1.1, drain_timeout", "seen[2]"))],
+        ("*", "counters.http.*.downstream_cx_destroy_*", CLOSING),
+        *[(name, "seen[*", LAST_GOAWAY) for name in (
+            "age: HTTP/2, a stream that goes on", "age: HTTP/2, idle", "idle: HTTP/2", "most requests: HTTP/2")],
     ],
     "edge": [
         ("sender: an address with a zone", "*.remote", "a zone has a meaning on its own host alone (RFC 4007)"),
