@@ -71,10 +71,10 @@ static void collect(void *ctx)
     server_collect(ctx);
 }
 
-static bool listener_address(void *ctx, struct str name, struct addr *addr_r)
+static bool listener_address(void *ctx, struct str name, unsigned at, struct addr *addr_r)
 {
     struct server *s = ctx;
-    return sockets_address(s->sockets, name, addr_r);
+    return sockets_address(s->sockets, name, at, addr_r);
 }
 
 static void set_health_failed(void *ctx, bool failed)

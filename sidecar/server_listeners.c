@@ -95,7 +95,7 @@ static void count_put(struct server *s, const struct listener_cfg *was, const st
 {
     count(s, was ? LISTENER_MANAGER_LISTENER_MODIFIED : LISTENER_MANAGER_LISTENER_ADDED, 1);
     count(s, LISTENER_MANAGER_LISTENER_CREATE_SUCCESS, s->worker_count);
-    if (was && !addr_eq(&was->address, &now->address))
+    if (was && !listener_cfg_has_same_addresses(was, now))
         note_draining(s);
     if (!was)
         stats_inc(s->listener_manager_stats, stats_main_row(), LISTENER_MANAGER_TOTAL_LISTENERS_ACTIVE);
@@ -127,7 +127,8 @@ bool server_put_listener(void *ctx, struct listener_cfg *cfg, struct err *err)
     struct listener *l = listener_new(cfg, s->stats, s->worker_count, s->mailbox);
     struct sweep *sweep = sweep_new(s);
     for (unsigned i = 0; i < s->worker_count; i++)
-        worker_put_listener(s->workers[i], listener_ref(l), fds ? fds[i] : -1, sweep ? sweep_on_worker : NULL, sweep);
+        worker_put_listener(s->workers[i], listener_ref(l), fds ? fds + (size_t)i * cfg->address_count : NULL,
+                            sweep ? sweep_on_worker : NULL, sweep);
     listener_unref(&l);
     return true;
 }

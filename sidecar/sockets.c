@@ -1,5 +1,5 @@
-/* Owns every listening fd. Main thread. A listener's set of fds belongs to its name, address and options; a change makes a new
- * set and leaves the old one on the stale list until all workers let go. */
+/* Owns every listening fd. Main thread. A set of fds belongs to a listener's name, one of its addresses, and options; a change
+ * makes new sets of what is new and leaves those that nobody wants on the stale list until all workers let go. */
 #include "sidecar/sockets.h"
 
 #include "sidecar/base/die.h"
@@ -14,12 +14,19 @@
 struct set {
     struct addr asked;
     bool reuse_port, transparent;
-    int *fds;
+    int *fds; /* by worker */
+};
+
+/* What a listener has. */
+struct bound {
+    struct set **sets; /* by address */
+    unsigned count;
+    int *fds; /* of all sets, by worker, then by address */
 };
 
 struct sockets {
     unsigned workers;
-    struct table sets; /* listener name -> struct set */
+    struct table bound; /* listener name -> struct bound */
     int *stale;
     size_t stale_count;
 };
@@ -37,24 +44,48 @@ static void set_free(struct set *set)
     free(set);
 }
 
-static void make_stale(struct sockets *s, const struct set *set)
+/* Leaves the sets alone. */
+static void bound_free(struct bound *b)
+{
+    free(b->sets);
+    free(b->fds);
+    free(b);
+}
+
+static bool has(const struct bound *b, const struct set *set)
+{
+    for (unsigned i = 0; i < b->count; i++)
+        if (b->sets[i] == set)
+            return true;
+    return false;
+}
+
+/* Its fds are stale. */
+static void retire(struct sockets *s, struct set *set)
 {
     s->stale = xrealloc(s->stale, (s->stale_count + s->workers + 1) * sizeof(*s->stale));
     for (unsigned i = 0; i < s->workers; i++)
-        if (set->fds[i] >= 0)
-            s->stale[s->stale_count++] = set->fds[i];
+        s->stale[s->stale_count++] = set->fds[i];
     s->stale[s->stale_count] = -1;
+    set_free(set);
+}
+
+/* now: what takes its place; NULL: nothing. */
+static void bound_end(struct sockets *s, struct bound *b, const struct bound *now)
+{
+    for (unsigned i = 0; i < b->count; i++)
+        if (!now || !has(now, b->sets[i]))
+            retire(s, b->sets[i]);
+    bound_free(b);
 }
 
 void sockets_free(struct sockets **s)
 {
     struct str key;
     void *value;
-    for (size_t i = 0; table_next(&(*s)->sets, &i, &key, &value);) {
-        make_stale(*s, value);
-        set_free(value);
-    }
-    table_fini(&(*s)->sets);
+    for (size_t i = 0; table_next(&(*s)->bound, &i, &key, &value);)
+        bound_end(*s, value, NULL);
+    table_fini(&(*s)->bound);
     sockets_close_list((*s)->stale);
     free(*s);
     *s = NULL;
@@ -92,41 +123,80 @@ static int bind_set(const struct sockets *s, struct set *set, const struct liste
     return 0;
 }
 
-const int *sockets_open(struct sockets *s, const struct listener_cfg *l, struct err *err)
+static struct set *set_new(const struct sockets *s, const struct listener_cfg *l, const struct addr *at, struct err *err)
 {
     char text[ADDR_TEXT_CAP];
-    struct set *old = table_get(&s->sets, l->name);
-    bool same_address = old && (addr_eq(&old->asked, &l->address) ||
-                                (addr_port(&l->address) == 0 && addr_eq_ip(&old->asked, &l->address)));
-    if (same_address && old->reuse_port == l->reuse_port && old->transparent == l->transparent)
-        return old->fds;
     struct set *set = NEW(struct set);
-    set->asked = l->address;
+    set->asked = *at;
     set->reuse_port = l->reuse_port;
     set->transparent = l->transparent;
     set->fds = xcalloc(s->workers, sizeof(*set->fds));
     int rc = bind_set(s, set, l);
-    if (rc < 0) {
-        err_set(err, "Listener %.*s: cannot bind %s: %s", STR_FMT(l->name), addr_format(&l->address, text, sizeof(text)),
-                strerror(-rc));
-        set_free(set);
+    if (rc == 0)
+        return set;
+    err_set(err, "Listener %.*s: cannot bind %s: %s", STR_FMT(l->name), addr_format(at, text, sizeof(text)), strerror(-rc));
+    set_free(set);
+    return NULL;
+}
+
+/* A set of the listener's that serves the address, and was not taken yet; NULL: none. */
+static struct set *find(const struct bound *old, const struct bound *taken, const struct listener_cfg *l, const struct addr *at)
+{
+    for (unsigned i = 0; old && i < old->count; i++) {
+        struct set *set = old->sets[i];
+        bool same_address = addr_eq(&set->asked, at) || (addr_port(at) == 0 && addr_eq_ip(&set->asked, at));
+        if (same_address && set->reuse_port == l->reuse_port && set->transparent == l->transparent && !has(taken, set))
+            return set;
+    }
+    return NULL;
+}
+
+/* Out of old sets and new ones; false: one cannot be bound, and nothing is. */
+static bool gather(const struct sockets *s, const struct listener_cfg *l, const struct bound *old, struct bound *now, struct err *err)
+{
+    for (; now->count < l->address_count; now->count++) {
+        const struct addr *at = &l->addresses[now->count];
+        struct set *set = find(old, now, l, at);
+        if (!set)
+            set = set_new(s, l, at, err);
+        if (!set)
+            break;
+        now->sets[now->count] = set;
+    }
+    if (now->count == l->address_count)
+        return true;
+    for (unsigned i = 0; i < now->count; i++) {
+        if (old && has(old, now->sets[i]))
+            continue;
+        for (unsigned w = 0; w < s->workers; w++)
+            close(now->sets[i]->fds[w]);
+        set_free(now->sets[i]);
+    }
+    return false;
+}
+
+const int *sockets_open(struct sockets *s, const struct listener_cfg *l, struct err *err)
+{
+    struct bound *old = table_get(&s->bound, l->name), *now = NEW(struct bound);
+    now->sets = xcalloc(l->address_count, sizeof(struct set *));
+    if (!gather(s, l, old, now, err)) {
+        bound_free(now);
         return NULL;
     }
-    table_put(&s->sets, l->name, set);
-    if (old) {
-        make_stale(s, old);
-        set_free(old);
-    }
-    return set->fds;
+    now->fds = xcalloc((size_t)s->workers * now->count, sizeof(*now->fds));
+    for (unsigned i = 0; i < s->workers * now->count; i++)
+        now->fds[i] = now->sets[i % now->count]->fds[i / now->count];
+    table_put(&s->bound, l->name, now);
+    if (old)
+        bound_end(s, old, now);
+    return now->fds;
 }
 
 void sockets_close(struct sockets *s, struct str name)
 {
-    struct set *set = table_remove(&s->sets, name);
-    if (!set)
-        return;
-    make_stale(s, set);
-    set_free(set);
+    struct bound *b = table_remove(&s->bound, name);
+    if (b)
+        bound_end(s, b, NULL);
 }
 
 int *sockets_take_stale(struct sockets *s)
@@ -144,11 +214,11 @@ void sockets_close_list(int *fds)
     free(fds);
 }
 
-bool sockets_address(const struct sockets *s, struct str name, struct addr *addr_r)
+bool sockets_address(const struct sockets *s, struct str name, unsigned at, struct addr *addr_r)
 {
-    const struct set *set = table_get(&s->sets, name);
-    if (!set)
+    const struct bound *b = table_get(&s->bound, name);
+    if (!b || at >= b->count)
         return false;
     addr_r->len = sizeof(addr_r->un);
-    return getsockname(set->fds[0], &addr_r->sa, &addr_r->len) == 0;
+    return getsockname(b->sets[at]->fds[0], &addr_r->sa, &addr_r->len) == 0;
 }

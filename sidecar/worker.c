@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LOG_FLUSH_MS 100
 
@@ -29,7 +30,7 @@ struct order {
     struct worker *worker;
     struct listener *listener;
     struct route_table *table;
-    int fd;
+    int *fds;
     char *name;
     bool flag;
     loop_fn *done;
@@ -51,6 +52,7 @@ static void order_end(struct order *o)
     if (o->done)
         o->done(o->arg);
     free(o->name);
+    free(o->fds);
     free(o);
 }
 
@@ -157,15 +159,18 @@ void worker_stop(struct worker **w, struct live *live)
 static void put_listener(void *arg)
 {
     struct order *o = arg;
-    proxy_put_listener(o->worker->proxy, o->listener, o->fd);
+    proxy_put_listener(o->worker->proxy, o->listener, o->fds);
     order_end(o);
 }
 
-void worker_put_listener(struct worker *w, struct listener *counted, int fd, loop_fn *done, void *arg)
+void worker_put_listener(struct worker *w, struct listener *counted, const int *fds, loop_fn *done, void *arg)
 {
     struct order *o = order_new(w);
     o->listener = counted;
-    o->fd = fd;
+    if (fds) {
+        o->fds = xcalloc(counted->cfg->address_count, sizeof(*fds));
+        memcpy(o->fds, fds, counted->cfg->address_count * sizeof(*fds));
+    }
     o->done = done;
     o->arg = arg;
     mailbox_post(w->mailbox, put_listener, o);

@@ -25,7 +25,7 @@ void worker_stop(struct worker **w, struct live *live);
 
 /* Each is carried out on the worker's thread, in the order of the calls. */
 /* Takes one reference. done(arg), if given, runs on the worker's thread afterwards. */
-void worker_put_listener(struct worker *w, struct listener *counted, int fd, loop_fn *done, void *arg);
+void worker_put_listener(struct worker *w, struct listener *counted, const int *fds, loop_fn *done, void *arg);
 void worker_remove_listener(struct worker *w, struct str name, loop_fn *done, void *arg);
 void worker_put_route_table(struct worker *w, struct route_table *counted);
 void worker_remove_route_table(struct worker *w, struct str name);

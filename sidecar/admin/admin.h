@@ -29,8 +29,8 @@ struct admin_ops {
 
     enum admin_state (*state)(void *ctx);
     void (*collect)(void *ctx); /* bring gauges up to date */
-    /* The bound address of a listener; false: it binds none. */
-    bool (*listener_address)(void *ctx, struct str name, struct addr *addr_r);
+    /* The bound address of a listener, in place of the one at that index of its own; false: it binds none. */
+    bool (*listener_address)(void *ctx, struct str name, unsigned at, struct addr *addr_r);
     void (*set_health_failed)(void *ctx, bool failed);
     void (*drain_listeners)(void *ctx, bool graceful, bool inbound_only, bool skip_exit);
     void (*reopen_logs)(void *ctx);

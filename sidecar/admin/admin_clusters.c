@@ -311,6 +311,33 @@ void admin_clusters(struct admin_request *rq)
     free(sorted);
 }
 
+static struct addr bound_address(struct admin_request *rq, const struct listener_cfg *l, unsigned at)
+{
+    struct addr a;
+    return rq->admin->ops.listener_address(rq->admin->ctx, l->name, at, &a) ? a : l->addresses[at];
+}
+
+static void text_listener(struct admin_request *rq, const struct listener_cfg *l)
+{
+    char text[ADDR_TEXT_CAP];
+    for (unsigned i = 0; i < l->address_count; i++) {
+        struct addr at = bound_address(rq, l, i);
+        buf_printf(&rq->out, "%.*s::%s\n", STR_FMT(l->name), addr_format(&at, text, sizeof(text)));
+    }
+}
+
+static void json_listener(struct admin_request *rq, const struct listener_cfg *l)
+{
+    buf_append_c(&rq->out, "{\"name\":");
+    admin_json_string(&rq->out, l->name);
+    for (unsigned i = 0; i < l->address_count; i++) {
+        struct addr at = bound_address(rq, l, i);
+        buf_append_c(&rq->out, i == 0 ? ",\"local_address\":" : i == 1 ? ",\"additional_local_addresses\":[" : ",");
+        json_address(&rq->out, &at);
+    }
+    buf_append_c(&rq->out, l->address_count > 1 ? "]}" : "}");
+}
+
 void admin_listeners(struct admin_request *rq)
 {
     const struct resource *r;
@@ -321,23 +348,15 @@ void admin_listeners(struct admin_request *rq)
         buf_append_c(&rq->out, "{\"listener_statuses\":[");
     }
     for (size_t i = 0; index_next(rq->admin->ops.index, RESOURCE_LISTENER, &i, &r);) {
-        char text[ADDR_TEXT_CAP];
         const struct listener_cfg *l = index_listener(rq->admin->ops.index, r->name);
-        struct addr at;
         if (!l)
             continue;
-        if (!rq->admin->ops.listener_address(rq->admin->ctx, r->name, &at))
-            at = l->address;
-        if (!json) {
-            buf_printf(&rq->out, "%.*s::%s\n", STR_FMT(r->name),
-                       addr_format(&at, text, sizeof(text)));
-            continue;
-        }
-        buf_append_c(&rq->out, count++ > 0 ? ",{\"name\":" : "{\"name\":");
-        admin_json_string(&rq->out, r->name);
-        buf_append_c(&rq->out, ",\"local_address\":");
-        json_address(&rq->out, &at);
-        buf_append_byte(&rq->out, '}');
+        if (json && count++ > 0)
+            buf_append_byte(&rq->out, ',');
+        if (json)
+            json_listener(rq, l);
+        else
+            text_listener(rq, l);
     }
     if (json)
         buf_append_c(&rq->out, "]}\n");

@@ -264,12 +264,24 @@ static void build_options(const Envoy__Config__Listener__V3__Listener *m, struct
         l->stat_prefix = arena_str(l->arena, str_of(m->stat_prefix));
 }
 
+static bool build_addresses(const Envoy__Config__Listener__V3__Listener *m, struct listener_cfg *l, struct err *err)
+{
+    l->address_count = 1 + (unsigned)m->n_additional_addresses;
+    l->addresses = ARENA_ARRAY(l->arena, struct addr, l->address_count);
+    if (!build_address(m->address, &l->addresses[0], NULL, NULL, err))
+        return false;
+    for (unsigned i = 1; i < l->address_count; i++)
+        if (!build_address(m->additional_addresses[i - 1]->address, &l->addresses[i], NULL, NULL, err))
+            return err_prefix(err, "additional_addresses[%u]", i - 1);
+    return true;
+}
+
 struct listener_cfg *build_listener(const Envoy__Config__Listener__V3__Listener *m, struct secrets *secrets, struct err *err)
 {
     struct arena *scratch = arena_new(4096);
     struct listener_cfg *l = listener_cfg_new(str_of(m->name));
     struct regex_pool pool = {&l->regexes, &l->regex_count};
-    bool ok = supported_check(&m->base, err) && build_address(m->address, &l->address, NULL, NULL, err);
+    bool ok = supported_check(&m->base, err) && build_addresses(m, l, err);
     if (ok)
         build_options(m, l);
     for (size_t i = 0; ok && i < m->n_listener_filters; i++) {

@@ -191,7 +191,9 @@ static const struct {
     {"envoy.config.listener.v3.Listener",
      "name address filter_chains use_original_dst per_connection_buffer_limit_bytes deprecated_v1 listener_filters "
      "transparent freebind listener_filters_timeout traffic_direction continue_on_listener_filters_timeout access_log "
-     "tcp_backlog_size default_filter_chain bind_to_port stat_prefix enable_reuse_port drain_type"},
+     "tcp_backlog_size default_filter_chain bind_to_port stat_prefix enable_reuse_port drain_type "
+     "additional_addresses"},
+    {"envoy.config.listener.v3.AdditionalAddress", "*"},
     {"envoy.config.listener.v3.Listener.DeprecatedV1", "*"},
     {"envoy.config.listener.v3.ListenerFilter", "name typed_config filter_disabled"},
     {"envoy.config.listener.v3.ListenerFilterChainMatchPredicate", "or_match destination_port_range"},

@@ -49,3 +49,13 @@ struct listener_cfg *listener_cfg_new(struct str name)
     l->buffer_limit_bytes = 1024 * 1024;
     return l;
 }
+
+bool listener_cfg_has_same_addresses(const struct listener_cfg *a, const struct listener_cfg *b)
+{
+    if (a->address_count != b->address_count)
+        return false;
+    for (unsigned i = 0; i < a->address_count; i++)
+        if (!addr_eq(&a->addresses[i], &b->addresses[i]))
+            return false;
+    return true;
+}

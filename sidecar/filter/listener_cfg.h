@@ -181,8 +181,9 @@ struct listener_cfg {
     struct str name;
     uint64_t version_hash;
     bool from_xds;
-    struct addr address;
-    struct str stat_prefix; /* else the address with ':' as '_' */
+    struct addr *addresses; /* the first is its address, the others are additional_addresses */
+    unsigned address_count;
+    struct str stat_prefix; /* else the first address with ':' as '_' */
     bool bind_to_port;      /* true by default */
     bool use_original_dst;  /* hand over to the listener of the original destination */
     bool original_dst;      /* listener filter original_dst */
@@ -209,6 +210,8 @@ struct listener_cfg {
 };
 
 struct listener_cfg *listener_cfg_new(struct str name); /* with Envoy's defaults */
+/* The same addresses in the same order. */
+bool listener_cfg_has_same_addresses(const struct listener_cfg *a, const struct listener_cfg *b);
 static inline bool inspector_looks(const struct inspector *i, unsigned destination_port)
 {
     for (unsigned at = 0; at < i->off_count; at++)

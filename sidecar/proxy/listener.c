@@ -103,7 +103,7 @@ struct listener *listener_new(struct listener_cfg *cfg, struct stats *stats, uns
     struct listener *l = NEW(struct listener);
     struct str name = cfg->stat_prefix;
     if (name.n == 0)
-        name = str_of(addr_format(&cfg->address, text, sizeof(text)));
+        name = str_of(addr_format(&cfg->addresses[0], text, sizeof(text)));
     shared_init(&l->shared, send_home);
     l->cfg = cfg;
     l->home = main_mailbox;

@@ -10,11 +10,16 @@
 
 #include <stdlib.h>
 
+struct acceptor {
+    struct listen_socket *socket;
+    int fd;
+};
+
 struct installed {
     struct proxy *proxy;
     struct holder *holder;
-    struct listen_socket *socket; /* NULL: does not accept */
-    int fd;
+    struct acceptor *acceptors; /* one an address; none: it does not accept */
+    unsigned acceptor_count;
 };
 
 static struct listener *listener_in(const struct holder *h)
@@ -28,6 +33,15 @@ static const struct listener_cfg *cfg_of(const struct installed *in)
 }
 
 /* ---- Birth and death. ---- */
+
+static void stop_accepting(struct installed *in)
+{
+    for (unsigned i = 0; i < in->acceptor_count; i++)
+        listen_stop(&in->acceptors[i].socket);
+    free(in->acceptors);
+    in->acceptors = NULL;
+    in->acceptor_count = 0;
+}
 
 static void on_log_timer(struct timer *t)
 {
@@ -85,7 +99,7 @@ struct proxy *proxy_new(const struct proxy_options *o)
 
 static void uninstall(struct installed *in)
 {
-    listen_stop(&in->socket);
+    stop_accepting(in);
     holder_retire(&in->holder);
     free(in);
 }
@@ -133,19 +147,22 @@ static void on_accept(void *ctx, int fd, const struct addr *peer)
 
 static void put_addresses(struct proxy *p, struct installed *in)
 {
-    const struct addr *a = &cfg_of(in)->address;
+    const struct listener_cfg *cfg = cfg_of(in);
     char text[ADDR_TEXT_CAP];
-    table_put(&p->addresses, str_of(addr_format(a, text, sizeof(text))), in);
+    for (unsigned i = 0; i < cfg->address_count; i++)
+        table_put(&p->addresses, str_of(addr_format(&cfg->addresses[i], text, sizeof(text))), in);
 }
 
 /* Leaves those that another listener has taken over. */
 static void remove_addresses(struct proxy *p, struct installed *in)
 {
-    const struct addr *a = &cfg_of(in)->address;
+    const struct listener_cfg *cfg = cfg_of(in);
     char text[ADDR_TEXT_CAP];
-    struct str key = str_of(addr_format(a, text, sizeof(text)));
-    if (table_get(&p->addresses, key) == in)
-        table_remove(&p->addresses, key);
+    for (unsigned i = 0; i < cfg->address_count; i++) {
+        struct str key = str_of(addr_format(&cfg->addresses[i], text, sizeof(text)));
+        if (table_get(&p->addresses, key) == in)
+            table_remove(&p->addresses, key);
+    }
 }
 
 static bool has_chain(const struct listener_cfg *cfg, uint64_t version_hash)
@@ -172,16 +189,33 @@ static void retire_connections(struct proxy *p, const struct listener *was,
     }
 }
 
-static void set_fd(struct proxy *p, struct installed *in, int fd)
+/* The socket that accepts on fd; NULL: none. It is the caller's. */
+static struct listen_socket *take_socket(struct installed *in, int fd)
 {
-    if (in->fd == fd)
-        return;
-    listen_stop(&in->socket);
-    in->fd = fd;
-    if (fd < 0)
-        return;
-    in->socket = listen_start(p->loop, fd, on_accept, in);
-    listen_keep_reserve(in->socket);
+    for (unsigned i = 0; i < in->acceptor_count; i++) {
+        struct listen_socket *socket = in->acceptors[i].socket;
+        if (in->acceptors[i].fd != fd)
+            continue;
+        in->acceptors[i].socket = NULL;
+        return socket;
+    }
+    return NULL;
+}
+
+static void accept_on(struct installed *in, const int *fds, unsigned count)
+{
+    struct acceptor *now = xcalloc(count, sizeof(*now));
+    for (unsigned i = 0; i < count; i++)
+        now[i] = (struct acceptor){take_socket(in, fds[i]), fds[i]};
+    stop_accepting(in);
+    in->acceptors = now;
+    in->acceptor_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        if (now[i].socket)
+            continue;
+        now[i].socket = listen_start(in->proxy->loop, fds[i], on_accept, in);
+        listen_keep_reserve(now[i].socket);
+    }
 }
 
 static void replace(struct proxy *p, struct installed *in, struct listener *now)
@@ -190,18 +224,18 @@ static void replace(struct proxy *p, struct installed *in, struct listener *now)
     remove_addresses(p, in);
     in->holder = holder_new(&now->shared);
     put_addresses(p, in);
-    bool stays = addr_eq(&listener_in(was)->cfg->address, &now->cfg->address);
+    bool stays = listener_cfg_has_same_addresses(listener_in(was)->cfg, now->cfg);
     retire_connections(p, listener_in(was), stays ? now : NULL);
     holder_retire(&was);
 }
 
-void proxy_put_listener(struct proxy *p, struct listener *counted, int fd)
+void proxy_put_listener(struct proxy *p, struct listener *counted, const int *fds)
 {
     struct str name = counted->cfg->name;
     struct installed *in = table_get(&p->listeners, name);
     if (!in) {
         in = NEW(struct installed);
-        *in = (struct installed){.proxy = p, .holder = holder_new(&counted->shared), .fd = -1};
+        *in = (struct installed){.proxy = p, .holder = holder_new(&counted->shared)};
         table_put(&p->listeners, name, in);
         put_addresses(p, in);
     } else if (counted->cfg->version_hash != 0 &&
@@ -210,7 +244,10 @@ void proxy_put_listener(struct proxy *p, struct listener *counted, int fd)
     } else {
         replace(p, in, counted);
     }
-    set_fd(p, in, fd);
+    if (fds)
+        accept_on(in, fds, cfg_of(in)->address_count);
+    else
+        stop_accepting(in);
 }
 
 void proxy_remove_listener(struct proxy *p, struct str name)
@@ -219,7 +256,7 @@ void proxy_remove_listener(struct proxy *p, struct str name)
     if (!in)
         return;
     remove_addresses(p, in);
-    listen_stop(&in->socket); /* what it still accepts belongs to the listener that goes */
+    stop_accepting(in); /* what it still accepts belongs to the listener that goes */
     retire_connections(p, listener_in(in->holder), NULL);
     uninstall(in);
 }
@@ -307,7 +344,7 @@ void proxy_close_listeners(struct proxy *p, bool inbound_only)
     for (size_t i = 0; table_next(&p->listeners, &i, &name, &value);) {
         struct installed *in = value;
         if (!inbound_only || is_inbound(cfg_of(in)))
-            set_fd(p, in, -1);
+            stop_accepting(in);
     }
 }
 

@@ -70,12 +70,11 @@ struct proxy *proxy_new(const struct proxy_options *options);
  * once more before it is freed. */
 void proxy_free(struct proxy **p);
 
-/* Adds or replaces by name; takes over the reference. fd: what to accept on, -1 for none
- * (bind_to_port false, or another worker's). The fd stays the server's and open until a later put
- * with another fd or a remove has run here. Replaced: connections whose filter chain is the same in
- * the new version go on, the others drain (Connection: close, GOAWAY) and are closed after the
- * drain time; at another address, all do. The same version_hash on the same fd: nothing happens. */
-void proxy_put_listener(struct proxy *p, struct listener *counted, int fd);
+/* Adds or replaces by name; takes over the reference. fds: what to accept on, one for each of its addresses; NULL for none
+ * (bind_to_port false). They stay the server's and open until a later put without them or a remove has run here. Replaced:
+ * connections whose filter chain is the same in the new version go on, the others drain (Connection: close, GOAWAY) and are
+ * closed after the drain time; at other addresses, all do. The same version_hash on the same fds: nothing happens. */
+void proxy_put_listener(struct proxy *p, struct listener *counted, const int *fds);
 void proxy_remove_listener(struct proxy *p, struct str name); /* its connections drain */
 /* Takes over the reference. In force for the next request, on open connections too. */
 void proxy_put_route_table(struct proxy *p, struct route_table *counted);

@@ -1,11 +1,13 @@
 """Drain by configuration: what connections hear and count when listeners, hosts or clusters are taken away, changed or ejected,
 the same as Envoy's.
 """
+import json
+import re
 import socket
 import time
 
 from drain_pair import IMMEDIATE, SLOW, UPSTREAM, Cases, Client
-from envoy_pair import H2
+from envoy_pair import H2, address
 from families import rq
 from support import ads
 
@@ -91,6 +93,79 @@ def lds_moved(p):
     p.put_listeners(p.listener("in", port=p.ports["spare"]), p.listener("tcp"))
     moved = p.until(lambda: p.accepts("spare") and not p.accepts("in"))
     return [before, moved, p.accepting(), p.open("spare").ask(), c.ask(), c.end(0.2)]
+
+
+def in_at(p, *more, **fields):
+    return p.listener("in", additional_addresses=[{"address": address(p.ports[name])} for name in more], **fields)
+
+
+@case("LDS: an additional address comes and goes", "--drain-time-s", "1", *IMMEDIATE, ads=True)
+def lds_additional(p):
+    c = p.open()
+    before = c.ask()
+    p.put_listeners(in_at(p, "spare"), p.listener("tcp"))
+    came = p.until(lambda: p.accepts("spare"))
+    moved, other = [c.ask(), p.open().ask()], p.open("spare")
+    listed = p.admin("GET", "/listeners")[1]
+    for name in "in", "spare", "tcp":
+        listed = listed.replace(str(p.ports[name]), name)
+    during = [other.ask(), p.accepting(), sorted(listed.split())]
+    p.put_listeners(p.listener("in"), p.listener("tcp"))
+    gone = p.until(lambda: not p.accepts("spare"))
+    after = [p.accepting(), other.ask(), p.open().ask()]
+    time.sleep(1.2)
+    return [before, came, moved, during, gone, after]
+
+
+@case("LDS: another chain at two addresses", "--drain-time-s", "1", *IMMEDIATE, ads=True)
+def lds_additional_changed(p):
+    p.put_listeners(in_at(p, "spare"), p.listener("tcp"))
+    p.until(lambda: p.accepts("spare"))
+    c, other = p.open(), p.open("spare")
+    before = [c.ask(), other.ask()]
+    p.put_listeners(in_at(p, "spare", prefix="new"), p.listener("tcp"))
+    time.sleep(0.2)
+    during = [p.accepting(), c.ask(), other.ask(), p.open().ask(), p.open("spare").ask()]
+    time.sleep(1.2)
+    return [before, during, p.stats("^http.(in|new).downstream_rq_total")]
+
+
+@case("LDS: removed at two addresses", "--drain-time-s", "1", *IMMEDIATE, ads=True)
+def lds_additional_removed(p):
+    p.put_listeners(in_at(p, "spare"), p.listener("tcp"))
+    p.until(lambda: p.accepts("spare"))
+    c, other = p.open(), p.open("spare")
+    before = [c.ask(), other.ask()]
+    p.put_listeners(p.listener("tcp"))
+    gone = p.until(lambda: not p.accepts("in") and not p.accepts("spare"))
+    after = [c.ask(), other.ask(), p.accepting()]
+    time.sleep(1.2)
+    return [before, gone, after]
+
+
+@case("LDS: an additional address that is taken", ads=True)
+def lds_additional_taken(p):
+    c = p.open()
+    before = c.ask()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        bad = p.listener("in", additional_addresses=[{"address": address(p.ports["spare"])}, {"address": address(port)}])
+        p.version += 1
+        nonce = p.stream.send(ads.LDS, *[ads.parse(ads.listener_pb2.Listener, x) for x in (bad, p.listener("tcp"))], version="bad")
+        is_refused = p.stream.answer(ads.LDS, nonce).HasField("error_detail")
+        time.sleep(0.2)
+    shown = json.loads(p.admin("GET", "/config_dump?resource=dynamic_listeners")[1])["configs"]
+    why = next(x for x in shown if x["name"] == "in").get("error_state", {}).get("details", "")
+    return [before, is_refused, re.findall(f"cannot bind '?127.0.0.1:{port}'?: Address already in use", why) != [], p.accepting(), c.ask()]
+
+
+@case("LDS: an order to drain at two addresses", ads=True)
+def at_once_additional(p):
+    p.put_listeners(in_at(p, "spare"), p.listener("tcp"))
+    p.until(lambda: p.accepts("spare"))
+    c, other = p.open(), p.open("spare")
+    before = [c.ask(), other.ask()]
+    return [before, p.post("/drain_listeners?inboundonly"), p.accepting(), c.ask(), other.ask()]
 
 
 @case("LDS: TCP removed", "--drain-time-s", "1", *IMMEDIATE, ads=True)

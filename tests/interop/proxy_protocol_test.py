@@ -5,7 +5,7 @@ import socket
 import ssl
 
 from conversation import FIN, talk, until
-from envoy_pair import FILE_LOG, H2, TYPE
+from envoy_pair import FILE_LOG, H2, TYPE, address
 from families import INTERNAL, Family, do, look, rq, suite
 from families import until as wait_for
 from support.certificates import Certificates
@@ -182,13 +182,13 @@ told("TCP behind an inspector, the server speaks first", talk(b"", LINE, until(b
 refused("TCP, bad", talk(b"", b"PROXY x\r\nabc"), to="raw-upper", tcp={})
 
 
-def to_port(port_of, n=2):
-    """Requests by a header that names a destination of 127.0.0.1: what upstream saw."""
+def to_port(port_of, n=2, ip=b"127.0.0.1"):
+    """Requests by a header that names a destination: what upstream saw."""
     at = f"k{len(family.cases)}"
 
     def send(side):
         case = next(c for c in family.cases if c.id == at)
-        header = b"PROXY TCP4 1.2.3.4 127.0.0.1 111 %d\r\n" % port_of(side)
+        header = b"PROXY TCP4 1.2.3.4 %s 111 %d\r\n" % (ip, port_of(side))
         return [side.send(case, header + GET) for _ in range(n)]
     return do(send)
 
@@ -200,6 +200,9 @@ refused("no original destination", binary(b"", command=0x20) + GET,
 told("handed over to the listener of the destination", to_port(lambda side: side.proxy.ports["k%d" % (len(family.cases) - 1)]),
      logs=0, listener={"use_original_dst": True})
 family.case("the listener that is handed over to", logs=0, hcm=EDGE, log_fields=WHO)
+told("handed over to an additional address", to_port(lambda side: 4242, ip=b"10.1.2.3"), logs=0, listener={"use_original_dst": True})
+family.case("the listener with an additional address", logs=0, hcm=EDGE, log_fields=WHO, listener={
+    "additional_addresses": [{"address": address(4242, "0.0.0.0")}], "bind_to_port": False})
 
 # ---- Towards upstream. ----
 

@@ -133,7 +133,10 @@ cases("listener", [
     ("a duration without a unit", {"listener_filters_timeout": "15"}),
     ("a traffic direction", {"traffic_direction": "OUTBOUND"}),
     ("an unknown traffic direction", {"traffic_direction": "SIDEWAYS"}),
-    ("a second address", {"additional_addresses": [{"address": address(0)}]}, "additional_addresses"),
+    ("a second address", {"additional_addresses": [{"address": address(0)}]}),
+    ("a second address that is bad", {"additional_addresses": [{"address": address(0)}, {"address": address(0, "300.1.1.1")}]}),
+    ("a second address with options of its own", {"additional_addresses": [
+        {"address": address(0), "socket_options": {"socket_options": []}}]}, "additional_addresses[0].socket_options"),
     ("a TCP proxy", tcp_chain(stat_prefix="t", cluster="a")),
     ("a TCP proxy without a stat prefix", tcp_chain(cluster="a")),
     ("a TCP proxy without a cluster", tcp_chain(stat_prefix="t")),

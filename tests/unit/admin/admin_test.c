@@ -50,10 +50,10 @@ static void collect(void *ctx)
     ((struct bench *)ctx)->collected++;
 }
 
-static bool listener_address(void *ctx, struct str name, struct addr *addr_r)
+static bool listener_address(void *ctx, struct str name, unsigned at, struct addr *addr_r)
 {
     (void)ctx;
-    return str_eq(name, STR("bound")) && addr_parse(STR("127.0.0.1:4242"), addr_r);
+    return str_eq(name, STR("bound")) && at == 0 && addr_parse(STR("127.0.0.1:4242"), addr_r);
 }
 
 static void set_health_failed(void *ctx, bool failed)
@@ -400,6 +400,7 @@ static void a_wrong_level_changes_nothing(void **state)
     "9}}}}]}]}}"
 #define LISTENER_L                                                                             \
     "{name: bound, address: {socket_address: {address: 127.0.0.1, port_value: 0}}, "           \
+    "additional_addresses: [{address: {socket_address: {address: '::1', port_value: 4243}}}], " \
     "filter_chains: [{filters: [{name: "                                                       \
     "hcm, typed_config: {'@type': type.googleapis.com/"                                        \
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, "      \
@@ -425,13 +426,14 @@ static void clusters_and_listeners_are_listed(void **state)
     assert_has(
         b, "{\n \"cluster_statuses\": [\n  {\n   \"name\": \"a\",\n   \"added_via_api\": true,\n");
     assert_has(b, "\"locality\": {\n      \"region\": \"r\"\n     }\n");
-    assert_answer(b, "GET", "/listeners", 200, "bound::127.0.0.1:4242\n");
+    assert_answer(b, "GET", "/listeners", 200, "bound::127.0.0.1:4242\nbound::[::1]:4243\n");
     assert_answer(
         b, "GET", "/listeners?format=json", 200,
         "{\n \"listener_statuses\": [\n  {\n   \"name\": \"bound\",\n   \"local_address\": {\n"
         "    \"socket_address\": {\n     \"address\": \"127.0.0.1\",\n     \"port_value\": 4242\n  "
         "  }\n"
-        "   }\n  }\n ]\n}\n");
+        "   },\n   \"additional_local_addresses\": [\n    {\n     \"socket_address\": {\n"
+        "      \"address\": \"::1\",\n      \"port_value\": 4243\n     }\n    }\n   ]\n  }\n ]\n}\n");
 }
 
 static void the_dump_shows_what_was_accepted_and_what_was_refused(void **state)

@@ -114,7 +114,8 @@ struct listener_cfg *world_listener_cfg(struct world *w, const char *yaml)
 
 void world_put(struct world *w, struct listener_cfg *cfg, int fd)
 {
-    proxy_put_listener(w->proxy, listener_new(cfg, w->stats, 1, w->main_mailbox), fd);
+    assert_int_equal(cfg->address_count, 1);
+    proxy_put_listener(w->proxy, listener_new(cfg, w->stats, 1, w->main_mailbox), fd < 0 ? NULL : &fd);
 }
 
 struct addr world_listen(struct world *w, const char *yaml)
