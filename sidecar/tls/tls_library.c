@@ -1,11 +1,13 @@
 /* Owns the library context of handshakes: OpenSSL's default provider, as far as TLS needs it.
  *
- * OpenSSL 3.0 composes a decoder anew for the public key of each certificate, out of every decoder that it has, and looks through
- * every algorithm that it ever fetched meanwhile: 1.3 million instructions a certificate, half of a handshake with client
- * certificates. Here it finds what a handshake may need alone. The algorithms themselves are the default provider's, called with its own
- * context (provider-base(7), OSSL_PROVIDER(3)); keys and certificates that were read elsewhere are good here, too.
+ * OpenSSL 3.0 and 3.1 compose a decoder anew for the public key of each certificate, out of every decoder that they have, and look
+ * through every algorithm that they ever fetched meanwhile: 1.3 million instructions a certificate, half of a handshake with client
+ * certificates. Here they find what a handshake may need alone. The algorithms themselves are the default provider's, called with
+ * its own context (provider-base(7), OSSL_PROVIDER(3)); keys and certificates that were read elsewhere are good here, too. Later
+ * versions keep the decoders that they composed.
  *
- * Where openssl.cnf activates another provider (FIPS, say), it is obeyed and handshakes have the usual context. */
+ * Where openssl.cnf activates another provider (FIPS, say), it is obeyed and handshakes have the usual context; its sections of TLS
+ * are obeyed in any case, [random] and default_properties in the usual context alone. */
 #include "sidecar/base/die.h"
 #include "sidecar/tls/tls_priv.h"
 
@@ -14,7 +16,7 @@
 #include <openssl/provider.h>
 #include <string.h>
 
-#define KEYS "RSA:RSA-PSS:EC:ED25519:ED448"
+#define KEYS "RSA:RSA-PSS:EC:DSA:ED25519:ED448"
 #define ALGORITHMS_MAX 40
 
 /* By the first name of each; an operation that is not here has all that there are. All cipher suites, groups and signature
@@ -25,14 +27,10 @@ struct selection {
     OSSL_ALGORITHM algorithms[ALGORITHMS_MAX + 1];
 };
 static struct selection selections[] = {
-    {.operation = OSSL_OP_DIGEST, .names = "MD5:MD5-SHA1:SHA1:SHA2-224:SHA2-256:SHA2-384:SHA2-512"},
     {.operation = OSSL_OP_CIPHER,
      .names = "AES-128-CBC:AES-256-CBC:AES-128-GCM:AES-256-GCM:AES-128-CCM:AES-256-CCM:ChaCha20-Poly1305:"
               "AES-128-CBC-HMAC-SHA1:AES-256-CBC-HMAC-SHA1:AES-128-CBC-HMAC-SHA256:AES-256-CBC-HMAC-SHA256:"
-              "ARIA-128-GCM:ARIA-256-GCM:CAMELLIA-128-CBC:CAMELLIA-256-CBC:NULL:"
-              "AES-256-CTR:AES-256-ECB"}, /* of random numbers */
-    {.operation = OSSL_OP_MAC, .names = "HMAC"},
-    {.operation = OSSL_OP_KDF, .names = "HKDF:TLS13-KDF:TLS1-PRF"},
+              "ARIA-128-GCM:ARIA-256-GCM:CAMELLIA-128-CBC:CAMELLIA-256-CBC:NULL"},
     {.operation = OSSL_OP_KEYMGMT, .names = KEYS ":X25519:X448:DH:HMAC"},
     {.operation = OSSL_OP_DECODER, .names = KEYS},
 };
@@ -114,19 +112,28 @@ static int count_provider(OSSL_PROVIDER *p, void *count)
     return 1;
 }
 
+static void must(bool ok)
+{
+    if (!ok)
+        die("out of memory, or OpenSSL's default provider cannot be used");
+}
+
 static void make(void)
 {
+    /* Not NULL, which is the thread's default whenever the provider fetches something for itself. */
+    OSSL_LIB_CTX *usual = OSSL_LIB_CTX_get0_global_default();
     unsigned count = 0;
-    library.whole = OSSL_PROVIDER_load(NULL, "default");
-    OSSL_PROVIDER_do_all(NULL, count_provider, &count);
-    if (!library.whole || count > 1)
+    if (OPENSSL_version_major() > 3 || OPENSSL_version_minor() > 1)
         return;
+    OSSL_PROVIDER_do_all(usual, count_provider, &count);
+    if (count != 1 || !OSSL_PROVIDER_available(usual, "default"))
+        return;
+    library.whole = OSSL_PROVIDER_load(usual, "default");
+    library.context = OSSL_LIB_CTX_new();
+    must(library.whole && library.context);
     for (unsigned i = 0; i < ARRAY_LEN(selections); i++)
         make_selection(&selections[i]);
-    library.context = OSSL_LIB_CTX_new();
-    if (!library.context || OSSL_PROVIDER_add_builtin(library.context, "handshakes", init) != 1 ||
-        !OSSL_PROVIDER_load(library.context, "handshakes"))
-        die("out of memory, or OpenSSL's default provider cannot be used");
+    must(OSSL_PROVIDER_add_builtin(library.context, "handshakes", init) == 1 && OSSL_PROVIDER_load(library.context, "handshakes"));
 }
 
 OSSL_LIB_CTX *tls_library(void)
