@@ -417,7 +417,7 @@ static bool read_downstream(struct reader *r, const TLS(DownstreamTlsContext) *m
 {
     struct tls_spec *s = &r->spec;
     if (value_bool(m->require_sni, false))
-        return err_set(err, "require_sni: is not supported; match server_names in filter_chain_match");
+        return err_set(err, "require_sni: Envoy reads it and does nothing; match server_names in filter_chain_match instead");
     if (m->ocsp_staple_policy != TLS_CASE(DOWNSTREAM_TLS_CONTEXT__OCSP_STAPLE_POLICY__LENIENT_STAPLING))
         return err_set(err, "ocsp_staple_policy: only LENIENT_STAPLING is supported");
     s->require_certificate = value_bool(m->require_client_certificate, false);

@@ -155,6 +155,7 @@ static bool activate_listener(struct index *x, struct entry *e, struct err *err)
     shared_ref(&l->shared);
     if (!x->ops->put_listener(x->ctx, l, err)) {
         shared_unref(&l->shared);
+        unref_listener(&l);
         return false;
     }
     unref_listener(&e->listener);

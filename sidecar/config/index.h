@@ -22,7 +22,7 @@ const char *resource_kind_name(enum resource_kind kind);
 const char *resource_type_url(enum resource_kind kind);
 
 struct index_ops {
-    /* Each takes the reference. put_listener returns false with err where the address cannot be bound. */
+    /* Each takes the reference, but for a put_listener that returns false with err: an address cannot be bound. */
     bool (*put_listener)(void *ctx, struct listener_cfg *l, struct err *err);
     void (*remove_listener)(void *ctx, struct str name);
     void (*put_route_table)(void *ctx, struct route_table *t);

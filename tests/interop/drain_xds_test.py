@@ -111,10 +111,10 @@ def lds_additional(p):
         listed = listed.replace(str(p.ports[name]), name)
     during = [other.ask(), p.accepting(), sorted(listed.split())]
     p.put_listeners(p.listener("in"), p.listener("tcp"))
-    gone = p.until(lambda: not p.accepts("spare"))
+    time.sleep(0.3)  # asking again and again would be counted
     after = [p.accepting(), other.ask(), p.open().ask()]
     time.sleep(1.2)
-    return [before, came, moved, during, gone, after]
+    return [before, came, moved, during, after]
 
 
 @case("LDS: another chain at two addresses", "--drain-time-s", "1", *IMMEDIATE, ads=True)

@@ -5,10 +5,13 @@ taking it would only break later, the case says so with the words that the refus
 verdicts agree, so that the case is flipped.
 """
 import copy
+import functools
 import json
 import subprocess
 
 import pytest
+
+from support.certificates import Certificates
 
 TYPE = "type.googleapis.com/"
 HCM = TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -167,6 +170,29 @@ cases("listener", [
         {"filter_chain_match": {"destination_port": 1}, "filters": [{"name": "t", "typed_config": {
             "@type": TCP, "stat_prefix": "t", "cluster": "a"}}]}]}),
 ])
+
+
+
+@functools.lru_cache(None)
+def pair():
+    made = Certificates()
+    made.make("a")
+    return {"certificate_chain": {"inline_string": made.text("a")}, "private_key": {"inline_string": made.text("a", "key")}}
+
+
+def terminates(**fields):
+    def change(boot):
+        boot.chain.update(transport_socket={"name": "tls", "typed_config": {
+            "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {"tls_certificates": [pair()]}, **fields}})
+    return change
+
+
+case("TLS from downstream")(terminates())
+case("a server name that is not required")(terminates(require_sni=False))
+# Envoy takes it, and lets in whoever names no server: nothing less than refusing it would do what it says.
+case("a server name that is required", "require_sni: Envoy reads it and does nothing")(terminates(require_sni=True))
+case("a staple that is required", "ocsp_staple_policy")(terminates(ocsp_staple_policy="STRICT_STAPLING"))
 
 cases("hcm", [
     ("a connection manager without a stat prefix", {"stat_prefix": ""}),
