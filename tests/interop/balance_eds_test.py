@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from balance_test import Backends
+from balance_hosts import Backends
 from envoy_pair import HCM, ROUTER, address, free_port
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0])

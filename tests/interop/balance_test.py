@@ -5,18 +5,16 @@ cluster of the configuration is reached by a path of its name.
 """
 import collections
 import http.client
-import socket
-import threading
 import time
 import urllib.request
 
 import pytest
 
-from envoy_pair import HCM, ROUTER, Proxy, address, free_port, read_body, read_head, serve_all
+from balance_hosts import Backends
+from envoy_pair import HCM, ROUTER, Proxy, address, free_port
 
 LB = "type.googleapis.com/envoy.extensions.load_balancing_policies."
 PROXIES = ["envoy", "outrigger"]
-HOSTS = 12
 DRAWS = 1000
 SLACK = 0.08  # of DRAWS: over 3.5 sigma of the difference of two counts
 
@@ -44,39 +42,6 @@ RETRIES = [  # cluster, what stands in the path, retry policy
     ("retrycanary", "labels", {"retry_host_predicate": [SLOW_DISKS]}),
     ("retrycanary", "both", {"retry_host_predicate": [CANARIES, SLOW_DISKS]}),
 ]
-
-
-class Backends:
-    """Hosts 0 to HOSTS - 1, each of which says its number; /hold waits until it is let go."""
-
-    def __init__(self):
-        self.listeners = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(HOSTS)]
-        # Envoy sorts some tables by address: numbers follow addresses, so that a case reads well.
-        self.listeners.sort(key=lambda s: str(s.getsockname()[1]))
-        self.ports = [s.getsockname()[1] for s in self.listeners]
-        self.go = threading.Event()
-        self.held = 0
-        self.asked = []  # hosts, in order
-        for number, listener in enumerate(self.listeners):
-            serve_all(listener, self.serve, number)
-
-    def serve(self, c, number):
-        f = c.makefile("rb")
-        try:
-            while (head := read_head(f)):
-                read_body(f, dict(head[1]))
-                self.asked.append(number)
-                path = head[0].split(" ")[1]
-                if "/hold" in path:
-                    self.held += 1
-                    self.go.wait(10)
-                code = "503 No" if f"/fail{number}." in path or "/allfail" in path else "200 OK"
-                c.sendall(f"HTTP/1.1 {code}\r\ncontent-length: 0\r\nx-host: {number}\r\n\r\n".encode())
-        except OSError:
-            pass
-        finally:
-            f.close()
-            c.close()
 
 
 def configuration(backends):
