@@ -229,6 +229,37 @@ static bool check_static_listener(const struct listener_cfg *l, struct err *err)
     return true;
 }
 
+/* The first address of l that other has, too; NULL: none. Port 0 is another one each time that it is bound. */
+static const struct addr *shared_address(const struct listener_cfg *l, const struct listener_cfg *other)
+{
+    for (unsigned i = 0; other && i < l->address_count; i++) {
+        const struct addr *at = &l->addresses[i];
+        bool differs = l->bind_to_port && at->sa.sa_family != AF_UNIX && addr_port(at) == 0;
+        for (unsigned k = 0; !differs && k < other->address_count; k++)
+            if (addr_eq(at, &other->addresses[k]))
+                return at;
+    }
+    return NULL;
+}
+
+/* As in Envoy: with two listeners at one address the kernel would give each some of its connections. */
+static bool check_addresses(const struct index *x, const struct entry *own, const struct listener_cfg *l, struct err *err)
+{
+    char text[ADDR_TEXT_CAP];
+    struct str name;
+    void *value;
+    for (size_t i = 0; table_next(&x->tables[RESOURCE_LISTENER], &i, &name, &value);) {
+        const struct entry *e = value;
+        const struct addr *at = e == own ? NULL : shared_address(l, e->listener);
+        if (!at && e != own)
+            at = shared_address(l, e->pending_listener);
+        if (at)
+            return err_set(err, "Listener %.*s: address: %s is listener %.*s's already; give one of them another", STR_FMT(l->name),
+                           addr_format(at, text, sizeof(text)), STR_FMT(name));
+    }
+    return true;
+}
+
 static bool put_listener(struct index *x, struct entry *e, const ProtobufCMessage *m, uint64_t hash, bool from_xds,
                          struct err *err)
 {
@@ -238,7 +269,7 @@ static bool put_listener(struct index *x, struct entry *e, const ProtobufCMessag
     l->version_hash = hash;
     l->from_xds = from_xds;
     if (!runtime_connection_limit(x->runtime, l->name, &l->max_connections, err) || !validate_routes(x, l, err) ||
-        (!from_xds && !check_static_listener(l, err))) {
+        !check_addresses(x, e, l, err) || (!from_xds && !check_static_listener(l, err))) {
         shared_unref(&l->shared);
         return false;
     }

@@ -39,6 +39,7 @@ struct batch {
     size_t offer_count;
     char **removed;
     size_t removed_count;
+    struct table names; /* of offers and of what is removed */
     bool is_whole; /* state of the world's clusters and listeners */
     struct buf refusal;
     unsigned left_out; /* refusals that the text has no room for */
@@ -131,20 +132,18 @@ static void refuse(struct batch *b, struct str name, const char *why)
 /* False: a name stands twice, and the whole is refused. */
 static bool check_names(struct batch *b)
 {
-    struct table names = {0};
     const char *what = NULL;
     struct str twice = STR_NONE;
     for (size_t i = 0; i < b->offer_count && !what; i++) {
         twice = b->offers[i].name;
-        if (twice.n > 0 && table_put(&names, twice, b))
+        if (twice.n > 0 && table_put(&b->names, twice, b))
             what = "is found twice among the added or updated resources";
     }
     for (size_t i = 0; i < b->removed_count && !what; i++) {
         twice = str_of(b->removed[i]);
-        if (twice.n > 0 && table_put(&names, twice, b))
+        if (twice.n > 0 && table_put(&b->names, twice, b))
             what = "is found twice in the union of added and removed resources";
     }
-    table_fini(&names);
     if (what)
         refuse(b, twice, what);
     return !what;
@@ -184,8 +183,6 @@ static void take_offer(struct batch *b, const struct offer *o)
     if (!good)
         refuse(b, o->name, err.text);
     struct resource *r = resources_find(x, b->type, o->name);
-    if (r)
-        r->round = x->round;
     if (r && good)
         resources_set_ttl(x, r, o->ttl_ms);
     if (w) {
@@ -210,15 +207,15 @@ void response_removed(struct xds *x, enum xds_type type, struct str name)
     wanted_answer(x, w);
 }
 
-static void remove_absent(struct batch *b)
+static void remove_gone(struct batch *b)
 {
     struct str name;
     void *value;
-    for (size_t i = 0; table_next(&b->kind->resources, &i, &name, &value);) {
-        const struct resource *r = value;
-        if (r->round != b->x->round)
+    for (size_t i = 0; i < b->removed_count; i++)
+        response_removed(b->x, b->type, str_of(b->removed[i]));
+    for (size_t i = 0; b->is_whole && table_next(&b->kind->resources, &i, &name, &value);)
+        if (!table_get(&b->names, name))
             resources_remove(b->x, b->type, name);
-    }
 }
 
 static void set_refusal(struct batch *b)
@@ -252,19 +249,20 @@ static void conclude(struct batch *b)
 
 static void apply(struct batch *b)
 {
-    struct xds *x = b->x;
-    x->round++;
+    /* As in Envoy: a listener goes before another takes its address, a cluster when what is new does without it. */
+    bool gone_first = b->type == XDS_LISTENER;
     if (check_names(b)) {
+        if (gone_first)
+            remove_gone(b);
         for (size_t i = 0; i < b->offer_count; i++)
             take_offer(b, &b->offers[i]);
-        for (size_t i = 0; i < b->removed_count; i++)
-            response_removed(x, b->type, str_of(b->removed[i]));
-        if (b->is_whole)
-            remove_absent(b);
+        if (!gone_first)
+            remove_gone(b);
     }
     conclude(b);
+    table_fini(&b->names);
     buf_fini(&b->refusal);
-    xds_batch_end(x);
+    xds_batch_end(b->x);
 }
 
 /* ---- The two protocols. ---- */

@@ -91,7 +91,6 @@ struct resource {
     bool warming;      /* the version accepted last does not serve yet */
     bool lapsed;       /* the server took it back and we keep it: its version is not told to the server */
     struct timer ttl;  /* armed: the server gave it so long */
-    uint64_t round;    /* state of the world: the response that named it last */
 };
 
 /* All of one type. */
@@ -218,7 +217,6 @@ struct xds {
     struct ads ads;
     struct stats_scope *counts;
     size_t resource_count, resource_bytes;
-    uint64_t round;
     bool changed;          /* since the last good configuration was written */
     struct timer write_timer;
     bool is_live;

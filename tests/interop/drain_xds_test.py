@@ -99,12 +99,19 @@ def in_at(p, *more, **fields):
     return p.listener("in", additional_addresses=[{"address": address(p.ports[name])} for name in more], **fields)
 
 
+def put_at_two(p):
+    """And wait until no worker accepts for the listener that was."""
+    p.put_listeners(in_at(p, "spare"), p.listener("tcp"))
+    came = p.until(lambda: p.accepts("spare"))
+    time.sleep(0.3)
+    return came
+
+
 @case("LDS: an additional address comes and goes", "--drain-time-s", "1", *IMMEDIATE, ads=True)
 def lds_additional(p):
     c = p.open()
     before = c.ask()
-    p.put_listeners(in_at(p, "spare"), p.listener("tcp"))
-    came = p.until(lambda: p.accepts("spare"))
+    came = put_at_two(p)
     moved, other = [c.ask(), p.open().ask()], p.open("spare")
     listed = p.admin("GET", "/listeners")[1]
     for name in "in", "spare", "tcp":
@@ -119,8 +126,7 @@ def lds_additional(p):
 
 @case("LDS: another chain at two addresses", "--drain-time-s", "1", *IMMEDIATE, ads=True)
 def lds_additional_changed(p):
-    p.put_listeners(in_at(p, "spare"), p.listener("tcp"))
-    p.until(lambda: p.accepts("spare"))
+    put_at_two(p)
     c, other = p.open(), p.open("spare")
     before = [c.ask(), other.ask()]
     p.put_listeners(in_at(p, "spare", prefix="new"), p.listener("tcp"))
@@ -132,8 +138,7 @@ def lds_additional_changed(p):
 
 @case("LDS: removed at two addresses", "--drain-time-s", "1", *IMMEDIATE, ads=True)
 def lds_additional_removed(p):
-    p.put_listeners(in_at(p, "spare"), p.listener("tcp"))
-    p.until(lambda: p.accepts("spare"))
+    put_at_two(p)
     c, other = p.open(), p.open("spare")
     before = [c.ask(), other.ask()]
     p.put_listeners(p.listener("tcp"))
@@ -141,6 +146,29 @@ def lds_additional_removed(p):
     after = [c.ask(), other.ask(), p.accepting()]
     time.sleep(1.2)
     return [before, gone, after]
+
+
+@case("LDS: another listener at the same address", ads=True)
+def lds_duplicate(p):
+    c = p.open()
+    before = c.ask()
+    p.version += 1
+    second = {**p.listener("in", prefix="new"), "name": "second"}
+    resources = [ads.parse(ads.listener_pb2.Listener, x) for x in (p.listener("in"), second, p.listener("tcp"))]
+    refused = p.stream.answer(ads.LDS, p.stream.send(ads.LDS, *resources, version="two")).error_detail.message
+    return [before, "second" in refused and str(p.ports["in"]) in refused, c.ask(), p.open().ask(),
+            p.stats("^http.(in|new).downstream_rq_total")]
+
+
+@case("LDS: a listener takes the address of one that goes", "--drain-time-s", "1", *IMMEDIATE, ads=True)
+def lds_renamed(p):
+    c = p.open()
+    before = c.ask()
+    p.put_listeners({**p.listener("in", prefix="new"), "name": "second"}, p.listener("tcp"))
+    time.sleep(0.3)
+    during = [p.accepting(), c.ask(), p.open().ask()]
+    time.sleep(1.2)
+    return [before, during, p.stats("^http.(in|new).downstream_rq_total")]
 
 
 @case("LDS: an additional address that is taken", ads=True)
@@ -161,8 +189,7 @@ def lds_additional_taken(p):
 
 @case("LDS: an order to drain at two addresses", ads=True)
 def at_once_additional(p):
-    p.put_listeners(in_at(p, "spare"), p.listener("tcp"))
-    p.until(lambda: p.accepts("spare"))
+    put_at_two(p)
     c, other = p.open(), p.open("spare")
     before = [c.ask(), other.ask()]
     return [before, p.post("/drain_listeners?inboundonly"), p.accepting(), c.ask(), other.ask()]

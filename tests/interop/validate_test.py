@@ -101,6 +101,21 @@ case("the good one")(lambda boot: None)
 case("an unknown top-level field")(lambda boot: boot.b.update(bogus=1))
 case("no static resources at all")(lambda boot: boot.b.pop("static_resources"))
 case("two clusters of one name")(lambda boot: boot.b["static_resources"]["clusters"].append(dict(boot.cluster)))
+def second_listener(**fields):
+    return lambda boot: boot.b["static_resources"]["listeners"].append({**copy.deepcopy(boot.listener), "name": "second", **fields})
+
+
+case("two listeners at ports that the kernel chooses")(second_listener())
+case("two listeners at one address")(lambda boot: [boot.listener.update(address=address(9)), second_listener()(boot)])
+case("two listeners at one address that do not bind")(
+    lambda boot: [boot.listener.update(bind_to_port=False), second_listener()(boot)])
+case("two listeners at one port of two addresses")(
+    lambda boot: [boot.listener.update(address=address(9)), second_listener(address=address(9, "127.0.0.2"))(boot)])
+case("a second address that is another listener's")(
+    lambda boot: [boot.listener.update(additional_addresses=[{"address": address(9)}]),
+                  second_listener(address=address(9), additional_addresses=[])(boot)])
+case("two listeners at one pipe")(
+    lambda boot: [boot.listener.update(address={"pipe": {"path": "@one"}}), second_listener()(boot)])
 case("no listeners")(lambda boot: boot.b["static_resources"].pop("listeners"))
 case("a listener without an address")(lambda boot: boot.listener.pop("address"))
 case("a listener without chains")(lambda boot: boot.listener.pop("filter_chains"))

@@ -146,7 +146,7 @@ static void sotw_removes_clusters_and_listeners_that_are_absent(void **state)
     WORLD_WALK(*state,
          {XDS_LISTENER, "1", "l1", "k l", "", "put lds k@1\nput lds l@1\nactivate lds k\nactivate lds l\n",
           "lds v(1) nonce(l1)\n"},
-         {XDS_LISTENER, "2", "l2", "l", "", "put lds l@2\nremove lds k\nactivate lds l\n", "lds v(2) nonce(l2)\n"},
+         {XDS_LISTENER, "2", "l2", "l", "", "remove lds k\nput lds l@2\nactivate lds l\n", "lds v(2) nonce(l2)\n"},
          {XDS_LISTENER, "3", "l3", "", "", "remove lds l\n", "lds v(3) nonce(l3)\n"});
 }
 
