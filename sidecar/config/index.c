@@ -250,8 +250,10 @@ static bool check_addresses(const struct index *x, const struct entry *own, cons
     void *value;
     for (size_t i = 0; table_next(&x->tables[RESOURCE_LISTENER], &i, &name, &value);) {
         const struct entry *e = value;
-        const struct addr *at = e == own ? NULL : shared_address(l, e->listener);
-        if (!at && e != own)
+        if (e == own)
+            continue;
+        const struct addr *at = shared_address(l, e->listener);
+        if (!at)
             at = shared_address(l, e->pending_listener);
         if (at)
             return err_set(err, "Listener %.*s: address: %s is listener %.*s's already; give one of them another", STR_FMT(l->name),

@@ -366,8 +366,7 @@ struct tls_slot *tls_ctx_slot(struct tls_ctx *t, unsigned row)
     if (s->version == atomic_load_explicit(&t->version, memory_order_acquire))
         return s;
     slot_clear(s);
-    if (tls_library())
-        OSSL_LIB_CTX_set0_default(tls_library()); /* of this thread: d2i_SSL_SESSION takes no context from its caller */
+    OSSL_LIB_CTX_set0_default(tls_library()); /* of this thread: d2i_SSL_SESSION takes no context from its caller */
     pthread_mutex_lock(&t->lock);
     s->version = atomic_load_explicit(&t->version, memory_order_relaxed);
     s->material = tls_material_ref(t->material);

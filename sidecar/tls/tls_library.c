@@ -12,7 +12,6 @@
 #include "sidecar/tls/tls_priv.h"
 
 #include <openssl/core_dispatch.h>
-#include <openssl/core_names.h>
 #include <openssl/provider.h>
 #include <string.h>
 

@@ -57,7 +57,7 @@ static void every_group_is_there(void **state)
 static void check_certificate(EVP_PKEY *key, const EVP_MD *digest)
 {
     assert_non_null(key);
-    OSSL_LIB_CTX *before = tls_library() ? OSSL_LIB_CTX_set0_default(tls_library()) : NULL;
+    OSSL_LIB_CTX *before = OSSL_LIB_CTX_set0_default(tls_library());
     X509 *made = X509_new(), *read = X509_new_ex(tls_library(), NULL);
     X509_gmtime_adj(X509_getm_notBefore(made), 0);
     X509_gmtime_adj(X509_getm_notAfter(made), 60);
@@ -70,8 +70,7 @@ static void check_certificate(EVP_PKEY *key, const EVP_MD *digest)
     assert_non_null(d2i_X509(&read, &p, n));
     if (!X509_get0_pubkey(read) || X509_verify(read, X509_get0_pubkey(read)) != 1)
         fail_msg("a certificate of %s is not read, or not verified", EVP_PKEY_get0_type_name(key));
-    if (before)
-        OSSL_LIB_CTX_set0_default(before);
+    OSSL_LIB_CTX_set0_default(before);
     OPENSSL_free(der);
     X509_free(made);
     X509_free(read);
@@ -151,8 +150,7 @@ static void other_providers_are_obeyed_and_none_is_added(void **state)
 /* The public key of Ed448 is made with SHAKE256, of PKCS #8 with PBKDF2: the default provider fetches them for itself, and finds them. */
 static bool makes_and_reads_keys(void)
 {
-    if (tls_library())
-        OSSL_LIB_CTX_set0_default(tls_library());
+    OSSL_LIB_CTX_set0_default(tls_library());
     EVP_PKEY *made = EVP_PKEY_Q_keygen(tls_library(), NULL, "ED448");
     BIO *text = BIO_new(BIO_s_mem());
     OSSL_LIB_CTX *usual = OSSL_LIB_CTX_get0_global_default();
