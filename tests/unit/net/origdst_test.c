@@ -3,17 +3,9 @@
 #include "sidecar/net/origdst.h"
 
 #include "sidecar/net/listen.h"
+#include "tests/unit/child.h"
 
 #include <poll.h>
-#include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 static int accept_one(int fd)
 {
@@ -54,10 +46,8 @@ static void a_connection_that_was_not_redirected_has_none(void **state)
     assert_false(origdst_get(0, &original));
 }
 
-#define SKIPPED 77
-
-/* In a namespace of its own: 0 right, 1 wrong, SKIPPED. */
-static int redirected(void)
+/* In a network namespace. */
+static enum child_verdict redirected(void)
 {
     static const char rules[] =
         "ip link set lo up && ip addr add 10.9.8.7/32 dev lo && ip -6 addr add fd00::7/128 dev lo "
@@ -65,34 +55,25 @@ static int redirected(void)
         "iptables -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001 &&"
         "ip6tables -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001";
     struct addr at, to, original;
-    if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
-        return SKIPPED;
-    if (!freopen("/dev/null", "w", stderr) || system(rules) != 0)
-        return SKIPPED;
+    if (!child_has_network(rules))
+        return CHILD_NO_NAMESPACE;
     int fd = listen_at("0.0.0.0:15001", &at);
     addr_parse(STR("10.9.8.7:80"), &to);
     if (!ask(fd, &to, &original) || !addr_eq(&original, &to))
-        return 1;
+        return CHILD_WRONG;
     addr_parse(STR("127.0.0.1:15001"), &to);
     if (ask(fd, &to, &original)) /* conntrack knows it, but it went where it was meant to */
-        return 1;
+        return CHILD_WRONG;
     close(fd);
     fd = listen_at("[::]:15001", &at);
     addr_parse(STR("[fd00::7]:80"), &to);
-    return ask(fd, &to, &original) && addr_eq(&original, &to) ? 0 : 1;
+    return ask(fd, &to, &original) && addr_eq(&original, &to) ? CHILD_RIGHT : CHILD_WRONG;
 }
 
 static void a_redirected_connection_tells_where_it_was_going(void **state)
 {
-    int status;
     (void)state;
-    pid_t child = fork();
-    if (child == 0)
-        _exit(redirected());
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
-        skip();
-    assert_int_equal(status, 0);
+    check_in_child(redirected);
 }
 
 int main(void)

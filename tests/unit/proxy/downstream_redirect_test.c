@@ -1,8 +1,6 @@
 /* Destinations before the redirection: which listener owns an address, and connections that the kernel redirects. */
+#include "tests/unit/child.h"
 #include "tests/unit/proxy/downstream_world.h"
-
-#include <sched.h>
-#include <sys/wait.h>
 
 static struct str owner_of(const char *address)
 {
@@ -40,8 +38,6 @@ static void destinations_find_the_exact_address_before_the_port(void **state)
     assert_true(str_eq_c(owner_of("10.0.0.2:80"), "nobody"));
 }
 
-#define SKIPPED 77
-
 /* Istio's outbound: everything is redirected to one listener, which hands over by the original
  * destination. */
 static void serve_redirected(void)
@@ -76,30 +72,24 @@ static void serve_redirected(void)
         fail_msg("the connection did not pass through the proxy");
 }
 
+static enum child_verdict redirected(void)
+{
+    /* Redirect what has no mark; the proxy's own connections have one, as a sidecar's have its user. */
+    static const char rules[] =
+        "ip link set lo up && ip addr add 10.9.8.7/32 dev lo &&"
+        "iptables -t nat -A OUTPUT -p tcp -m mark --mark 7 -j RETURN &&"
+        "iptables -t nat -A OUTPUT -p tcp ! --dport 15001 -j REDIRECT --to-ports 15001";
+    if (!child_has_network(rules))
+        return CHILD_NO_NAMESPACE;
+    alarm(30);
+    serve_redirected();
+    return CHILD_RIGHT;
+}
+
 static void redirected_connections_are_handed_over(void **state)
 {
-    int status;
     (void)state;
-    pid_t child = fork();
-    if (child == 0) {
-        /* Redirect what has no mark; the proxy's own connections have one, as a sidecar's have its
-         * user. */
-        static const char rules[] =
-            "ip link set lo up && ip addr add 10.9.8.7/32 dev lo &&"
-            "iptables -t nat -A OUTPUT -p tcp -m mark --mark 7 -j RETURN &&"
-            "iptables -t nat -A OUTPUT -p tcp ! --dport 15001 -j REDIRECT --to-ports 15001";
-        if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
-            _exit(SKIPPED);
-        if (!freopen("/dev/null", "w", stderr) || system(rules) != 0)
-            _exit(SKIPPED);
-        alarm(30);
-        serve_redirected();
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
-        skip();
-    assert_int_equal(status, 0);
+    check_in_child(redirected);
 }
 
 int main(void)

@@ -1,13 +1,12 @@
 /* The library of handshakes has less than OpenSSL's default provider, and nothing that TLS uses is missing. Where it is not made
  * (OpenSSL 3.2 and later), the same holds of the usual context. */
 #include "sidecar/tls/tls_priv.h"
+#include "tests/unit/child.h"
 #include "tls_world.h"
 
 #include <openssl/core_names.h>
 #include <openssl/decoder.h>
 #include <openssl/provider.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static SSL_CTX *with_all_suites(OSSL_LIB_CTX *library)
 {
@@ -120,24 +119,16 @@ static void it_has_few_decoders(void **state)
 
 /* ---- What is decided once in a process: in one of its own, where nothing of OpenSSL was used before. ---- */
 
-static void check_in_child(bool (*fn)(void))
+static enum child_verdict obeys_two(void)
 {
-    pid_t child = fork();
-    if (child == 0)
-        _exit(fn() ? 0 : 1);
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    bool ok = OSSL_PROVIDER_load(NULL, "null") && OSSL_PROVIDER_load(NULL, "default") && !tls_library();
+    return ok ? CHILD_RIGHT : CHILD_WRONG;
 }
 
-static bool obeys_two(void)
+static enum child_verdict obeys_one(void)
 {
-    return OSSL_PROVIDER_load(NULL, "null") && OSSL_PROVIDER_load(NULL, "default") && !tls_library();
-}
-
-static bool obeys_one(void)
-{
-    return OSSL_PROVIDER_load(NULL, "null") && !tls_library() && !OSSL_PROVIDER_available(NULL, "default");
+    bool ok = OSSL_PROVIDER_load(NULL, "null") && !tls_library() && !OSSL_PROVIDER_available(NULL, "default");
+    return ok ? CHILD_RIGHT : CHILD_WRONG;
 }
 
 static void other_providers_are_obeyed_and_none_is_added(void **state)
@@ -148,7 +139,7 @@ static void other_providers_are_obeyed_and_none_is_added(void **state)
 }
 
 /* The public key of Ed448 is made with SHAKE256, of PKCS #8 with PBKDF2: the default provider fetches them for itself, and finds them. */
-static bool makes_and_reads_keys(void)
+static enum child_verdict makes_and_reads_keys(void)
 {
     OSSL_LIB_CTX_set0_default(tls_library());
     EVP_PKEY *made = EVP_PKEY_Q_keygen(tls_library(), NULL, "ED448");
@@ -156,7 +147,7 @@ static bool makes_and_reads_keys(void)
     OSSL_LIB_CTX *usual = OSSL_LIB_CTX_get0_global_default();
     bool ok = made && PEM_write_bio_PKCS8PrivateKey(text, made, EVP_CIPHER_fetch(usual, "AES-256-CBC", NULL), "x", 1, NULL, NULL) == 1;
     EVP_PKEY *read = PEM_read_bio_PrivateKey_ex(text, NULL, NULL, (void *)(uintptr_t) "x", usual, NULL);
-    return ok && read && EVP_PKEY_eq(made, read) == 1;
+    return ok && read && EVP_PKEY_eq(made, read) == 1 ? CHILD_RIGHT : CHILD_WRONG;
 }
 
 static void the_providers_own_algorithms_are_found_whoever_asks_first(void **state)
