@@ -6,7 +6,6 @@ because they mostly wait. What the two may differ in stands in differences.py al
 """
 import concurrent.futures
 import functools
-import http.client
 import json
 import os
 import pathlib
@@ -26,7 +25,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2  # noqa:
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401
 
 import differences as listed
-from envoy_pair import FILE_LOG, H2, HCM, ROUTER, Upstream, address, differences, read_body, read_head
+from envoy_pair import FILE_LOG, H2, HCM, ROUTER, Upstream, address, ask_admin, differences, read_body, read_head
 from families import TCP, rq
 from h2_upstream import H2Upstream
 
@@ -266,13 +265,7 @@ class Running:
             return False
 
     def admin(self, method, path):
-        c = http.client.HTTPConnection("127.0.0.1", self.ports["admin"], timeout=5)
-        try:
-            c.request(method, path)
-            r = c.getresponse()
-            return r.status, r.read().decode()
-        finally:
-            c.close()
+        return ask_admin(self.ports["admin"], path, method)
 
     def post(self, path):
         result = self.admin("POST", path)

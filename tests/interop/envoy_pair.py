@@ -6,6 +6,7 @@ in which equal behaviour is equal data: ports, dates, ids and durations are repl
 import collections
 import concurrent.futures
 import contextlib
+import http.client
 import json
 import re
 import socket
@@ -373,6 +374,14 @@ def read_body(f, headers, until_close=False):
         body = f.read(n)
         return body + (b"<cut>" if len(body) < n else b""), []
     return (f.read() if until_close else b""), []
+
+
+def ask_admin(port, path, method="GET"):
+    """The status and the text that an admin endpoint answers."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as c:
+        c.request(method, path)
+        r = c.getresponse()
+        return r.status, r.read().decode()
 
 
 class Proxy:

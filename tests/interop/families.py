@@ -17,7 +17,6 @@ import concurrent.futures
 import contextlib
 import copy
 import functools
-import http.client
 import json
 import pathlib
 import re
@@ -29,7 +28,7 @@ import time
 import pytest
 
 import differences as listed
-from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, differences,
+from envoy_pair import (FILE_LOG, H2, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, ask_admin, cluster, differences,
                         free_port, free_ports, http_options, neutral, read_answers, read_body, read_head, serve_all, settled)
 from conversation import talk
 from h2_upstream import H2Upstream
@@ -223,13 +222,7 @@ class Side:
         return known.get(word) or self.family.port_of(word)
 
     def admin(self, path, method="GET"):
-        c = http.client.HTTPConnection("127.0.0.1", self.proxy.ports["admin"], timeout=10)
-        try:
-            c.request(method, path)
-            r = c.getresponse()
-            return r.status, r.read().decode()
-        finally:
-            c.close()
+        return ask_admin(self.proxy.ports["admin"], path, method)
 
     def stats(self, case):
         """{name: value} of the case's cluster and connection manager; what is 0 is left out."""

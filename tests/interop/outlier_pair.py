@@ -15,7 +15,7 @@ from datetime import datetime
 import pytest
 
 from differences import looked_at
-from envoy_pair import FILE_LOG, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, cluster, free_port
+from envoy_pair import FILE_LOG, HCM, LOG_FIELDS, ROUTER, TYPE, Proxy, Upstream, address, ask_admin, cluster, free_port
 from families import played_ahead, until
 
 TCP_PROXY = TYPE + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -184,11 +184,7 @@ class Run:
     # ---- Looking. ----
 
     def admin(self, path):
-        c = http.client.HTTPConnection("127.0.0.1", self.proxy.ports["admin"], timeout=5)
-        c.request("GET", path)
-        text = c.getresponse().read().decode()
-        c.close()
-        return text
+        return ask_admin(self.proxy.ports["admin"], path)[1]
 
     def all_stats(self):
         found = {}
