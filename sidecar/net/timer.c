@@ -26,20 +26,6 @@ void loop_timers_init(struct loop *loop)
         list_init(&loop->queues[i].timers);
 }
 
-void loop_timers_fini(struct loop *loop)
-{
-    for (size_t i = 0; i < loop->heap_count; i++)
-        loop->heap[i]->heap_at = 0;
-    for (unsigned i = 0; i < LOOP_TIMER_QUEUES; i++)
-        while (list_pop_front(&loop->queues[i].timers))
-            ;
-    loop->queues_in_use = 0;
-    free(loop->heap);
-    loop->heap = NULL;
-    loop->heap_count = loop->heap_cap = 0;
-    uv_close((uv_handle_t *)&loop->timer, NULL);
-}
-
 /* ---- The heap. ---- */
 
 static bool is_before(const struct timer *a, const struct timer *b)
@@ -119,14 +105,10 @@ static bool enqueue(struct loop *loop, struct timer *t, uint64_t delay_ms)
     return true;
 }
 
-static bool is_queued(const struct timer *t)
-{
-    return t->link.next && list_is_linked(&t->link);
-}
-
 static void dequeue(struct loop *loop, struct timer *t)
 {
     list_remove(&t->link);
+    t->link = (struct list){0};
     if (list_is_empty(&loop->queues[t->queue].timers))
         loop->queues_in_use &= ~(UINT64_C(1) << t->queue);
 }
@@ -209,15 +191,23 @@ static void heap_remove(struct loop *loop, struct timer *t)
         settle(loop, at, last);
 }
 
-void timer_disarm(struct timer *t)
+void timer_take_off(struct timer *t)
 {
-    if (is_queued(t))
-        dequeue(t->loop, t);
-    else if (t->heap_at > 0)
+    if (t->heap_at > 0)
         heap_remove(t->loop, t);
+    else
+        dequeue(t->loop, t);
 }
 
-bool timer_is_armed(const struct timer *t)
+void loop_timers_fini(struct loop *loop)
 {
-    return is_queued(t) || t->heap_at > 0;
+    for (size_t i = 0; i < loop->heap_count; i++)
+        loop->heap[i]->heap_at = 0;
+    for (unsigned i = 0; i < LOOP_TIMER_QUEUES; i++)
+        while (!list_is_empty(&loop->queues[i].timers))
+            dequeue(loop, timer_of(loop->queues[i].timers.next));
+    free(loop->heap);
+    loop->heap = NULL;
+    loop->heap_count = loop->heap_cap = 0;
+    uv_close((uv_handle_t *)&loop->timer, NULL);
 }
