@@ -100,6 +100,7 @@ struct conn *conn_new(struct loop *loop, int family, const struct conn_options *
     static _Atomic uint64_t last_id;
     struct conn *c = NEW(struct conn);
     c->loop = loop;
+    c->fd = -1;
     c->id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
     c->high_bytes = options && options->high_watermark_bytes ? options->high_watermark_bytes
                                                              : DEFAULT_HIGH_BYTES;
@@ -128,6 +129,7 @@ int conn_open_fd(struct conn *c, int fd)
         close(fd);
         return rc;
     }
+    c->fd = fd;
     atomic_fetch_add_explicit(&open_count, 1, memory_order_relaxed);
     return 0;
 }
@@ -237,8 +239,9 @@ static void raise_end(void *arg)
     if (c->handler && c->handler->on_end)
         c->handler->on_end(c, c->ctx, c->end, c->error);
     c->handler = NULL;
-    if (conn_fd(c) >= 0)
+    if (c->fd >= 0)
         atomic_fetch_sub_explicit(&open_count, 1, memory_order_relaxed);
+    c->fd = -1; /* libuv closes it */
     uv_close(&c->uv.handle, on_handle_closed);
 }
 
@@ -302,7 +305,7 @@ static void send_fin(struct conn *c)
     assert(!c->fin_sent);
     c->fin_sent = true;
     /* Fails only where the connection is gone already; reading tells. */
-    shutdown(conn_fd(c), SHUT_WR);
+    shutdown(c->fd, SHUT_WR);
 }
 
 void conn_flushed(struct conn *c)
@@ -351,9 +354,9 @@ void conn_abort(struct conn *c)
 {
     if (c->state == CONN_CLOSED)
         return;
-    if (conn_fd(c) >= 0) {
+    if (c->fd >= 0) {
         struct linger now = {.l_onoff = 1, .l_linger = 0};
-        setsockopt(conn_fd(c), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     }
     conn_finish(c, CONN_END_LOCAL, 0);
 }
@@ -421,8 +424,7 @@ struct loop *conn_loop(const struct conn *c)
 
 int conn_fd(const struct conn *c)
 {
-    uv_os_fd_t fd;
-    return uv_fileno(&c->uv.handle, &fd) == 0 ? fd : -1;
+    return c->fd;
 }
 
 uint64_t conn_id(const struct conn *c)

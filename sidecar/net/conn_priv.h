@@ -29,27 +29,17 @@ struct conn {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     } uv;
+    struct list link; /* loop->conns */
+
+    /* What each read and write looks at, side by side: a proxy has many connections, and little cache for each. */
     struct loop *loop;
-    struct list link;  /* loop->conns */
-    struct list dirty; /* loop->dirty */
+    int fd; /* -1: none */
     enum conn_state state;
     const struct conn_handler *handler;
     void *ctx;
     const struct transport *transport;
     void *tx;
-    uint64_t id;
-
-    struct buf out; /* the owner's bytes, until the end of the event */
-    struct buf raw; /* the transport's records; empty without one */
-    struct blocked_write *blocked;
-    size_t high_bytes;
-    uint64_t bytes_read, bytes_written;
-
-    struct timer timer; /* connect timeout, then delayed close */
-    uint64_t delay_ms;
     struct conn *splice_to; /* NULL: what is read goes to the handler */
-    size_t left_at_arm; /* delayed close: bytes left when the timer was armed */
-
     uint32_t read_pauses;
     bool is_connected;
     bool is_ready; /* reached OPEN with the transport it has now */
@@ -63,6 +53,17 @@ struct conn {
     bool fin_sent;
     bool close_timed_out;
     bool write_broken; /* the kernel refused a write: reading goes on until it tells why */
+    struct list dirty; /* loop->dirty */
+    struct buf out; /* the owner's bytes, until the end of the event */
+    struct buf raw; /* the transport's records; empty without one */
+    struct blocked_write *blocked;
+    size_t high_bytes;
+    uint64_t bytes_read, bytes_written;
+
+    uint64_t id;
+    struct timer timer; /* connect timeout, then delayed close */
+    uint64_t delay_ms;
+    size_t left_at_arm; /* delayed close: bytes left when the timer was armed */
 
     enum conn_end end;
     int error;

@@ -91,7 +91,7 @@ static bool read_once(struct conn *c)
 {
     ssize_t n;
     do {
-        n = recv(conn_fd(c), c->loop->read_buf, LOOP_READ_BYTES, 0);
+        n = recv(c->fd, c->loop->read_buf, LOOP_READ_BYTES, 0);
     } while (n < 0 && errno == EINTR);
     c->is_bulk = n == LOOP_READ_BYTES;
     if (n > 0)

@@ -140,10 +140,9 @@ static void block(struct conn *c, const struct iovec *vec, unsigned count, size_
 static ssize_t send_now(struct conn *c, const struct iovec *vec, unsigned count)
 {
     struct msghdr all = {.msg_iov = (struct iovec *)(uintptr_t)vec, .msg_iovlen = count};
-    int fd = conn_fd(c);
     ssize_t n;
     do {
-        n = count == 1 ? send(fd, vec->iov_base, vec->iov_len, MSG_NOSIGNAL) : sendmsg(fd, &all, MSG_NOSIGNAL);
+        n = count == 1 ? send(c->fd, vec->iov_base, vec->iov_len, MSG_NOSIGNAL) : sendmsg(c->fd, &all, MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
