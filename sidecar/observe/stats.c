@@ -214,7 +214,7 @@ static void bump(_Atomic uint64_t *n, uint64_t by)
 }
 
 /* Its kind; a gauge is touched from now on. */
-static enum stat_kind touch(struct stats_scope *scope, unsigned index)
+static inline enum stat_kind touch(struct stats_scope *scope, unsigned index)
 {
     assert(index < scope->count);
     uint8_t note = atomic_load_explicit(&scope->notes[index], memory_order_relaxed);

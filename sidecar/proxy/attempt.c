@@ -58,8 +58,7 @@ static bool matches_headers(const struct retry_policy *p, const struct http_resp
 static void commit(struct attempt *a, struct http_response *response, bool end)
 {
     struct exchange *x = a->x;
-    struct http_response *r = ARENA_NEW(x->arena, struct http_response);
-    *r = *response;
+    struct http_response *r = arena_memdup(x->arena, response, sizeof(*response));
     a->committed = true;
     timer_disarm(&a->per_try_timer);
     if (x->mirrors.count == 0)
@@ -85,8 +84,7 @@ static bool is_failed_handshake(const struct exchange *x, const struct http_resp
 /* As Envoy: without its body, which who takes it for a tunnel would read as frames. */
 static void end_failed_handshake(struct exchange *x, const struct http_response *response)
 {
-    struct http_response *r = ARENA_NEW(x->arena, struct http_response);
-    *r = *response;
+    struct http_response *r = arena_memdup(x->arena, response, sizeof(*response));
     r->content_length = 0;
     attempt_cancel(x, RESET_LOCAL);
     report_reply_without_body(x, r, "websocket_handshake_unsuccessful");

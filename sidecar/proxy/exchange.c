@@ -595,7 +595,7 @@ static struct exchange *begin_exchange(struct downstream *d, struct stream *s, s
     x->info.connection_id = d->connection_id;
     body_init(&x->body, d->chain->listener->buffer_limit_bytes, false);
     list_init(&x->hedged);
-    x->request = ARENA_NEW(a, struct http_request);
+    x->request = arena_alloc(a, sizeof(*x->request));
     http_request_init(x->request, a);
     x->info.protocol = http_version_name(codec_version(stream_codec(s)));
     deadlines_begin(x);
