@@ -13,19 +13,35 @@ static uint64_t lower8(uint64_t x)
     return x | (((from_a & ~above_z & ~x) & ones * 0x80) >> 2);
 }
 
+/* The last ones of a text may overlap those before: lowering twice is lowering once. */
+static void lower8_at(char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, 8);
+    x = lower8(x);
+    memcpy(p, &x, 8);
+}
+
+static void lower4_at(char *p)
+{
+    uint32_t x;
+    memcpy(&x, p, 4);
+    x = (uint32_t)lower8(x);
+    memcpy(p, &x, 4);
+}
+
 void ascii_lower_n(char *p, size_t n)
 {
-    if (n < 8) {
+    if (n >= 8) {
+        for (size_t i = 0; i < n - 8; i += 8)
+            lower8_at(p + i);
+        lower8_at(p + n - 8);
+    } else if (n >= 4) {
+        lower4_at(p);
+        lower4_at(p + n - 4);
+    } else {
         for (size_t i = 0; i < n; i++)
             p[i] = (char)ascii_lower((uint8_t)p[i]);
-        return;
-    }
-    for (size_t i = 0; i < n; i += 8) {
-        char *at = i + 8 <= n ? p + i : p + n - 8; /* the last eight may overlap those before */
-        uint64_t x;
-        memcpy(&x, at, 8);
-        x = lower8(x);
-        memcpy(at, &x, 8);
     }
 }
 

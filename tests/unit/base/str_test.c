@@ -49,6 +49,19 @@ static void lowering_many_bytes_is_lowering_each(void **state)
     }
 }
 
+static void lowering_few_bytes_leaves_those_beside_them(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n <= 24; n++) {
+        char text[26], expected[26];
+        memset(text, 'A', sizeof(text));
+        memset(expected, 'A', sizeof(expected));
+        memset(expected + 1, 'a', n);
+        ascii_lower_n(text + 1, n);
+        assert_memory_equal(text, expected, sizeof(text));
+    }
+}
+
 static void digits_are_those_of_the_number(void **state)
 {
     (void)state;
@@ -156,6 +169,7 @@ int main(void)
         cmocka_unit_test(equality_is_bytewise),
         cmocka_unit_test(case_is_folded_for_ascii_letters_only),
         cmocka_unit_test(lowering_many_bytes_is_lowering_each),
+        cmocka_unit_test(lowering_few_bytes_leaves_those_beside_them),
         cmocka_unit_test(digits_are_those_of_the_number),
         cmocka_unit_test(order_is_bytewise_then_by_length),
         cmocka_unit_test(affixes),

@@ -194,6 +194,37 @@ static const struct answer_case {
      "HTTP/1.1 200 OK\r\nx-c: a\tb\r\ncontent-length: 0\r\n\r\n", NULL},
 };
 
+static const char *value_of_x;
+
+static void answer_with_value(struct wire *w, struct stream *s)
+{
+    struct http_response r;
+    http_response_init(&r, w->arena);
+    r.status = 204;
+    headers_add(&r.headers, STR("x"), str_of(value_of_x));
+    stream_send_response(s, &r, true);
+}
+
+/* As long as it may be and as long as it may not, with the character at each place. */
+static void no_control_character_gets_out(void **state)
+{
+    for (size_t n = 1; n < 20; n++) {
+        for (size_t at = 0; at <= n; at++) { /* n: none */
+            char value[20] = "", expected[64];
+            memset(value, 'v', n);
+            snprintf(expected, sizeof(expected), "HTTP/1.1 204 No Content\r\nx: %s\r\n\r\n", value);
+            if (at < n)
+                value[at] = '\n';
+            struct wire w = {.answer = answer_with_value};
+            value_of_x = value;
+            wire_open(&w, *state, true, NULL);
+            wire_puts(&w, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_string_equal(wire_got(&w), at < n ? "HTTP/1.1 204 No Content\r\n\r\n" : expected);
+            wire_close(&w);
+        }
+    }
+}
+
 static void each_answer_is_framed(void **state)
 {
     static const struct codec_options o = {.accept_http10 = true};
@@ -513,6 +544,7 @@ int main(void)
         WIRE_TEST(a_request_is_the_same_however_it_is_cut),
         WIRE_TEST(a_request_may_come_byte_by_byte),
         WIRE_TEST(each_answer_is_framed),
+        WIRE_TEST(no_control_character_gets_out),
         WIRE_TEST(trailers_are_dropped_both_ways_unless_enabled),
         WIRE_TEST(names_can_be_written_in_proper_case),
         WIRE_TEST(a_body_of_another_length_ends_the_connection),
