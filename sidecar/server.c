@@ -61,6 +61,8 @@ static void remove_route_table(void *ctx, struct str name)
 }
 
 static const struct index_ops serve_ops = {
+    .reserve_listener = server_reserve_listener,
+    .release_listener = server_release_listener,
     .put_listener = server_put_listener,
     .remove_listener = server_remove_listener,
     .put_route_table = put_route_table,
@@ -362,6 +364,14 @@ static bool drop_listener(void *ctx, struct listener_cfg *l, struct err *err)
     return true;
 }
 
+static bool reserve_nothing(void *ctx, const struct listener_cfg *l, struct err *err)
+{
+    (void)ctx;
+    (void)l;
+    (void)err;
+    return true;
+}
+
 static void drop_route_table(void *ctx, struct route_table *t)
 {
     (void)ctx;
@@ -376,7 +386,7 @@ static void drop_name(void *ctx, struct str name)
 
 int server_validate(const struct options *o, struct bootstrap *b)
 {
-    static const struct index_ops ops = {drop_listener, drop_name, drop_route_table, drop_name};
+    static const struct index_ops ops = {reserve_nothing, drop_name, drop_listener, drop_name, drop_route_table, drop_name};
     struct err err = {0};
     struct loop *loop = loop_new();
     struct mailbox *mailbox = mailbox_new(loop);

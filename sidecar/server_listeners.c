@@ -110,6 +110,21 @@ static bool accepts(const struct server *s, const struct listener_cfg *cfg)
     return cfg->bind_to_port && !is_stopped;
 }
 
+bool server_reserve_listener(void *ctx, const struct listener_cfg *cfg, struct err *err)
+{
+    struct server *s = ctx;
+    if (!accepts(s, cfg) || sockets_reserve(s->sockets, cfg, err))
+        return true;
+    count(s, LISTENER_MANAGER_LISTENER_CREATE_FAILURE, 1);
+    return false;
+}
+
+void server_release_listener(void *ctx, struct str name)
+{
+    struct server *s = ctx;
+    sockets_release(s->sockets, name);
+}
+
 bool server_put_listener(void *ctx, struct listener_cfg *cfg, struct err *err)
 {
     struct server *s = ctx;

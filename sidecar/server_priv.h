@@ -70,6 +70,8 @@ void server_collect(struct server *s);
 
 /* ---- server_listeners.c ---- */
 /* As struct index_ops wants them; ctx: the server. */
+bool server_reserve_listener(void *ctx, const struct listener_cfg *cfg, struct err *err);
+void server_release_listener(void *ctx, struct str name);
 bool server_put_listener(void *ctx, struct listener_cfg *cfg, struct err *err);
 void server_remove_listener(void *ctx, struct str name);
 /* Takes what waits in the backlogs, then closes the sockets: of all listeners, or of those whose direction is INBOUND. */

@@ -1,5 +1,8 @@
 /* Owns every listening fd. Main thread. A set of fds belongs to a listener's name, one of its addresses, and options; a change
- * makes new sets of what is new and leaves those that nobody wants on the stale list until all workers let go. */
+ * makes new sets of what is new and leaves those that nobody wants on the stale list until all workers let go.
+ *
+ * A set is reserved before it is open: it is bound, but does not listen. Those that were never open no worker knows, and they are
+ * closed at once. */
 #include "sidecar/sockets.h"
 
 #include "sidecar/base/die.h"
@@ -14,19 +17,20 @@
 struct set {
     struct addr asked;
     bool reuse_port, transparent;
+    bool is_open; /* listens */
     int *fds; /* by worker */
 };
 
-/* What a listener has. */
+/* What a listener has, or will have. */
 struct bound {
     struct set **sets; /* by address */
     unsigned count;
-    int *fds; /* of all sets, by worker, then by address */
+    int *fds; /* of all sets, by worker, then by address; NULL: reserved */
 };
 
 struct sockets {
     unsigned workers;
-    struct table bound; /* listener name -> struct bound */
+    struct table open, reserved; /* listener name -> struct bound; a set may be in both */
     int *stale;
     size_t stale_count;
 };
@@ -52,9 +56,10 @@ static void bound_free(struct bound *b)
     free(b);
 }
 
+/* b: NULL has none. */
 static bool has(const struct bound *b, const struct set *set)
 {
-    for (unsigned i = 0; i < b->count; i++)
+    for (unsigned i = 0; b && i < b->count; i++)
         if (b->sets[i] == set)
             return true;
     return false;
@@ -63,6 +68,12 @@ static bool has(const struct bound *b, const struct set *set)
 /* Its fds are stale. */
 static void retire(struct sockets *s, struct set *set)
 {
+    if (!set->is_open) {
+        for (unsigned i = 0; i < s->workers; i++)
+            close(set->fds[i]);
+        set_free(set);
+        return;
+    }
     s->stale = xrealloc(s->stale, (s->stale_count + s->workers + 1) * sizeof(*s->stale));
     for (unsigned i = 0; i < s->workers; i++)
         s->stale[s->stale_count++] = set->fds[i];
@@ -70,43 +81,43 @@ static void retire(struct sockets *s, struct set *set)
     set_free(set);
 }
 
-/* now: what takes its place; NULL: nothing. */
-static void bound_end(struct sockets *s, struct bound *b, const struct bound *now)
+/* one, other: who may still have its sets; NULL: nobody. */
+static void bound_end(struct sockets *s, struct bound *b, const struct bound *one, const struct bound *other)
 {
-    for (unsigned i = 0; i < b->count; i++)
-        if (!now || !has(now, b->sets[i]))
+    for (unsigned i = 0; b && i < b->count; i++)
+        if (!has(one, b->sets[i]) && !has(other, b->sets[i]))
             retire(s, b->sets[i]);
-    bound_free(b);
+    if (b)
+        bound_free(b);
 }
 
 void sockets_free(struct sockets **s)
 {
     struct str key;
     void *value;
-    for (size_t i = 0; table_next(&(*s)->bound, &i, &key, &value);)
-        bound_end(*s, value, NULL);
-    table_fini(&(*s)->bound);
+    for (size_t i = 0; table_next(&(*s)->reserved, &i, &key, &value);)
+        bound_end(*s, value, table_get(&(*s)->open, key), NULL);
+    for (size_t i = 0; table_next(&(*s)->open, &i, &key, &value);)
+        bound_end(*s, value, NULL, NULL);
+    table_fini(&(*s)->reserved);
+    table_fini(&(*s)->open);
     sockets_close_list((*s)->stale);
     free(*s);
     *s = NULL;
 }
 
-static int bind_one(const struct set *set, const struct listener_cfg *l)
+static int bind_one(const struct set *set)
 {
-    const struct listen_options options = {
-        .reuse_port = set->reuse_port,
-        .transparent = set->transparent,
-        .backlog = (int)l->backlog,
-    };
-    return listen_bind(&set->asked, &options);
+    const struct listen_options options = {.reuse_port = set->reuse_port, .transparent = set->transparent};
+    return listen_reserve(&set->asked, &options);
 }
 
 /* A unix socket, and a socket without SO_REUSEPORT, is one that the workers share. */
-static int bind_set(const struct sockets *s, struct set *set, const struct listener_cfg *l)
+static int bind_set(const struct sockets *s, struct set *set)
 {
     bool own = set->reuse_port && set->asked.sa.sa_family != AF_UNIX;
     for (unsigned i = 0; i < s->workers; i++) {
-        int fd = i == 0 || own ? bind_one(set, l) : fcntl(set->fds[0], F_DUPFD_CLOEXEC, 0);
+        int fd = i == 0 || own ? bind_one(set) : fcntl(set->fds[0], F_DUPFD_CLOEXEC, 0);
         if (fd < 0) {
             while (i-- > 0)
                 close(set->fds[i]);
@@ -123,18 +134,23 @@ static int bind_set(const struct sockets *s, struct set *set, const struct liste
     return 0;
 }
 
-static struct set *set_new(const struct sockets *s, const struct listener_cfg *l, const struct addr *at, struct err *err)
+static bool refuse(const struct listener_cfg *l, const struct addr *at, int error, struct err *err)
 {
     char text[ADDR_TEXT_CAP];
+    return err_set(err, "Listener %.*s: cannot bind %s: %s", STR_FMT(l->name), addr_format(at, text, sizeof(text)), strerror(error));
+}
+
+static struct set *set_new(const struct sockets *s, const struct listener_cfg *l, const struct addr *at, struct err *err)
+{
     struct set *set = NEW(struct set);
     set->asked = *at;
     set->reuse_port = l->reuse_port;
     set->transparent = l->transparent;
     set->fds = xcalloc(s->workers, sizeof(*set->fds));
-    int rc = bind_set(s, set, l);
+    int rc = bind_set(s, set);
     if (rc == 0)
         return set;
-    err_set(err, "Listener %.*s: cannot bind %s: %s", STR_FMT(l->name), addr_format(at, text, sizeof(text)), strerror(-rc));
+    refuse(l, at, -rc, err);
     set_free(set);
     return NULL;
 }
@@ -151,12 +167,17 @@ static struct set *find(const struct bound *old, const struct bound *taken, cons
     return NULL;
 }
 
-/* Out of old sets and new ones; false: one cannot be bound, and nothing is. */
-static bool gather(const struct sockets *s, const struct listener_cfg *l, const struct bound *old, struct bound *now, struct err *err)
+/* Out of the sets that it has, open or reserved, and new ones; NULL: one cannot be bound. */
+static struct bound *gather(struct sockets *s, const struct listener_cfg *l, const struct bound *open, const struct bound *reserved,
+                            struct err *err)
 {
+    struct bound *now = NEW(struct bound);
+    now->sets = xcalloc(l->address_count, sizeof(struct set *));
     for (; now->count < l->address_count; now->count++) {
         const struct addr *at = &l->addresses[now->count];
-        struct set *set = find(old, now, l, at);
+        struct set *set = find(open, now, l, at);
+        if (!set)
+            set = find(reserved, now, l, at);
         if (!set)
             set = set_new(s, l, at, err);
         if (!set)
@@ -164,39 +185,64 @@ static bool gather(const struct sockets *s, const struct listener_cfg *l, const 
         now->sets[now->count] = set;
     }
     if (now->count == l->address_count)
-        return true;
-    for (unsigned i = 0; i < now->count; i++) {
-        if (old && has(old, now->sets[i]))
-            continue;
-        for (unsigned w = 0; w < s->workers; w++)
-            close(now->sets[i]->fds[w]);
-        set_free(now->sets[i]);
+        return now;
+    bound_end(s, now, open, reserved);
+    return NULL;
+}
+
+bool sockets_reserve(struct sockets *s, const struct listener_cfg *l, struct err *err)
+{
+    struct bound *open = table_get(&s->open, l->name), *before = table_get(&s->reserved, l->name);
+    struct bound *now = gather(s, l, open, before, err);
+    if (!now)
+        return false;
+    table_put(&s->reserved, l->name, now);
+    bound_end(s, before, open, now);
+    return true;
+}
+
+void sockets_release(struct sockets *s, struct str name)
+{
+    bound_end(s, table_remove(&s->reserved, name), table_get(&s->open, name), NULL);
+}
+
+/* Those that are open already stay so, with the new backlog. */
+static bool open_all(const struct sockets *s, const struct bound *b, const struct listener_cfg *l, struct err *err)
+{
+    for (unsigned i = 0; i < b->count; i++) {
+        for (unsigned w = 0; w < s->workers; w++) {
+            int rc = listen_open(b->sets[i]->fds[w], (int)l->backlog);
+            if (rc != 0)
+                return refuse(l, &b->sets[i]->asked, -rc, err);
+        }
     }
-    return false;
+    for (unsigned i = 0; i < b->count; i++)
+        b->sets[i]->is_open = true;
+    return true;
 }
 
 const int *sockets_open(struct sockets *s, const struct listener_cfg *l, struct err *err)
 {
-    struct bound *old = table_get(&s->bound, l->name), *now = NEW(struct bound);
-    now->sets = xcalloc(l->address_count, sizeof(struct set *));
-    if (!gather(s, l, old, now, err)) {
-        bound_free(now);
+    if (!sockets_reserve(s, l, err))
+        return NULL;
+    struct bound *old = table_get(&s->open, l->name), *now = table_get(&s->reserved, l->name);
+    if (!open_all(s, now, l, err)) {
+        sockets_release(s, l->name);
         return NULL;
     }
     now->fds = xcalloc((size_t)s->workers * now->count, sizeof(*now->fds));
     for (unsigned i = 0; i < s->workers * now->count; i++)
         now->fds[i] = now->sets[i % now->count]->fds[i / now->count];
-    table_put(&s->bound, l->name, now);
-    if (old)
-        bound_end(s, old, now);
+    table_remove(&s->reserved, l->name);
+    table_put(&s->open, l->name, now);
+    bound_end(s, old, now, NULL);
     return now->fds;
 }
 
 void sockets_close(struct sockets *s, struct str name)
 {
-    struct bound *b = table_remove(&s->bound, name);
-    if (b)
-        bound_end(s, b, NULL);
+    sockets_release(s, name);
+    bound_end(s, table_remove(&s->open, name), NULL, NULL);
 }
 
 int *sockets_take_stale(struct sockets *s)
@@ -216,7 +262,7 @@ void sockets_close_list(int *fds)
 
 bool sockets_address(const struct sockets *s, struct str name, unsigned at, struct addr *addr_r)
 {
-    const struct bound *b = table_get(&s->bound, name);
+    const struct bound *b = table_get(&s->open, name);
     if (!b || at >= b->count)
         return false;
     addr_r->len = sizeof(addr_r->un);

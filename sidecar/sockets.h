@@ -10,8 +10,13 @@ struct sockets;
 struct sockets *sockets_new(unsigned workers);
 void sockets_free(struct sockets **s);
 
-/* The fds of a listener, for each worker one for each address, bound now where addresses or options changed. NULL with err naming
- * listener, address and reason: nothing changed. Fds that are replaced go to sockets_take_stale. */
+/* Binds what a listener will need beyond what it has; nobody can connect there yet. false with err naming listener, address and
+ * reason: nothing changed. What was reserved for it before and is not needed any more is let go. */
+bool sockets_reserve(struct sockets *s, const struct listener_cfg *l, struct err *err);
+/* What was reserved for it, and is not open, is let go. */
+void sockets_release(struct sockets *s, struct str name);
+/* The fds of a listener, for each worker one for each address, reserved now where that was not done. NULL with err as above; what
+ * it had stays. Fds that are replaced go to sockets_take_stale. */
 const int *sockets_open(struct sockets *s, const struct listener_cfg *l, struct err *err);
 /* The listener is gone: its fds go to sockets_take_stale. */
 void sockets_close(struct sockets *s, struct str name);

@@ -271,7 +271,8 @@ static bool put_listener(struct index *x, struct entry *e, const ProtobufCMessag
     l->version_hash = hash;
     l->from_xds = from_xds;
     if (!runtime_connection_limit(x->runtime, l->name, &l->max_connections, err) || !validate_routes(x, l, err) ||
-        !check_addresses(x, e, l, err) || (!from_xds && !check_static_listener(l, err))) {
+        !check_addresses(x, e, l, err) || (!from_xds && !check_static_listener(l, err)) ||
+        !x->ops->reserve_listener(x->ctx, l, err)) {
         shared_unref(&l->shared);
         return false;
     }
@@ -406,6 +407,8 @@ bool index_remove(struct index *x, enum resource_kind kind, struct str name)
         live_forget_endpoints(x->live, name);
     else if (was_put && kind == RESOURCE_LISTENER)
         x->ops->remove_listener(x->ctx, name);
+    else if (kind == RESOURCE_LISTENER)
+        x->ops->release_listener(x->ctx, name);
     else if (was_put && kind == RESOURCE_ROUTE)
         x->ops->remove_route_table(x->ctx, name);
     table_remove(&x->tables[kind], name);

@@ -22,7 +22,10 @@ const char *resource_kind_name(enum resource_kind kind);
 const char *resource_type_url(enum resource_kind kind);
 
 struct index_ops {
-    /* Each takes the reference, but for a put_listener that returns false with err: an address cannot be bound. */
+    /* A listener is accepted only when its addresses can be had, and put or released afterwards. false with err: nothing changed. */
+    bool (*reserve_listener)(void *ctx, const struct listener_cfg *l, struct err *err);
+    void (*release_listener)(void *ctx, struct str name); /* it was never put */
+    /* Each takes the reference, but for a put_listener that returns false with err: an address is lost in the meantime. */
     bool (*put_listener)(void *ctx, struct listener_cfg *l, struct err *err);
     void (*remove_listener)(void *ctx, struct str name);
     void (*put_route_table)(void *ctx, struct route_table *t);

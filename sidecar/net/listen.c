@@ -84,20 +84,16 @@ static void remove_stale(const struct addr *at)
     close(fd);
 }
 
-static int bind_and_listen(int fd, const struct addr *at, const struct listen_options *o)
+static int bind_to(int fd, const struct addr *at, const struct listen_options *o)
 {
     if (bind(fd, &at->sa, at->len) != 0)
         return -errno;
     bool is_file = at->sa.sa_family == AF_UNIX && at->un.sun_path[0] != '\0';
-    if (is_file && o->unix_mode && chmod(at->un.sun_path, o->unix_mode) != 0)
-        return -errno;
-    return listen(fd, o->backlog ? o->backlog : DEFAULT_BACKLOG) == 0 ? 0 : -errno;
+    return is_file && o->unix_mode && chmod(at->un.sun_path, o->unix_mode) != 0 ? -errno : 0;
 }
 
-int listen_bind(const struct addr *at, const struct listen_options *options)
+int listen_reserve(const struct addr *at, const struct listen_options *o)
 {
-    static const struct listen_options defaults;
-    const struct listen_options *o = options ? options : &defaults;
     int family = at->sa.sa_family;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -106,10 +102,28 @@ int listen_bind(const struct addr *at, const struct listen_options *options)
         remove_stale(at);
     int rc = set_options(fd, family, o);
     if (rc == 0)
-        rc = bind_and_listen(fd, at, o);
+        rc = bind_to(fd, at, o);
     if (rc == 0)
         return fd;
     close(fd);
+    return rc;
+}
+
+int listen_open(int fd, int backlog)
+{
+    return listen(fd, backlog ? backlog : DEFAULT_BACKLOG) == 0 ? 0 : -errno;
+}
+
+int listen_bind(const struct addr *at, const struct listen_options *options)
+{
+    static const struct listen_options defaults;
+    const struct listen_options *o = options ? options : &defaults;
+    int fd = listen_reserve(at, o);
+    int rc = fd < 0 ? fd : listen_open(fd, o->backlog);
+    if (rc == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
     return rc;
 }
 

@@ -14,6 +14,9 @@ struct listen_options {
 
 /* Binds and listens; a stale unix socket is replaced. The fd, or -errno. Belongs to the caller. */
 int listen_bind(const struct addr *at, const struct listen_options *options);
+/* The two halves of it. What is only reserved refuses connections, and nobody else can have the address. */
+int listen_reserve(const struct addr *at, const struct listen_options *options);
+int listen_open(int fd, int backlog); /* 0 or -errno; backlog 0: 4096 */
 
 struct listen_socket;
 /* fd is accepted, non-blocking, close-on-exec, and the callback's to keep or close. */

@@ -115,8 +115,6 @@ DIFFERENCES = {
         ("*", "counters.http.*.downstream_cx_destroy_*", CLOSING),
         *[(name, path, LAST_GOAWAY) for name, path in (("LDS: removed", "seen[2][2][*]"), ("LDS: another chain", "seen[1][3][*]"))],
         ("LDS: removed", "seen[5][*]", AT_ONCE),
-        ("LDS: an additional address that is taken", "seen[1]",
-         "sockets are bound when the listener comes into force, which is behind the acknowledgement; /config_dump tells what failed"),
         ("LDS: removed, gradually", "counters.http.in.*", "what a listener counted goes with its last connection, not with the drain time"),
         ("EDS: a host is gone, HTTP/2", "*.upstream_cx_protocol_error",
          "Envoy counts the end of a connection that had its last stream as an error of protocol"),

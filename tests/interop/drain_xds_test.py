@@ -181,10 +181,10 @@ def lds_additional_taken(p):
         p.version += 1
         nonce = p.stream.send(ads.LDS, *[ads.parse(ads.listener_pb2.Listener, x) for x in (bad, p.listener("tcp"))], version="bad")
         is_refused = p.stream.answer(ads.LDS, nonce).HasField("error_detail")
-        time.sleep(0.2)
     shown = json.loads(p.admin("GET", "/config_dump?resource=dynamic_listeners")[1])["configs"]
     why = next(x for x in shown if x["name"] == "in").get("error_state", {}).get("details", "")
-    return [before, is_refused, re.findall(f"cannot bind '?127.0.0.1:{port}'?: Address already in use", why) != [], p.accepting(), c.ask()]
+    counted = p.stats("^listener_manager.listener_(added|modified|create_failure|create_success)")
+    return [before, is_refused, counted, re.findall(f"cannot bind '?127.0.0.1:{port}'?: Address already in use", why) != [], p.accepting(), c.ask()]
 
 
 @case("LDS: an order to drain at two addresses", ads=True)

@@ -102,7 +102,15 @@ static void drop_name(void *ctx, struct str name)
     (void)name;
 }
 
-static const struct index_ops index_ops = {put_listener, drop_name, put_route_table, drop_name};
+static bool reserve_listener(void *ctx, const struct listener_cfg *l, struct err *err)
+{
+    (void)ctx;
+    (void)l;
+    (void)err;
+    return true;
+}
+
+static const struct index_ops index_ops = {reserve_listener, drop_name, put_listener, drop_name, put_route_table, drop_name};
 
 /* ---- Messages. ---- */
 

@@ -210,6 +210,32 @@ static void two_sockets_share_a_port_when_asked_to(void **state)
     close(b);
 }
 
+static int try_connect(const struct addr *at)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int rc = connect(fd, &at->sa, at->len) == 0 ? 0 : -errno;
+    close(fd);
+    return rc;
+}
+
+static void what_is_reserved_is_bound_and_refuses_until_it_is_open(void **state)
+{
+    struct addr at;
+    const struct listen_options none = {0};
+    (void)state;
+    int before = bind_loopback(&none, &at); /* tells a port that was free */
+    assert_int_equal(listen_reserve(&at, &none), -EADDRINUSE);
+    close(before);
+    int fd = listen_reserve(&at, &none);
+    assert_true(fd >= 0);
+    assert_int_equal(try_connect(&at), -ECONNREFUSED);
+    assert_int_equal(listen_open(fd, 0), 0);
+    assert_int_equal(try_connect(&at), 0);
+    assert_int_equal(listen_open(fd, 16), 0); /* again: another backlog */
+    close(fd);
+    assert_int_equal(listen_open(fd, 0), -EBADF);
+}
+
 static void a_stale_unix_socket_is_replaced_and_a_live_one_is_not(void **state)
 {
     char dir[] = "/tmp/outrigger-listen-XXXXXX", path[64];
@@ -255,6 +281,7 @@ int main(void)
         LOOP_TEST(out_of_descriptors_it_pauses_and_goes_on),
         LOOP_TEST(of_the_last_descriptors_it_takes_none_but_one),
         LOOP_TEST(two_sockets_share_a_port_when_asked_to),
+        LOOP_TEST(what_is_reserved_is_bound_and_refuses_until_it_is_open),
         LOOP_TEST(a_stale_unix_socket_is_replaced_and_a_live_one_is_not),
         LOOP_TEST(an_address_that_is_not_ours_is_refused),
     };
