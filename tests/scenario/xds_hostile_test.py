@@ -8,14 +8,12 @@ from google.protobuf import any_pb2
 from support.ads import CDS, LDS, RDS, PREFIX, Relay, listener, route, static_cluster
 from support.ports import free_port
 from xds_proxy import ads, backends, proxy  # noqa: F401 (fixtures)
-from xds_proxy import OURS, answers, bring_up, connect, get, until
+from xds_proxy import OURS, answers, connect, get, serving, until
 
 
 @OURS
 def test_a_wrong_nonce_and_an_unknown_type_do_no_harm(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     unknown = PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
     s.send(unknown, version="9")
     s.send("", version="9")
@@ -29,9 +27,7 @@ def test_a_wrong_nonce_and_an_unknown_type_do_no_harm(proxy, ads, backends):
 
 @OURS
 def test_bytes_that_are_no_response_end_the_stream_and_not_the_sidecar(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     for data in (b"\xff\xff\xff\xff", b"\x0a", b"\x12" * 1000, b"\x22\x01\xff", b"\x08\x96\x01" * 100):
         s.send_raw(data)
         s = ads.stream(timeout=30)
@@ -42,9 +38,7 @@ def test_bytes_that_are_no_response_end_the_stream_and_not_the_sidecar(proxy, ad
 
 @OURS
 def test_a_response_above_the_limit_ends_the_stream(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.send_raw(b"\x0a" + b"\xff\xff\xff\x7f" + bytes(1) + bytes(300 << 20 >> 2))
     s2 = ads.stream(timeout=30)
     s2.next(CDS)

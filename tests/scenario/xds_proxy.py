@@ -160,5 +160,13 @@ def bring_up(stream, port, backend):
     until(lambda: (get(port) or [0])[0] == 200, what="the first answer")
 
 
+def serving(proxy, ads, backends):
+    """Starts the proxy and brings it up on the first backend: its stream and the listener's port."""
+    port = free_port()
+    s, _ = connect(proxy, ads)
+    bring_up(s, port, backends[0])
+    return s, port
+
+
 def answers(port, text):
     return lambda: get(port) == (200, text)

@@ -13,15 +13,13 @@ import pytest
 from support.ads import CDS, EDS, LDS, RDS, Relay, route
 from support.ports import free_port
 from xds_proxy import ads, backends, proxy  # noqa: F401 (fixtures)
-from xds_proxy import BOTH, DELTA, NODE, OURS, answers, bring_up, connect, get, is_wildcard, until
+from xds_proxy import BOTH, DELTA, NODE, OURS, answers, bring_up, connect, get, is_wildcard, serving, until
 
 # ---- Reconnecting. ----
 
 @BOTH
 def test_a_new_stream_repeats_all_subscriptions(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.end()
     s2 = ads.stream()
     first = s2.next(CDS)
@@ -44,9 +42,7 @@ def test_a_new_stream_repeats_all_subscriptions(proxy, ads, backends):
 
 @DELTA
 def test_what_vanished_meanwhile_is_removed(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.end()
     s2 = ads.stream()
     s2.next(CDS)
@@ -57,9 +53,7 @@ def test_what_vanished_meanwhile_is_removed(proxy, ads, backends):
 
 @BOTH
 def test_traffic_goes_on_while_the_server_is_away(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     ads.stop()
     for _ in range(20):
         assert get(port) == (200, "one")

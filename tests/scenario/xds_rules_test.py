@@ -3,8 +3,10 @@
 Every case runs in both protocols. Cases that state what Envoy does run against the real Envoy too, so that the statement
 is held against it; where Outrigger is meant to differ, the case is Outrigger's alone and says why.
 """
+import contextlib
 import http.client
 import re
+import socket
 import time
 
 from google.protobuf import any_pb2
@@ -12,7 +14,7 @@ from google.protobuf import any_pb2
 from support.ads import ADS, CDS, EDS, LDS, RDS, cluster, endpoints, listener, pack, route, static_cluster
 from support.ports import free_port
 from xds_proxy import ads, backends, proxy  # noqa: F401 (fixtures)
-from xds_proxy import BOTH, DELTA, NODE, OURS, SOTW, answers, bring_up, connect, get, is_wildcard, until
+from xds_proxy import BOTH, DELTA, NODE, OURS, SOTW, answers, connect, get, is_wildcard, serving, until
 
 # ---- In order. ----
 
@@ -52,9 +54,7 @@ def test_configuration_arrives_in_order_and_carries_traffic(proxy, ads, backends
 
 @BOTH
 def test_a_new_route_is_in_force_for_the_next_request(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     c = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     c.request("GET", "/")
     assert c.getresponse().read() == b"one"
@@ -69,9 +69,7 @@ def test_a_new_route_is_in_force_for_the_next_request(proxy, ads, backends):
 
 @BOTH
 def test_endpoints_are_replaced(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.ack(EDS, s.send(EDS, endpoints("c", backends[1].port), version="2"))
     until(answers(port, "two"))
     s.ack(EDS, s.send(EDS, endpoints("c"), version="3"))
@@ -80,9 +78,7 @@ def test_endpoints_are_replaced(proxy, ads, backends):
 
 @BOTH
 def test_a_removed_cluster_is_gone(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     if proxy.delta:
         s.ack(CDS, s.send(CDS, removed=["c"], version="2"))
     else:
@@ -93,9 +89,7 @@ def test_a_removed_cluster_is_gone(proxy, ads, backends):
 
 @BOTH
 def test_a_removed_listener_is_gone(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     if proxy.delta:
         s.ack(LDS, s.send(LDS, removed=["l"], version="2"))
     else:
@@ -105,9 +99,7 @@ def test_a_removed_listener_is_gone(proxy, ads, backends):
 
 @DELTA
 def test_what_delta_does_not_mention_stays(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.ack(CDS, s.send(CDS, static_cluster("more", backends[1].port), version="2"))
     s.ack(CDS, s.send(CDS, removed=["nobody"], version="3"))
     s.ack(RDS, s.send(RDS, route("r", to="more"), version="2"))
@@ -118,9 +110,7 @@ def test_what_delta_does_not_mention_stays(proxy, ads, backends):
 
 @SOTW
 def test_endpoints_and_routes_that_are_not_mentioned_stay(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.send(CDS, cluster("c"), cluster("d"), version="2")
     until(lambda: s.subscribed(EDS) == {"c", "d"})
     s.ack(EDS, s.send(EDS, endpoints("d", backends[1].port), version="2"))
@@ -129,9 +119,7 @@ def test_endpoints_and_routes_that_are_not_mentioned_stay(proxy, ads, backends):
 
 @BOTH
 def test_a_resource_nobody_asked_for_is_ignored(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.ack(EDS, s.send(EDS, endpoints("stranger", backends[1].port), endpoints("c", backends[0].port), version="2"))
     s.ack(RDS, s.send(RDS, route("stranger", text="no"), version="2"))
     assert get(port) == (200, "one")
@@ -144,6 +132,14 @@ def names(name, nack):
     return re.search(rf"\b{name}\b", nack.error_detail.message)
 
 
+def is_free(port):
+    """Whether nobody is bound to it, listening or not: who sets SO_REUSEADDR is not told of the latter."""
+    with contextlib.closing(socket.socket()) as s, contextlib.suppress(OSError):
+        s.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
 def bad_cluster(name):
     """LOGICAL_DNS wants exactly one endpoint."""
     bad = static_cluster(name, 1)
@@ -154,9 +150,7 @@ def bad_cluster(name):
 
 @BOTH
 def test_a_bad_resource_is_refused_by_name_and_the_good_ones_are_taken(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     nonce = s.send(CDS, cluster("c"), bad_cluster("broken"), static_cluster("fine", backends[1].port), version="v2")
     s.ack(RDS, s.send(RDS, route("r", to="fine"), version="2"))
     until(answers(port, "two"))
@@ -170,9 +164,7 @@ def test_a_bad_resource_is_refused_by_name_and_the_good_ones_are_taken(proxy, ad
 
 @BOTH
 def test_a_refused_update_leaves_the_last_good_version(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     assert names("c", s.nack(CDS, s.send(CDS, bad_cluster("c"), version="2")))
     bad = route("r", to="c")
     bad.virtual_hosts.add().CopyFrom(bad.virtual_hosts[0])
@@ -192,12 +184,40 @@ def test_the_same_name_twice_is_refused(proxy, ads, backends):
 
 @BOTH
 def test_bytes_that_are_no_message_are_refused(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     garbage = any_pb2.Any(type_url=CDS, value=b"\x0a\x01c\xff\xff\xff")
     s.nack(CDS, s.send(CDS, garbage, version="2", names=["c"]) if proxy.delta else s.send(CDS, garbage, version="2"))
     proxy.alive()
+    assert get(port) == (200, "one")
+
+
+@BOTH
+def test_a_listener_whose_address_another_process_has_is_refused(proxy, ads, backends):
+    s, port = serving(proxy, ads, backends)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        there = taken.getsockname()[1]
+        nack = s.nack(LDS, s.send(LDS, listener("l", there, rds="r"), version="2"))
+        assert names("l", nack) and re.search(f"cannot bind '?127.0.0.1:{there}'?: Address already in use", nack.error_detail.message)
+    assert get(port) == (200, "one")
+    s.ack(LDS, s.send(LDS, listener("l", there, rds="r"), version="3"))
+    until(answers(there, "one"))
+    until(lambda: get(port) is None, what="the end of the address before")
+
+
+@BOTH
+def test_a_listener_that_waits_for_its_routes_has_its_address(proxy, ads, backends):
+    """Nobody else can take it, nobody is let in yet; and it is free again when the listener goes or moves before it serves."""
+    s, port = serving(proxy, ads, backends)
+    ports = free_port(), free_port()
+    for there in ports:
+        s.ack(LDS, s.send(LDS, listener("l", port, rds="r"), listener("waits", there, rds="late"), version=str(there)))
+        assert not is_free(there) and get(there) is None
+    until(lambda: is_free(ports[0]))
+    if proxy.delta:
+        s.ack(LDS, s.send(LDS, removed=["waits"], version="4"))
+    else:
+        s.ack(LDS, s.send(LDS, listener("l", port, rds="r"), version="4"))
+    until(lambda: is_free(ports[1]))
     assert get(port) == (200, "one")
 
 
@@ -211,9 +231,7 @@ def test_a_resource_of_another_type_is_refused(proxy, ads, backends):
 
 @OURS
 def test_a_security_filter_that_is_not_known_is_refused(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     bad = listener("l", port, rds="r")
     hcm = bad.filter_chains[0].filters[0].typed_config
     from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
@@ -247,9 +265,7 @@ def test_a_listener_waits_for_its_routes(proxy, ads, backends):
 
 @BOTH
 def test_the_old_listener_serves_while_the_new_one_waits(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.ack(LDS, s.send(LDS, listener("l", port, rds="r2", fetch_timeout="20s"), version="2"))
     s.next(RDS)
     assert "r2" in s.subscribed(RDS)
@@ -263,9 +279,7 @@ def test_the_old_listener_serves_while_the_new_one_waits(proxy, ads, backends):
 
 @BOTH
 def test_the_old_cluster_serves_while_the_new_one_waits(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.send(CDS, cluster("c", eds_cluster_config={"service_name": "other", "eds_config": dict(
         ADS, initial_fetch_timeout="20s")}), version="2")
     s.next(EDS)
@@ -325,9 +339,7 @@ def test_a_route_that_is_removed_before_it_came_counts_as_an_answer(proxy, ads, 
 @DELTA
 def test_subscriptions_change_in_requests_of_their_own(proxy, ads, backends):
     """istiod takes an ACK that changes names, and a request without a response that carries a nonce, for errors."""
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.send(CDS, cluster("d"), version="2")
     s.next(EDS)
     s.ack(EDS, s.send(EDS, endpoints("d", backends[1].port), version="2"))
@@ -342,9 +354,7 @@ def test_subscriptions_change_in_requests_of_their_own(proxy, ads, backends):
 
 @BOTH
 def test_statistics(proxy, ads, backends):
-    port = free_port()
-    s, _ = connect(proxy, ads)
-    bring_up(s, port, backends[0])
+    s, port = serving(proxy, ads, backends)
     s.nack(CDS, s.send(CDS, cluster("c"), bad_cluster("broken"), version="2"))
     until(lambda: proxy.stat("cluster_manager.cds.update_rejected") == 1)
     assert proxy.stat("cluster_manager.cds.update_success") == 1
