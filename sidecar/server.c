@@ -303,11 +303,11 @@ static void stop_all(struct server *s)
     free(s->workers);
     index_free(&s->index);
     secrets_free(&s->secrets);
-    sockets_free(&s->sockets);
     loop_run_ready(s->loop);
     live_free(&s->live);
     access_log_unref(&s->outlier_log);
     mailbox_free(&s->mailbox);
+    sockets_free(&s->sockets); /* the last messages close some */
     stats_scope_unref(&s->server_stats);
     stats_scope_unref(&s->listener_manager_stats);
     dns_free(&s->dns);

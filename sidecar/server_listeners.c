@@ -12,7 +12,7 @@
 /* Fds that no listener needs are closed when every worker has heard of it. */
 struct sweep {
     struct server *server;
-    int *fds;
+    unsigned mark;
     unsigned waiting;
 };
 
@@ -21,7 +21,7 @@ static void sweep_arrive(void *arg)
     struct sweep *sweep = arg;
     if (--sweep->waiting > 0)
         return;
-    sockets_close_list(sweep->fds);
+    sockets_sweep(sweep->server->sockets, sweep->mark);
     free(sweep);
 }
 
@@ -33,12 +33,12 @@ static void sweep_on_worker(void *arg)
 
 static struct sweep *sweep_new(struct server *s)
 {
-    int *fds = sockets_take_stale(s->sockets);
-    if (!fds)
+    unsigned mark = sockets_mark_stale(s->sockets);
+    if (mark == 0)
         return NULL;
     struct sweep *sweep = NEW(struct sweep);
     sweep->server = s;
-    sweep->fds = fds;
+    sweep->mark = mark;
     sweep->waiting = s->worker_count;
     return sweep;
 }

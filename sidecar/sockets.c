@@ -19,6 +19,8 @@ struct set {
     bool reuse_port, transparent;
     bool is_open; /* listens */
     int *fds; /* by worker */
+    struct set *next; /* of those that are stale */
+    unsigned mark; /* stale: 0 until sockets_mark_stale */
 };
 
 /* What a listener has, or will have. */
@@ -31,8 +33,8 @@ struct bound {
 struct sockets {
     unsigned workers;
     struct table open, reserved; /* listener name -> struct bound; a set may be in both */
-    int *stale;
-    size_t stale_count;
+    struct set *stale;
+    unsigned last_mark;
 };
 
 struct sockets *sockets_new(unsigned workers)
@@ -42,8 +44,10 @@ struct sockets *sockets_new(unsigned workers)
     return s;
 }
 
-static void set_free(struct set *set)
+static void set_close(const struct sockets *s, struct set *set)
 {
+    for (unsigned i = 0; i < s->workers; i++)
+        close(set->fds[i]);
     free(set->fds);
     free(set);
 }
@@ -65,20 +69,38 @@ static bool has(const struct bound *b, const struct set *set)
     return false;
 }
 
-/* Its fds are stale. */
 static void retire(struct sockets *s, struct set *set)
 {
     if (!set->is_open) {
-        for (unsigned i = 0; i < s->workers; i++)
-            close(set->fds[i]);
-        set_free(set);
+        set_close(s, set);
         return;
     }
-    s->stale = xrealloc(s->stale, (s->stale_count + s->workers + 1) * sizeof(*s->stale));
-    for (unsigned i = 0; i < s->workers; i++)
-        s->stale[s->stale_count++] = set->fds[i];
-    s->stale[s->stale_count] = -1;
-    set_free(set);
+    set->next = s->stale;
+    s->stale = set;
+}
+
+unsigned sockets_mark_stale(struct sockets *s)
+{
+    bool is_new = s->stale && s->stale->mark == 0;
+    if (!is_new)
+        return 0;
+    s->last_mark++;
+    for (struct set *set = s->stale; set && set->mark == 0; set = set->next)
+        set->mark = s->last_mark;
+    return s->last_mark;
+}
+
+void sockets_sweep(struct sockets *s, unsigned mark)
+{
+    for (struct set **at = &s->stale; *at;) {
+        struct set *set = *at;
+        if (set->mark == 0 || set->mark > mark) {
+            at = &set->next;
+            continue;
+        }
+        *at = set->next;
+        set_close(s, set);
+    }
 }
 
 /* one, other: who may still have its sets; NULL: nobody. */
@@ -101,7 +123,8 @@ void sockets_free(struct sockets **s)
         bound_end(*s, value, NULL, NULL);
     table_fini(&(*s)->reserved);
     table_fini(&(*s)->open);
-    sockets_close_list((*s)->stale);
+    sockets_mark_stale(*s);
+    sockets_sweep(*s, (*s)->last_mark);
     free(*s);
     *s = NULL;
 }
@@ -113,9 +136,14 @@ static int bind_one(const struct set *set)
 }
 
 /* A unix socket, and a socket without SO_REUSEPORT, is one that the workers share. */
+static bool is_shared(const struct set *set)
+{
+    return !set->reuse_port || set->asked.sa.sa_family == AF_UNIX;
+}
+
 static int bind_set(const struct sockets *s, struct set *set)
 {
-    bool own = set->reuse_port && set->asked.sa.sa_family != AF_UNIX;
+    bool own = !is_shared(set);
     for (unsigned i = 0; i < s->workers; i++) {
         int fd = i == 0 || own ? bind_one(set) : fcntl(set->fds[0], F_DUPFD_CLOEXEC, 0);
         if (fd < 0) {
@@ -134,6 +162,26 @@ static int bind_set(const struct sockets *s, struct set *set)
     return 0;
 }
 
+/* An address that another listener has just left could not be bound anew while a worker has it: what waits there is the new one's. */
+static bool inherit(const struct sockets *s, struct set *set)
+{
+    const struct set *from = s->stale;
+    bool any_port = set->asked.sa.sa_family != AF_UNIX && addr_port(&set->asked) == 0;
+    while (from && (any_port || !is_shared(from) || !is_shared(set) || from->transparent != set->transparent ||
+                    !addr_eq(&from->asked, &set->asked)))
+        from = from->next;
+    for (unsigned i = 0; from && i < s->workers; i++) {
+        set->fds[i] = fcntl(from->fds[i], F_DUPFD_CLOEXEC, 0);
+        if (set->fds[i] >= 0)
+            continue;
+        while (i-- > 0)
+            close(set->fds[i]);
+        return false;
+    }
+    set->is_open = from != NULL;
+    return from != NULL;
+}
+
 static bool refuse(const struct listener_cfg *l, const struct addr *at, int error, struct err *err)
 {
     char text[ADDR_TEXT_CAP];
@@ -147,11 +195,12 @@ static struct set *set_new(const struct sockets *s, const struct listener_cfg *l
     set->reuse_port = l->reuse_port;
     set->transparent = l->transparent;
     set->fds = xcalloc(s->workers, sizeof(*set->fds));
-    int rc = bind_set(s, set);
+    int rc = inherit(s, set) ? 0 : bind_set(s, set);
     if (rc == 0)
         return set;
     refuse(l, at, -rc, err);
-    set_free(set);
+    free(set->fds);
+    free(set);
     return NULL;
 }
 
@@ -243,21 +292,6 @@ void sockets_close(struct sockets *s, struct str name)
 {
     sockets_release(s, name);
     bound_end(s, table_remove(&s->open, name), NULL, NULL);
-}
-
-int *sockets_take_stale(struct sockets *s)
-{
-    int *stale = s->stale;
-    s->stale = NULL;
-    s->stale_count = 0;
-    return stale;
-}
-
-void sockets_close_list(int *fds)
-{
-    for (int *fd = fds; fd && *fd >= 0; fd++)
-        close(*fd);
-    free(fds);
 }
 
 bool sockets_address(const struct sockets *s, struct str name, unsigned at, struct addr *addr_r)

@@ -16,14 +16,14 @@ bool sockets_reserve(struct sockets *s, const struct listener_cfg *l, struct err
 /* What was reserved for it, and is not open, is let go. */
 void sockets_release(struct sockets *s, struct str name);
 /* The fds of a listener, for each worker one for each address, reserved now where that was not done. NULL with err as above; what
- * it had stays. Fds that are replaced go to sockets_take_stale. */
+ * it had stays. Fds that are replaced are stale. */
 const int *sockets_open(struct sockets *s, const struct listener_cfg *l, struct err *err);
-/* The listener is gone: its fds go to sockets_take_stale. */
+/* The listener is gone: its fds are stale. */
 void sockets_close(struct sockets *s, struct str name);
-/* Hands over the fds that nobody accepts on any more once the workers have heard: a malloc'd list ended by -1; NULL: none. The
- * caller closes them with sockets_close_list. */
-int *sockets_take_stale(struct sockets *s);
-void sockets_close_list(int *fds);
+/* Replaced and closed fds stay open until the workers have heard of it: a mark for sockets_sweep then; 0: none are new. */
+unsigned sockets_mark_stale(struct sockets *s);
+/* Closes those that had the mark, or one before. */
+void sockets_sweep(struct sockets *s, unsigned mark);
 
 /* The bound address of a listener ("127.0.0.1:80") in place of the one at that index of its own, port 0 resolved; false: it has
  * no socket. */

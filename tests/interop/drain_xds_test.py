@@ -171,6 +171,21 @@ def lds_renamed(p):
     return [before, during, p.stats("^http.(in|new).downstream_rq_total")]
 
 
+@case("LDS: a listener takes the address of one that goes, whose workers share a socket", "--drain-time-s", "1", *IMMEDIATE, ads=True)
+def lds_renamed_shared(p):
+    p.put_listeners(p.listener("tcp"))
+    gone = p.until(lambda: not p.accepts("in"))
+    p.put_listeners(p.listener("in", enable_reuse_port=False), p.listener("tcp"))
+    there = p.until(lambda: p.accepts("in"))
+    c = p.open()
+    before = c.ask()
+    p.put_listeners({**p.listener("in", prefix="new", enable_reuse_port=False), "name": "second"}, p.listener("tcp"))
+    time.sleep(0.3)
+    during = [p.accepting(), c.ask(), p.open().ask()]
+    time.sleep(1.2)
+    return [gone, there, before, during, p.stats("^http.(in|new).downstream_rq_total")]
+
+
 @case("LDS: an additional address that is taken", ads=True)
 def lds_additional_taken(p):
     c = p.open()
