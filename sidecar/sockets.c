@@ -17,7 +17,7 @@
 struct set {
     struct addr asked;
     bool reuse_port, transparent;
-    bool is_open; /* listens */
+    bool is_open; /* listens, and workers accept on it */
     int *fds; /* by worker */
     struct set *next; /* of those that are stale */
     unsigned mark; /* stale: 0 until sockets_mark_stale */
@@ -162,7 +162,7 @@ static int bind_set(const struct sockets *s, struct set *set)
     return 0;
 }
 
-/* An address that another listener has just left could not be bound anew while a worker has it: what waits there is the new one's. */
+/* An address that another listener has just left could not be bound anew while a worker has it: what comes there is the new one's. */
 static bool inherit(const struct sockets *s, struct set *set)
 {
     const struct set *from = s->stale;
@@ -178,7 +178,6 @@ static bool inherit(const struct sockets *s, struct set *set)
             close(set->fds[i]);
         return false;
     }
-    set->is_open = from != NULL;
     return from != NULL;
 }
 
