@@ -87,11 +87,13 @@ static uint64_t maybe_controls(const char *eight)
 /* Looks at eight bytes at a time, the last of which may overlap those before: values pass here on every request. */
 static bool has_control(struct str s)
 {
-    if (s.n < 8)
-        return !guard_is_field_value(s);
-    uint64_t found = maybe_controls(s.p + s.n - 8);
-    for (size_t i = 0; i < s.n - 8; i += 8)
+    uint64_t found = 0;
+    for (size_t i = 0; i + 8 < s.n; i += 8)
         found |= maybe_controls(s.p + i);
+    if (s.n >= 8)
+        found |= maybe_controls(s.p + s.n - 8);
+    for (size_t i = 0; s.n < 8 && i < s.n; i++)
+        found |= (uint8_t)s.p[i] < 0x20;
     return found && !guard_is_field_value(s);
 }
 
@@ -127,6 +129,7 @@ static char *lay(char *at, struct str s)
     return at + s.n;
 }
 
+/* Seldom: out of the way of put_field. */
 static __attribute__((noinline)) void put_field_in_parts(struct out *o, struct str name, struct str value)
 {
     put_name(o, name);

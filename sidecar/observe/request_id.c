@@ -27,7 +27,7 @@ char *request_id_make(struct rng *r, char text[REQUEST_ID_CAP])
     memcpy(text + 19, from + 16, 4);
     memcpy(text + 24, from + 20, 12);
     text[8] = text[13] = text[18] = text[23] = '-';
-    text[14] = '4';                        /* random, RFC 9562 5.4 */
+    text[14] = '4'; /* random, RFC 9562 5.4 */
     text[19] = "89ab"[bits[1] & 3];
     text[36] = '\0';
     return text;
