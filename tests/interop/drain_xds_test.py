@@ -160,14 +160,20 @@ def lds_duplicate(p):
             p.stats("^http.(in|new).downstream_rq_total")]
 
 
+def take_over(p, c):
+    """Waits until the new listener serves its first request, then until nothing is left of the old one, which c is of."""
+    serves = p.until(lambda: p.open().ask() and p.stats("^http.new.downstream_rq_total").get("http.new.downstream_rq_total"))
+    answer = c.ask()
+    is_gone = p.until(lambda: not p.stats("^http.in.downstream_rq_total"))
+    return [serves, p.accepting(), answer, p.open().ask(), is_gone]
+
+
 @case("LDS: a listener takes the address of one that goes", "--drain-time-s", "1", *IMMEDIATE, ads=True)
 def lds_renamed(p):
     c = p.open()
     before = c.ask()
     p.put_listeners({**p.listener("in", prefix="new"), "name": "second"}, p.listener("tcp"))
-    time.sleep(0.3)
-    during = [p.accepting(), c.ask(), p.open().ask()]
-    time.sleep(1.2)
+    during = take_over(p, c)
     return [before, during, p.stats("^http.(in|new).downstream_rq_total")]
 
 
@@ -180,9 +186,7 @@ def lds_renamed_shared(p):
     c = p.open()
     before = c.ask()
     p.put_listeners({**p.listener("in", prefix="new", enable_reuse_port=False), "name": "second"}, p.listener("tcp"))
-    time.sleep(0.3)
-    during = [p.accepting(), c.ask(), p.open().ask()]
-    time.sleep(1.2)
+    during = take_over(p, c)
     return [gone, there, before, during, p.stats("^http.(in|new).downstream_rq_total")]
 
 
